@@ -1,0 +1,1 @@
+"""What a block does: types, codec, state, storage, execution and mempool."""

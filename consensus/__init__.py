@@ -1,0 +1,1 @@
+"""Who may propose and what is final: Simplex, certificates, the signing guard and sync."""

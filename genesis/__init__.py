@@ -1,0 +1,1 @@
+"""Genesis documents, network presets, and the reference models with their data."""

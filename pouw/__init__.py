@@ -1,0 +1,1 @@
+"""Exact useful work and its proofs: integer programs, traces, commitments and cell-by-cell checks."""

@@ -1,0 +1,1 @@
+"""The programs people run: the `headrace` command, node, miner and testnet."""

@@ -1,0 +1,1 @@
+"""The containers that nodes agree on, one idea a file."""

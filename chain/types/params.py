@@ -1,0 +1,87 @@
+"""Numbers that every node of a chain must agree on; they are part of the genesis document."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from chain.codec import U8, U16, U32, U64, AtMost
+
+
+@dataclass(frozen=True, slots=True)
+class ChainParams:
+    """The rules' constants. Local settings live in the node's own configuration, never here."""
+
+    chain_id: Annotated[str, AtMost(32)]
+    """Bound into every signature and every work commitment."""
+    address_prefix: Annotated[str, AtMost(16)]
+    """Human-readable part of this chain's bech32m addresses."""
+
+    epoch_length: U32
+    """Blocks that one committee votes on."""
+    committee_size: U16
+    """Seats apportioned at the end of an epoch."""
+    averaging_window: U16
+    """Epochs whose proven units make a key's weight, so that compute rented for a day buys little."""
+    genesis_epochs: U16
+    """Epochs in which the genesis committee sits whatever was proven, so that the first to start wins nothing."""
+    block_interval_ms: U32
+    """A leader waits this long after the parent's timestamp before it proposes."""
+    network_delay_ms: U32
+    """Simplex' Δ: the time after which honest messages have arrived in a well network."""
+
+    max_block_bytes: U32
+    max_transaction_bytes: U32
+    base_fee_floor: U64
+    """Fee per unit of transaction weight below which the base fee never falls."""
+    target_block_weight: U64
+    """The base fee rises above this weight a block and falls below it."""
+    cell_weight: U32
+    """Transaction weight of one checked cell; one byte weighs 1."""
+
+    min_bond: U64
+    """Coins a miner locks; lost whole when its work is proven wrong."""
+    unbonding_blocks: U32
+    """Blocks between a miner's leave and the return of its bond."""
+    missed_proof_penalty: U64
+    """Coins burned from the bond when a commit is never proven."""
+
+    commons_batch: U16
+    """Inputs in one commons unit."""
+    max_commons_units: U32
+    """Commons units that one commit may cover."""
+    max_open_commits: U8
+    """Commits of one miner that may await their proof at once."""
+    reward_per_million_units: U64
+    """Coins minted per 10**6 proven multiply-accumulates, paid tasks included."""
+    samples: U16
+    """Cells that one proof opens."""
+    beacon_delay: U8
+    """Blocks between a commit and the beacon that draws its cells."""
+    proof_window: U16
+    """Blocks after that beacon in which the proof must come."""
+
+    task_deadline: U16
+    """Blocks between an assignment and the commit that answers it."""
+    max_task_attempts: U8
+    """Assignments before a task is refunded."""
+    max_task_rows: U16
+    price_per_million_units: U64
+    """Least payment for a task, per 10**6 multiply-accumulates of its program, at least 1 coin a task."""
+
+    def __post_init__(self) -> None:
+        positive = (
+            "epoch_length", "committee_size", "averaging_window", "network_delay_ms", "max_block_bytes",
+            "base_fee_floor", "target_block_weight", "commons_batch", "samples", "beacon_delay",
+            "proof_window", "task_deadline", "max_task_attempts", "max_open_commits",
+        )  # fmt: skip
+        for name in positive:
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} must be positive")
+
+    def epoch_of(self, height: int) -> int:
+        """Epoch whose committee votes on the block at ``height`` (genesis, height 0, closes none)."""
+        assert height >= 1, "genesis is voted on by nobody"
+        return (height - 1) // self.epoch_length
+
+    def last_height(self, epoch: int) -> int:
+        """Height of the last block of ``epoch``."""
+        return (epoch + 1) * self.epoch_length

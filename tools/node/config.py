@@ -1,0 +1,116 @@
+"""What one operator decides for one node; nothing here changes the rules of a chain."""
+
+import tomllib
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+MAX_FILE_BYTES: Final = 1 << 20
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+class ConfigError(ValueError):
+    """The configuration file is wrong; the message names the setting and what to write there."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """Settings of a node. Relative paths are seen from the folder of the file they stand in."""
+
+    genesis: Path
+    """The genesis document."""
+    moniker: str = "node"
+    """Name in logs and status pages."""
+    data_dir: Path = Path("data")
+    """Everything that the node writes: database, signing log, address book."""
+    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/26656",)
+    """Multiaddresses to accept peers on."""
+    bootstrap: tuple[str, ...] = ()
+    """Multiaddresses of peers to start from, each with its peer id."""
+    rpc_host: str = "127.0.0.1"
+    rpc_port: int = 26657
+    """0 takes a free port; it is printed and written to `rpc.addr` in the data folder."""
+    consensus_key: Path | None = None
+    """Encrypted key file. Without one the node verifies everything and votes on nothing."""
+    peer_key: Path | None = None
+    """Encrypted key file of the peer identity; without one, one is made in the data folder."""
+    password_file: Path | None = None
+    """Password of the key files; without one it is asked for."""
+    log_level: str = "info"
+
+
+# Setting -> (table in the file, name in the table); the file groups by concern, the code is flat.
+_PLACES: Final[dict[str, tuple[str, str]]] = {
+    "genesis": ("", "genesis"),
+    "moniker": ("", "moniker"),
+    "data_dir": ("", "data_dir"),
+    "listen": ("p2p", "listen"),
+    "bootstrap": ("p2p", "bootstrap"),
+    "rpc_host": ("rpc", "host"),
+    "rpc_port": ("rpc", "port"),
+    "consensus_key": ("keys", "consensus"),
+    "peer_key": ("keys", "peer"),
+    "password_file": ("keys", "password_file"),
+    "log_level": ("log", "level"),
+}
+
+
+def read_config(path: Path) -> NodeConfig:
+    """Read a node's TOML file.
+
+    Raises:
+        ConfigError: A setting is unknown, missing or of another type.
+        OSError: The file cannot be read.
+    """
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+    try:
+        top = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    try:
+        return config_from(top, base=path.parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def config_from(top: dict[str, Any], *, base: Path) -> NodeConfig:
+    """Settings from parsed TOML; `base` is what relative paths are seen from."""
+    tables = {"": {name: value for name, value in top.items() if not isinstance(value, dict)}}
+    tables |= {name: dict(value) for name, value in top.items() if isinstance(value, dict)}
+    values: dict[str, Any] = {}
+    for setting in fields(NodeConfig):
+        table, name = _PLACES[setting.name]
+        where = f"{table}.{name}" if table else name
+        if name in tables.get(table, {}):
+            values[setting.name] = _converted(where, setting.name, tables[table].pop(name), base)
+        elif setting.default is MISSING:
+            raise ConfigError(f"{where}: missing")
+        elif isinstance(setting.default, Path):
+            values[setting.name] = base / setting.default
+    for table, left in tables.items():
+        for name in left:
+            raise ConfigError(f"{table}.{name}: unknown setting" if table else f"{name}: unknown setting")
+    return NodeConfig(**values)
+
+
+def _converted(where: str, setting: str, value: Any, base: Path) -> Any:
+    if setting in ("genesis", "data_dir", "consensus_key", "peer_key", "password_file"):
+        return base / _text(where, value)
+    if setting in ("listen", "bootstrap"):
+        if not isinstance(value, list):
+            raise ConfigError(f"{where}: {value!r} is not a list of multiaddresses")
+        return tuple(_text(where, item) for item in value)
+    if setting == "rpc_port":
+        if type(value) is not int or not 0 <= value < 65536:
+            raise ConfigError(f"{where}: {value!r} is not a port (0 to 65535)")
+        return value
+    if setting == "log_level" and value not in LOG_LEVELS:
+        raise ConfigError(f"{where}: {value!r} is none of {', '.join(LOG_LEVELS)}")
+    return _text(where, value)
+
+
+def _text(where: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{where}: {value!r} is not a text")
+    return value

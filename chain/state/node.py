@@ -33,7 +33,7 @@ class Bucket(NamedTuple):
     """A leaf: all entries whose paths begin with the nibbles that lead here."""
 
     digest: bytes
-    count: int
+    size: int
     """Entries here."""
     records: bytes
     """`path || value hash` per entry, ascending by path, 64 bytes each."""
@@ -45,7 +45,7 @@ class Branch(NamedTuple):
     """An inner node over sixteen children, with more than `BUCKET_CAPACITY` entries below it."""
 
     digest: bytes
-    count: int
+    size: int
     """Entries below."""
     digests: bytes
     """The sixteen children's digests in one string of 512 bytes."""

@@ -53,7 +53,7 @@ class StateTree:
         return cls(EMPTY_BUCKET, KeyIndex(), root_digest(EMPTY_BUCKET.digest))
 
     def __len__(self) -> int:
-        return self._top.count
+        return self._top.size
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a key, or None."""
@@ -129,7 +129,7 @@ def _applied(node: Node, changes: Sequence[_Change], level: int, edit: _Edit) ->
     if isinstance(node, Bucket):
         if len(changes) <= BUCKET_CAPACITY:
             bucket = _spliced(node, changes, edit)
-            return bucket if bucket.count <= BUCKET_CAPACITY else _split(bucket, level)
+            return bucket if bucket.size <= BUCKET_CAPACITY else _split(bucket, level)
         # Too many to splice one by one: work on the split form, which is put together again below if few remain.
         # Safety: terminates, because more than 16 distinct paths part ways at some nibble.
         branch = _split(node, level)
@@ -144,7 +144,7 @@ def _applied(node: Node, changes: Sequence[_Change], level: int, edit: _Edit) ->
     if not replaced:
         return node
     branch = _with_children(branch, replaced)
-    return branch if branch.count > BUCKET_CAPACITY else _joined(branch)
+    return branch if branch.size > BUCKET_CAPACITY else _joined(branch)
 
 
 def _by_way(changes: Sequence[_Change], level: int) -> list[tuple[int, Sequence[_Change]]]:
@@ -219,17 +219,17 @@ def _joined(branch: Branch) -> Bucket:
 
 def _with_children(branch: Branch, replaced: Sequence[tuple[int, Node]]) -> Branch:
     """Put new children in place of some."""
-    digests, count, children = branch.digests, branch.count, branch.children
+    digests, size, children = branch.digests, branch.size, branch.children
     if len(replaced) == 1:  # the most common case in a large tree, and 1.5 times as fast as the general one
         [(way, node)] = replaced
         offset = way * HASH_BYTES
         digests = digests[:offset] + node.digest + digests[offset + HASH_BYTES :]
-        count += node.count - children[way].count
+        size += node.size - children[way].size
         children = (*children[:way], node, *children[way + 1 :])
-        return Branch(branch_digest(digests), count, digests, children)
+        return Branch(branch_digest(digests), size, digests, children)
     nodes = list(children)
     for way, node in replaced:
-        count += node.count - nodes[way].count
+        size += node.size - nodes[way].size
         nodes[way] = node
     digests = b"".join([node.digest for node in nodes])
-    return Branch(branch_digest(digests), count, digests, tuple(nodes))
+    return Branch(branch_digest(digests), size, digests, tuple(nodes))

@@ -1,10 +1,11 @@
 """Ed25519 signatures under libsodium's verification rules.
 
-Ed25519 libraries disagree on malformed keys and signatures (4 of the 12 published edge vectors between libsodium and
-OpenSSL), so which signatures are valid is a consensus rule here: what libsodium's `crypto_sign_open` accepts is valid,
-nothing else. It refuses a public key of small order or in non-canonical form, a commitment R of small order, a scalar
-S that is not below the group order, and checks the equation without the cofactor. The tests pin this with vectors.
-Never verify with a second library: where the two differ, the chain splits.
+Ed25519 libraries disagree on malformed keys and signatures (4 of the 12 published edge vectors between
+libsodium and OpenSSL), so which signatures are valid is a consensus rule here: what libsodium's
+`crypto_sign_open` accepts is valid, nothing else. It refuses a public key of small order or in non-canonical
+form, a commitment R of small order, a scalar S that is not below the group order, and checks the equation
+without the cofactor. The tests pin this with vectors. Never verify with a second library: where the two
+differ, the chain splits.
 """
 
 import hashlib
@@ -70,7 +71,7 @@ class SecretKey:
 
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` is valid for `message` under `public_key`; False for wrong lengths, never an exception."""
+    """Whether a signature is valid for a message under a public key; False for a wrong length."""
     if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
     try:
@@ -83,11 +84,12 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
 def derive_seed(seed: bytes, role: str, index: int) -> bytes:
     """Derive the seed of one of many keys from one seed, for testnets that must be the same on every run.
 
-    Distinct (role, index) pairs give unrelated keys. Real keys are generated one by one: whoever holds the one seed
-    here holds every key made from it.
+    Distinct (role, index) pairs give unrelated keys. Real keys are generated one by one: whoever holds the
+    one seed here holds every key made from it.
 
     Raises:
-        ValueError: The seed is not 32 bytes long, the role has more than 255 bytes, or the index is outside 0..2^64-1.
+        ValueError: The seed is not 32 bytes long, the role has more than 255 bytes, or the index is outside
+            0..2^64-1.
     """
     if len(seed) != SEED_BYTES:
         raise ValueError(f"a seed has {SEED_BYTES} bytes, got {len(seed)}")

@@ -1,12 +1,12 @@
 """Verifiable randomness: ECVRF-EDWARDS25519-SHA512-TAI of RFC 9381, on libsodium's group operations.
 
-Whoever holds a key turns an input `alpha` into a proof and a random-looking output `beta` of 64 bytes. There is exactly
-one beta for a key and an input, so its maker cannot choose among several, and everybody can check it. There are many
-proofs for that one beta: bind protocols to beta, never to the bytes of a proof.
+Whoever holds a key turns an input `alpha` into a proof and a random-looking output `beta` of 64 bytes. There
+is exactly one beta for a key and an input, so its maker cannot choose among several, and everybody can check
+it. There are many proofs for that one beta: bind protocols to beta, never to the bytes of a proof.
 
-Stricter than the RFC in one point: the key and the point gamma in a proof must lie in the prime-order subgroup, in
-canonical form. Honest ones always do. The RFC lets gamma carry a component of small order, which changes nothing but
-the bytes of the proof.
+Stricter than the RFC in one point: the key and the point gamma in a proof must lie in the prime-order
+subgroup, in canonical form. Honest ones always do. The RFC lets gamma carry a component of small order, which
+changes nothing but the bytes of the proof.
 """
 
 import hashlib
@@ -46,9 +46,10 @@ def prove(secret: SecretKey, alpha: bytes) -> bytes:
 
 
 def verify(public_key: bytes, alpha: bytes, proof: bytes) -> bytes | None:
-    """Return the 64-byte output that a proof shows for a key and an input, or None where the proof does not hold.
+    """Return the 64-byte output that a proof shows for a key and an input, or None where it does not hold.
 
-    Follows RFC 9381, section 5.3, with the key validation of section 5.4.5. Nothing a peer can send makes it raise.
+    Follows RFC 9381, section 5.3, with the key validation of section 5.4.5. Nothing a peer can send makes it
+    raise.
     """
     parts = _decoded(proof)
     if parts is None or len(public_key) != PUBLIC_KEY_BYTES or not _is_valid_point(public_key):
@@ -93,8 +94,8 @@ def _decoded(proof: bytes) -> tuple[bytes, bytes, bytes] | None:
     response = proof[_POINT_BYTES + _CHALLENGE_BYTES :]
     if int.from_bytes(response, "little") >= _GROUP_ORDER or not _is_valid_point(gamma):
         return None
-    # libsodium multiplies by no zero. Nobody can make a proof that holds with one: the challenge is a hash of points
-    # which, with either zero, are fixed before it.
+    # libsodium does not multiply by zero, and no proof with a zero holds: the challenge is a hash of points that
+    # are fixed before it, so hitting one chosen value takes 2^128 tries.
     if not any(response) or not any(challenge):
         return None
     return gamma, challenge, response
@@ -108,7 +109,8 @@ def _challenge(*points: bytes) -> bytes:
 def _encode_to_curve(salt: bytes, alpha: bytes) -> bytes:
     """Hash an input to a point of the prime-order subgroup by trying until one fits (section 5.4.1.1).
 
-    Every second try fits, so 256 tries fail with probability 2^-256. Takes time that depends on alpha, which is public.
+    Every second try fits, so 256 tries fail with probability 2^-256. Takes time that depends on alpha, which
+    is public.
     """
     for counter in range(256):
         preimage = _SUITE + b"\x01" + salt + alpha + bytes([counter]) + b"\x00"
@@ -121,7 +123,8 @@ def _encode_to_curve(salt: bytes, alpha: bytes) -> bytes:
 def _times_cofactor(encoded: bytes) -> bytes | None:
     """Decode a point (RFC 8032, section 5.1.3) and multiply it by 8, or None where it is no point.
 
-    Three doublings: libsodium's multiplication refuses points outside the prime-order subgroup, its addition does not.
+    Three doublings: libsodium's multiplication refuses points outside the prime-order subgroup, its addition
+    does not.
     """
     if int.from_bytes(encoded, "little") & ((1 << 255) - 1) >= _FIELD_PRIME:
         return None

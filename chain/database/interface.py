@@ -42,8 +42,8 @@ class CorruptionError(DatabaseError):
 class Database(Protocol):
     """An ordered map from bytes to bytes.
 
-    After a write has failed every call but `close` raises FAILED_BEFORE, because nobody can tell which of the two
-    states the disk holds.
+    After a write has failed every call but `close` raises FAILED_BEFORE, because nobody can tell which of the
+    two states the disk holds.
     """
 
     def get(self, key: bytes) -> bytes | None:
@@ -72,7 +72,9 @@ class Database(Protocol):
         ...
 
     def write(self, changes: Sequence[tuple[bytes, bytes | None]]) -> None:
-        """Write some entries and delete others (None): all of it durably, or nothing. The last change of a key wins.
+        """Write some entries and delete others (None): all of it durably, or nothing.
+
+        Of several changes to one key the last one wins.
 
         Raises:
             DatabaseError: IO (the first failure), FAILED_BEFORE or CLOSED.
@@ -92,7 +94,7 @@ def prefix_end(prefix: bytes) -> bytes | None:
 
 
 def key_range(prefix: bytes, start: bytes | None, *, reverse: bool) -> tuple[bytes, bytes | None]:
-    """Return the half-open range [low, high) of keys that `Database.iterate` yields; a high of None is unbounded."""
+    """Return the range [low, high) of keys that `Database.iterate` yields; a high of None is no bound."""
     low, high = prefix, prefix_end(prefix)
     if start is None:
         return low, high

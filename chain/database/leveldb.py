@@ -1,16 +1,17 @@
 """The database on disk: LevelDB, opened and used in the one way that was measured to lose nothing.
 
-With its defaults LevelDB turns a flipped bit in the log into a silent hole and one in a table into a wrong value, and
-plyvel writes a half-filled batch when the block that fills it raises. Therefore here:
+With its defaults LevelDB turns a flipped bit in the log into a silent hole and one in a table into a wrong
+value, and plyvel writes a half-filled batch when the block that fills it raises. Therefore here:
 
 - it is opened with `paranoid_checks`, and every read verifies checksums;
 - every write is one transaction, synced before `write` returns;
-- the first failed write makes the database unusable until it is opened again (LevelDB refuses further writes anyway);
-- it is never repaired: `repair_db` replays the log without looking at its checksums. After a `CorruptionError` at open
-  the caller copies the directory aside, opens leniently, and checks the chain of blocks itself (a torn tail after a
-  power cut looks the same as damage, and it alone is harmless);
-- a lock file of our own lies beside the directory, because LevelDB's own lock is lost as soon as anything in this
-  process opens and closes the file `LOCK`.
+- the first failed write makes the database unusable until it is opened again (LevelDB refuses further writes
+  anyway);
+- it is never repaired: `repair_db` replays the log without looking at its checksums. After a
+  `CorruptionError` at open the caller copies the directory aside, opens leniently, and checks the chain of
+  blocks itself (a torn tail after a power cut looks the same as damage, and it alone is harmless);
+- a lock file of our own lies beside the directory, because LevelDB's own lock is lost as soon as anything in
+  this process opens and closes the file `LOCK`.
 """
 
 import fcntl
@@ -40,13 +41,11 @@ def open_leveldb(
 ) -> "LevelDatabase":
     """Open the database in a directory, alone.
 
-    Args:
-        path: The directory. A lock file lies beside it, under its name with `.lock` behind.
-        create: Make an empty database where there is none.
-        paranoid: Refuse to open where any checksum is wrong. False drops what cannot be read: only after the directory
-            was copied aside, and only for a caller that then checks the contents itself.
-        cache_bytes: Memory for blocks read.
-        write_buffer_bytes: Memory for recent writes before they go to a table.
+    Args: path: The directory. A lock file lies beside it, under its name with `.lock` behind. create: Make an
+        empty database where there is none. paranoid: Refuse to open where any checksum is wrong. False drops
+        what cannot be read: only after the directory was copied aside, and only for a caller that then checks
+        the contents itself. cache_bytes: Memory for blocks read. write_buffer_bytes: Memory for recent writes
+        before they go to a table.
 
     Raises:
         DatabaseError: LOCKED, MISSING or IO.
@@ -169,7 +168,7 @@ class LevelDatabase:
         if self._database.closed:
             raise DatabaseError(DatabaseReason.CLOSED, "the database is closed")
         if self._failed:
-            raise DatabaseError(DatabaseReason.FAILED_BEFORE, "an earlier write failed; open the database again")
+            raise DatabaseError(DatabaseReason.FAILED_BEFORE, "an earlier write failed; open it again")
 
 
 class _Lock:
@@ -193,14 +192,14 @@ class _Lock:
             raise _translated(error, f"locking {lock}") from error
 
     def release(self) -> None:
-        """Give the lock back; again is allowed. The file stays, or two openers could hold locks on two files."""
+        """Give the lock back; again is allowed. The file stays, or two openers could lock two files."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def _check_directory(path: Path, *, create: bool) -> None:
-    """Refuse where there is no database to open, and where LevelDB would start an empty one over another's remains."""
+    """Refuse where there is no database, and where LevelDB would begin one over another's remains."""
     if (path / "CURRENT").exists():
         return
     if path.exists() and any(path.iterdir()):

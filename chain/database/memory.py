@@ -17,7 +17,7 @@ class MemoryDatabase:
         self._closed = False
 
     def fail_writes_after(self, successes: int) -> None:
-        """Let `successes` more writes pass; the one after them raises IO, and everything after it FAILED_BEFORE."""
+        """Let some more writes pass; the one after them raises IO, and every call after it FAILED_BEFORE."""
         self._writes_until_failure = successes
 
     def reopened(self) -> "MemoryDatabase":
@@ -81,4 +81,4 @@ class MemoryDatabase:
         if self._closed:
             raise DatabaseError(DatabaseReason.CLOSED, "the database is closed")
         if self._failed:
-            raise DatabaseError(DatabaseReason.FAILED_BEFORE, "an earlier write failed; open the database again")
+            raise DatabaseError(DatabaseReason.FAILED_BEFORE, "an earlier write failed; open it again")

@@ -1,9 +1,9 @@
 """A sorted set of keys that never changes: every edit gives a new set that shares all untouched parts.
 
-The Merkle tree orders entries by the hash of their key, so it cannot walk a prefix. This index can. It is a tuple of
-chunks of up to 256 sorted keys: an edit copies the chunks it touches and the tuple of chunks, which at a million keys
-are some 6,000 pointers (30 microseconds, once a batch). Only insertions and deletions edit it; a new value for an old
-key does not.
+The Merkle tree orders entries by the hash of their key, so it cannot walk a prefix. This index can. It is a
+tuple of chunks of up to 256 sorted keys: an edit copies the chunks it touches and the tuple of chunks, which
+at a million keys are some 6,000 pointers (30 microseconds, once a batch). Only insertions and deletions edit
+it; a new value for an old key does not.
 """
 
 from bisect import bisect_left, bisect_right
@@ -13,7 +13,8 @@ from itertools import chain, islice
 from typing import Final, Self
 
 CHUNK_KEYS: Final = 256
-"""Most keys in one chunk. Smaller chunks make insertions cheaper and every batch dearer; no root depends on it."""
+"""Most keys in one chunk. Smaller chunks make insertions cheaper and every batch dearer; no root depends on
+it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class KeyIndex:
 
 
 def _chunked(keys: list[bytes]) -> list[tuple[bytes, ...]]:
-    """Cut sorted keys into chunks that leave room to grow, so that one insertion does not split again at once."""
+    """Cut sorted keys into chunks with room to grow, so that the next insertion does not split one again."""
     if len(keys) <= CHUNK_KEYS:
         return [tuple(keys)] if keys else []
     step = CHUNK_KEYS // 2

@@ -1,15 +1,13 @@
 """The nodes of the state tree and the four hashes that bind them.
 
-```
-path   = H(0x00, key)                                where the entry sits: sixteen ways at each level, 4 bits each
-value  = H(0x01, value)
-bucket = H(0x02, path_1, value_1, path_2, ...)       up to 16 entries, ascending by path
-branch = H(0x03, child_0, ..., child_15)             more than 16 entries below
-root   = H("headrace/state-root/1", top)
-```
+``` path   = H(0x00, key)                                where the entry sits: sixteen ways at each level, 4
+bits each value  = H(0x01, value) bucket = H(0x02, path_1, value_1, path_2, ...)       up to 16 entries,
+ascending by path branch = H(0x03, child_0, ..., child_15)             more than 16 entries below root   =
+H("headrace/state-root/1", top) ```
 
-H is SHA-256: below 2 KiB it is the fastest hash at hand. The first byte keeps the kinds apart, so that no bucket can be
-passed off as a branch; the tag of the root keeps a state root apart from every other hash of the protocol.
+H is SHA-256: below 2 KiB it is the fastest hash at hand. The first byte keeps the kinds apart, so that no
+bucket can be passed off as a branch; the tag of the root keeps a state root apart from every other hash of
+the protocol.
 """
 
 from hashlib import sha256

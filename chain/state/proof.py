@@ -1,7 +1,7 @@
 """Proofs that the state holds a value under a key, or nothing.
 
-A proof is the way from the root to the one bucket where the key must sit: the fifteen sibling digests of each branch,
-then the bucket's records. Whoever trusts the root sees from the records whether the key is there.
+A proof is the way from the root to the one bucket where the key must sit: the fifteen sibling digests of each
+branch, then the bucket's records. Whoever trusts the root sees from the records whether the key is there.
 """
 
 import enum
@@ -25,7 +25,7 @@ from chain.state.node import (
 
 MAX_KEY_BYTES: Final = 255
 MAX_VALUE_BYTES: Final = 1 << 20
-"""Longest value: 1 MiB. Room for a task's input; anything larger belongs outside the state, with its hash inside."""
+"""Longest value: 1 MiB, room for a task's input. What is larger stays outside, with its hash in the state."""
 
 SIBLING_BYTES: Final = (FANOUT - 1) * HASH_BYTES
 
@@ -95,7 +95,8 @@ def verify_proof(root: bytes, key: bytes, proof: StateProof) -> bytes | None:
     """Return the value that the state with this root holds under a key, or None if it provably holds none.
 
     Raises:
-        StateProofError: MALFORMED, UNSORTED_BUCKET, VALUE_MISSING, VALUE_MISMATCH, UNEXPECTED_VALUE or ROOT_MISMATCH.
+        StateProofError: MALFORMED, UNSORTED_BUCKET, VALUE_MISSING, VALUE_MISMATCH, UNEXPECTED_VALUE or
+            ROOT_MISMATCH.
     """
     # A proof built by hand meets the same bounds as one that came over the wire.
     proof = StateProof.from_fields(proof.to_fields())
@@ -130,11 +131,14 @@ def _check_bucket(path: bytes, proof: StateProof) -> None:
     if bound is None:
         if proof.value is not None:
             raise StateProofError(
-                StateProofReason.UNEXPECTED_VALUE, f"a value of {len(proof.value)} bytes for a key not in the bucket"
+                StateProofReason.UNEXPECTED_VALUE,
+                f"a value of {len(proof.value)} bytes for a key not in the bucket",
             )
         return
     if proof.value is None:
-        raise StateProofError(StateProofReason.VALUE_MISSING, "the bucket holds the key, the proof brings no value")
+        raise StateProofError(
+            StateProofReason.VALUE_MISSING, "the bucket holds the key, the proof brings no value"
+        )
     if value_digest(proof.value) != bound:
         raise StateProofError(
             StateProofReason.VALUE_MISMATCH,

@@ -1,19 +1,19 @@
 """The authenticated state: an immutable map from keys to values with one root hash.
 
-Entries hang at the hash of their key in a 16-ary tree. A subtree of up to 16 entries is one bucket, a larger one is a
-branch: the shape follows from the contents alone, so the same contents have the same root in whatever order they came.
-Depth grows where entries are: nobody can swell the proof of somebody else's key by grinding keys into its bucket, which
-in a tree of fixed depth costs 65,536 hashes a key. Here every further level costs sixteen times the level before and
-adds 480 bytes.
+Entries hang at the hash of their key in a 16-ary tree. A subtree of up to 16 entries is one bucket, a larger
+one is a branch: the shape follows from the contents alone, so the same contents have the same root in
+whatever order they came. Depth grows where entries are: nobody can swell the proof of somebody else's key by
+grinding keys into its bucket, which in a tree of fixed depth costs 65,536 hashes a key. Here every further
+level costs sixteen times the level before and adds 480 bytes.
 
-`updated` shares every untouched node with the tree it came from, and the old tree stays valid. Forks are therefore
-cheap, and executing a block changes nothing.
+`updated` shares every untouched node with the tree it came from, and the old tree stays valid. Forks are
+therefore cheap, and executing a block changes nothing.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 from chain.state.key_index import KeyIndex
 from chain.state.node import (
@@ -130,7 +130,7 @@ def _applied(node: Node, changes: Sequence[_Change], level: int, edit: _Edit) ->
         if len(changes) <= BUCKET_CAPACITY:
             bucket = _spliced(node, changes, edit)
             return bucket if bucket.size <= BUCKET_CAPACITY else _split(bucket, level)
-        # Too many to splice one by one: work on the split form, which is put together again below if few remain.
+        # Too many to splice one by one: work on the split form, which is joined again below if few remain.
         # Safety: terminates, because more than 16 distinct paths part ways at some nibble.
         branch = _split(node, level)
     else:
@@ -176,10 +176,12 @@ def _spliced(bucket: Bucket, changes: Sequence[_Change], edit: _Edit) -> Bucket:
                 values = values[:at] + values[at + 1 :]
                 edit.removed.append(key)
             elif value != values[at]:
-                records = records[: offset + HASH_BYTES] + value_digest(value) + records[offset + RECORD_BYTES :]
+                records = (
+                    records[: offset + HASH_BYTES] + value_digest(value) + records[offset + RECORD_BYTES :]
+                )
                 values = (*values[:at], value, *values[at + 1 :])
         elif value is not None:
-            at = bisect_left(range(len(keys)), path, key=lambda i: records[i * RECORD_BYTES :][:HASH_BYTES])
+            at = bisect_left(range(len(keys)), path, key=lambda i: _path(records, i))
             offset = at * RECORD_BYTES
             records = records[:offset] + path + value_digest(value) + records[offset:]
             keys = (*keys[:at], key, *keys[at:])
@@ -190,15 +192,20 @@ def _spliced(bucket: Bucket, changes: Sequence[_Change], edit: _Edit) -> Bucket:
     return Bucket(bucket_digest(records), len(keys), records, keys, values)
 
 
+def _path(records: bytes, at: int) -> bytes:
+    """The path of one entry of a bucket."""
+    return records[at * RECORD_BYTES : at * RECORD_BYTES + HASH_BYTES]
+
+
 def _split(bucket: Bucket, level: int) -> Branch:
     """Spread a bucket over the sixteen children of a branch."""
     records, keys, values = bucket.records, bucket.keys, bucket.values
     children: list[Node] = [EMPTY_BUCKET] * FANOUT
     low = 0
     while low < len(keys):
-        way = nibble(records[low * RECORD_BYTES : low * RECORD_BYTES + HASH_BYTES], level)
+        way = nibble(_path(records, low), level)
         high = low + 1
-        while high < len(keys) and nibble(records[high * RECORD_BYTES :], level) == way:
+        while high < len(keys) and nibble(_path(records, high), level) == way:
             high += 1
         part = records[low * RECORD_BYTES : high * RECORD_BYTES]
         child = Bucket(bucket_digest(part), high - low, part, keys[low:high], values[low:high])

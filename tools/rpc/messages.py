@@ -1,0 +1,196 @@
+"""What the RPC answers with: one frozen type a result, read and written by `tools.rpc.wire` on both sides."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from chain.codec import U16, U32, U64, AtMost, Exactly, Hash32, PublicKey
+from chain.reasons import Reason
+from tools.rpc.wire import Address, Signed
+
+Subject = Annotated[bytes, AtMost(32)]
+Encoded = Annotated[bytes, AtMost(1 << 23)]
+SignatureHex = Annotated[bytes, Exactly(64)]
+Milliseconds = Annotated[int, Signed()]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the node and its chain stand."""
+
+    version: str
+    chain_id: str
+    genesis: Hash32
+    height: U64
+    block: Hash32
+    state_root: Hash32
+    timestamp_ms: U64
+    lag_ms: Milliseconds
+    """Since the last final block's timestamp, by the node's clock."""
+    epoch: U64
+    epoch_last_height: U64
+    view: U64
+    base_fee: U64
+    mempool: U32
+    peers: U16
+    validators: U16
+    seats: U32
+    consensus_key: PublicKey | None
+    """The key this node votes with; null if it only verifies."""
+    own_seats: U16
+    syncing: str
+    """Why the node does not follow the chain yet; empty when it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One line of the ledger's own record."""
+
+    height: U64
+    reason: Reason
+    explanation: str
+    subject: Subject
+    other: Subject
+    amount: U64
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionView:
+    """A transaction, final or waiting."""
+
+    id: Hash32
+    final: bool
+    height: U64 | None
+    index: U16 | None
+    reason: Reason | None
+    """Outcome once it is final."""
+    explanation: str
+    weight: U64
+    fee: U64
+    sender: Address
+    nonce: U64
+    max_base_fee: U64
+    tip: U64
+    kind: str
+    summary: str
+    encoded: Encoded
+    """The signed transaction in its canonical form."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionLine:
+    """A transaction in a block's list."""
+
+    id: Hash32
+    sender: Address
+    kind: str
+    reason: Reason
+    fee: U64
+
+
+@dataclass(frozen=True, slots=True)
+class BlockView:
+    """A final block."""
+
+    height: U64
+    digest: Hash32
+    parent: Hash32
+    epoch: U64
+    view: U64
+    timestamp_ms: U64
+    proposer: PublicKey
+    beacon: Hash32
+    base_fee: U64
+    state_root: Hash32
+    transactions: tuple[TransactionLine, ...]
+    events: tuple[EventView, ...]
+    """Everything that happened in the block, in order."""
+    certified: bool
+    """Whether a finalization names this very block; others are final as its ancestors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A transaction that the mempool took."""
+
+    id: Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """One account in the last final state."""
+
+    address: Address
+    public_key: PublicKey
+    height: U64
+    balance: U64
+    nonce: U64
+    next_nonce: U64
+    """First nonce that no waiting transaction uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeatView:
+    """One validator of the committee that votes on the next height."""
+
+    consensus_key: PublicKey
+    payout: Address
+    seats: U16
+
+
+@dataclass(frozen=True, slots=True)
+class CommitteeView:
+    """Who votes on the next height."""
+
+    epoch: U64
+    seats: U32
+    quorum: U32
+    """Fewest seats that decide."""
+    from_genesis: bool
+    """Whether the seats are still those of the genesis document."""
+    largest_permille: U16
+    """Share of the largest holder, in thousandths of all seats."""
+    to_halt: U16
+    """Fewest holders who together can stop the chain (more than a third of the seats)."""
+    validators: tuple[SeatView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLine:
+    """One connected peer."""
+
+    peer: str
+    address: str
+    inbound: bool
+    connected_ms: Milliseconds
+    bytes_in: U64
+    bytes_out: U64
+    score: Milliseconds
+    complaint: str
+
+
+@dataclass(frozen=True, slots=True)
+class MempoolLine:
+    """What waits."""
+
+    transactions: U32
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything the ledger says about one name, oldest first."""
+
+    subject: Subject
+    kind: str
+    """task, commit, transaction, miner, account, consensus key or unknown."""
+    summary: str
+    """How it stands now, in one sentence."""
+    events: tuple[EventView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Possession:
+    """A consensus key's word that it belongs to a miner."""
+
+    consensus_key: PublicKey
+    possession: SignatureHex

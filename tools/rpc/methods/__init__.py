@@ -1,0 +1,1 @@
+"""The methods themselves: plain functions from a node to a typed result, one file a subject."""

@@ -52,7 +52,7 @@ class KeyRole(enum.Enum):
 
 
 class KdfStrength(enum.Enum):
-    """What guessing a password costs: argon2id passes and bytes of memory (times on one core)."""
+    """What guessing a password costs: argon2id passes and bytes of memory."""
 
     LIGHT = (1, 1 << 20)
     """A millisecond: local testnets, whose keys are worth nothing."""

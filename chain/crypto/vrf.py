@@ -94,8 +94,8 @@ def _decoded(proof: bytes) -> tuple[bytes, bytes, bytes] | None:
     response = proof[_POINT_BYTES + _CHALLENGE_BYTES :]
     if int.from_bytes(response, "little") >= _GROUP_ORDER or not _is_valid_point(gamma):
         return None
-    # libsodium does not multiply by zero, and no proof with a zero holds: the challenge is a hash of points that
-    # are fixed before it, so hitting one chosen value takes 2^128 tries.
+    # libsodium does not multiply by zero, and no proof with a zero holds: the challenge is a hash of points
+    # fixed before it, so hitting one chosen value takes 2^128 tries.
     if not any(response) or not any(challenge):
         return None
     return gamma, challenge, response

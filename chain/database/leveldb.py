@@ -209,6 +209,8 @@ def _check_directory(path: Path, *, create: bool) -> None:
 
 
 def _translated(error: Exception, doing: str) -> DatabaseError:
+    # plyvel hands LevelDB's message on as bytes.
+    text = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else error
     if isinstance(error, plyvel.CorruptionError):
-        return CorruptionError(f"{doing}: {error}")
-    return DatabaseError(DatabaseReason.IO, f"{doing}: {error}")
+        return CorruptionError(f"{doing}: {text}")
+    return DatabaseError(DatabaseReason.IO, f"{doing}: {text}")

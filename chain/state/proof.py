@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
+from chain.codec import Fields
 from chain.state.node import (
     BUCKET_CAPACITY,
     FANOUT,
@@ -66,7 +67,7 @@ class StateProof:
     value: bytes | None
     """The value under the key; None in a proof of absence."""
 
-    def to_fields(self) -> list[object]:
+    def to_fields(self) -> Fields:
         """Return the proof as nested lists for the codec: [siblings, records, [] or [value]]."""
         return [list(self.siblings), self.records, [] if self.value is None else [self.value]]
 
@@ -153,7 +154,8 @@ def _malformed(message: str) -> StateProofError:
 def _list(field: object, name: str, *, least: int = 0, most: int) -> Sequence[object]:
     if not isinstance(field, list) or not least <= len(field) <= most:
         size = f"{len(field)} fields" if isinstance(field, list) else type(field).__name__
-        raise _malformed(f"{name} is a list of {least} to {most} fields, got {size}")
+        expected = f"{most}" if least == most else f"{least} to {most}"
+        raise _malformed(f"{name} is a list of {expected} fields, got {size}")
     return field
 
 

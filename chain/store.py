@@ -35,6 +35,10 @@ _STATE = b"s"
 _JOURNAL = b"j"
 
 
+class ForeignDatabase(Exception):  # noqa: N818 - reads as a sentence where it is caught
+    """The database is whole but not this chain's: the operator mixed up folders, files or versions."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Meta:
     format: U16
@@ -104,16 +108,17 @@ class BlockStore:
             progress: Told the number of state entries loaded so far.
 
         Raises:
-            CorruptionError: What is there is not one whole chain from this genesis document: resynchronise.
+            ForeignDatabase: It is another chain's, or another version's: nothing is wrong with it.
+            CorruptionError: What is there is not one whole chain: resynchronise.
         """
         raw = database.get(_META)
         if raw is None:
             return None
         meta = _decoded(_Meta, raw)
         if meta.format != FORMAT:
-            raise CorruptionError(f"the database has format {meta.format}, this version reads {FORMAT}")
+            raise ForeignDatabase(f"the database has format {meta.format}, this version reads {FORMAT}")
         if meta.genesis != genesis:
-            raise CorruptionError(
+            raise ForeignDatabase(
                 f"the database is of genesis {meta.genesis.hex()}, the node was started with {genesis.hex()}"
             )
         state = _load_state(database, progress)

@@ -9,7 +9,7 @@ from chain.database.interface import CorruptionError
 from chain.database.memory import MemoryDatabase
 from chain.reasons import Reason
 from chain.state.tree import StateTree
-from chain.store import BlockStore, FinalBlock
+from chain.store import BlockStore, FinalBlock, ForeignDatabase
 from chain.types.block import Block, Header, transactions_root
 from chain.types.receipt import BlockOutcome, Event
 
@@ -82,7 +82,7 @@ def test_tells_the_story_of_a_subject_in_order():
 def test_another_genesis_is_refused():
     database = MemoryDatabase()
     _chain(database, 1)
-    with pytest.raises(CorruptionError, match="the database is of genesis"):
+    with pytest.raises(ForeignDatabase, match="the database is of genesis"):
         BlockStore.open(database, genesis=bytes(32))
 
 

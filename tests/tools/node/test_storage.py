@@ -1,0 +1,54 @@
+"""A damaged database is noticed, kept for the operator, and replaced by a fresh start."""
+
+import pytest
+
+from chain.database.interface import DatabaseError, DatabaseReason
+from chain.store import BlockStore, ForeignDatabase
+from chain.state.tree import StateTree
+from tests.chain.test_store import GENESIS, NOTHING, _header
+from chain.types.block import Block
+from tools.node.storage import open_store
+
+
+def _write_chain(path):
+    database, store = open_store(path, genesis=GENESIS)
+    assert store is None
+    state = StateTree.empty().updated({b"a": b"1"})
+    BlockStore.create(database, genesis=GENESIS, block=Block(_header(None, state, NOTHING), ()), state=state)
+    database.close()
+
+
+def test_opens_what_was_written(tmp_path):
+    _write_chain(tmp_path / "chain")
+    database, store = open_store(tmp_path / "chain", genesis=GENESIS)
+    assert store is not None
+    assert store.head.height == 0
+    database.close()
+
+
+def test_a_second_opener_is_told_so(tmp_path):
+    database, _ = open_store(tmp_path / "chain", genesis=GENESIS)
+    with pytest.raises(DatabaseError) as caught:
+        open_store(tmp_path / "chain", genesis=GENESIS)
+    assert caught.value.reason is DatabaseReason.LOCKED
+    database.close()
+
+
+def test_another_chains_database_is_left_alone(tmp_path):
+    _write_chain(tmp_path / "chain")
+    with pytest.raises(ForeignDatabase):
+        open_store(tmp_path / "chain", genesis=bytes(32))
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["chain"]
+
+
+def test_a_flipped_bit_leads_to_a_fresh_start_and_a_kept_copy(tmp_path):
+    path = tmp_path / "chain"
+    _write_chain(path)
+    [log] = path.glob("*.log")
+    raw = bytearray(log.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    log.write_bytes(raw)
+    database, store = open_store(path, genesis=GENESIS)
+    assert store is None
+    assert (tmp_path / "chain.damaged-1" / log.name).read_bytes() == raw
+    database.close()

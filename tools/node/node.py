@@ -1,0 +1,177 @@
+"""One running node: what it holds, what others may ask of it, and how its parts hang together.
+
+```
+ peers ── Network ──┬─ consensus lane ──► Engine ──► NodeLedger ──► BlockStore (disk)
+                    └─ transactions ────► TransactionGossip ─► Mempool ──┘ (blocks to build)
+ people ── RPC ─────────────────────────► Node (reads the store and the state, hands in transactions)
+```
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from chain.codec import encode
+from chain.mempool import Mempool
+from chain.reasons import Reason
+from chain.state.tree import StateTree
+from chain.store import BlockStore
+from chain.types.block import Header
+from chain.types.transaction import SignedTransaction
+from consensus.engine import Engine
+from consensus.messages import Certificate
+from genesis.document import GenesisDocument
+from p2p.network import Direction, Lane, Network, PeerConnected
+from tools.node.announcement import Announcement
+from tools.node.gossip import TransactionGossip
+from tools.node.ledger import NodeLedger
+from tools.rpc.view import NodeStatus, PeerView
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParts:
+    """What a node is put together from; each part is made by `tools.node.run`."""
+
+    genesis: GenesisDocument
+    store: BlockStore
+    ledger: NodeLedger
+    mempool: Mempool
+    network: Network
+    consensus_key: bytes | None
+    possess: Callable[[bytes], bytes] | None
+    """The consensus key's signature that it belongs to a miner."""
+    now_ms: Callable[[], int]
+    engine: Engine = field(repr=False)
+
+
+class Node:
+    """A node while it runs; implements `tools.rpc.view.NodeView`."""
+
+    def __init__(self, parts: NodeParts) -> None:
+        self._parts = parts
+        self._gossip = TransactionGossip(parts.network, self._accept)
+        self._advanced = trio.Event()
+        parts.ledger.on_final = self._on_final
+
+    @property
+    def genesis(self) -> GenesisDocument:
+        """What the chain is made of."""
+        return self._parts.genesis
+
+    @property
+    def store(self) -> BlockStore:
+        """The final chain."""
+        return self._parts.store
+
+    @property
+    def head(self) -> Header:
+        """Header of the last final block."""
+        return self._parts.store.head
+
+    @property
+    def state(self) -> StateTree:
+        """State after the last final block."""
+        return self._parts.store.state
+
+    @property
+    def mempool(self) -> Mempool:
+        """Transactions that wait."""
+        return self._parts.mempool
+
+    @property
+    def consensus_key(self) -> bytes | None:
+        """The public key that this node votes with, or None if it only verifies."""
+        return self._parts.consensus_key
+
+    def status(self) -> NodeStatus:
+        """How the node stands now."""
+        engine = self._parts.engine.status()
+        params = self.genesis.params
+        lag = max(0, self._parts.now_ms() - self.head.timestamp_ms)
+        return NodeStatus(
+            view=engine.view,
+            epoch=params.epoch_of(self.head.height + 1),
+            lag_ms=lag,
+            syncing=self._why_behind(lag),
+            committee=self._parts.ledger.committee(params.epoch_of(self.head.height + 1)),
+        )
+
+    def peers(self) -> tuple[PeerView, ...]:
+        """Connected peers, by id."""
+        stats = self._parts.network.stats()
+        return tuple(
+            PeerView(
+                peer=peer.peer,
+                address=peer.address,
+                inbound=peer.direction is Direction.INBOUND,
+                connected_ms=round(1000 * (stats.now - peer.connected_at)),
+                bytes_in=peer.bytes_in,
+                bytes_out=peer.bytes_out,
+                score=peer.score,
+                complaint=peer.last_report.reason if peer.last_report else "",
+            )
+            for peer in stats.peers
+        )
+
+    def possession(self, miner: bytes) -> bytes | None:
+        """This node's consensus key's signature that it belongs to `miner`; None without such a key."""
+        return None if self._parts.possess is None else self._parts.possess(miner)
+
+    async def submit(self, signed: SignedTransaction) -> Reason:
+        """Hand a transaction to the mempool and the peers; `Reason.OK` or why not."""
+        reason = self._accept(signed)
+        if reason is Reason.OK:
+            self._gossip.pass_on(signed)
+        await trio.lowlevel.checkpoint()
+        return reason
+
+    async def wait_beyond(self, height: int) -> None:
+        """Return once a block above ``height`` is final."""
+        while self.head.height <= height:
+            await self._advanced.wait()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take part until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._parts.engine.run)
+            nursery.start_soon(self._read_frames)
+            nursery.start_soon(self._read_peer_events)
+            nursery.start_soon(self._gossip.run)
+            task_status.started()
+
+    async def _read_frames(self) -> None:
+        async for inbound in self._parts.network.inbound:
+            if inbound.lane is Lane.CONSENSUS:
+                await self._parts.engine.receive(inbound)
+            else:
+                self._gossip.receive(inbound)
+                await trio.lowlevel.checkpoint()
+
+    async def _read_peer_events(self) -> None:
+        async for event in self._parts.network.events:
+            _log.info("peer %s peer=%s", "up" if isinstance(event, PeerConnected) else "down", event.peer)
+            await self._parts.engine.peer_event(event)
+
+    def _accept(self, signed: SignedTransaction) -> Reason:
+        return self._parts.mempool.add(signed, self.state)
+
+    def _on_final(self, header: Header, certificate: Certificate) -> None:
+        """After blocks up to ``header`` are durable."""
+        self._parts.mempool.revalidate(self.state)
+        self._parts.network.announce(encode(Announcement(header, certificate)))
+        self._advanced.set()
+        self._advanced = trio.Event()
+
+    def _why_behind(self, lag_ms: int) -> str:
+        params = self.genesis.params
+        patience = 4 * (params.block_interval_ms + 3 * params.network_delay_ms)
+        if lag_ms <= patience or self.head.height == 0:
+            return ""
+        peers = self._parts.network.peers()
+        if not peers:
+            return f"no final block for {lag_ms / 1000:.0f} s: no peer is connected"
+        return f"no final block for {lag_ms / 1000:.0f} s with {len(peers)} peers: catching up, or too few voters"

@@ -39,7 +39,7 @@ _MAX_MEMORY_BYTES: Final = 1 << 30
 
 
 class KeyRole(enum.Enum):
-    """What a key may be used for. Each role has a key of its own, so that losing one loses only its powers."""
+    """What a key may be used for. Each role has its own key, so that losing one loses only its powers."""
 
     ACCOUNT = "account"
     """Spends an account's coins."""

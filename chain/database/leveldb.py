@@ -126,9 +126,12 @@ class LevelDatabase:
         low, high = key_range(prefix, start, reverse=reverse)
         if high is not None and high <= low:
             return iter(())
+        # plyvel 1.5.1 walks a range backward without its last entry where that is its first one as well: it is
+        # given no lower bound, and the walk below stops at ours.
+        lower = None if reverse else low
         # Made here and not in the generator below: the snapshot must be of now, not of the first step.
-        cursor = self._database.iterator(start=low, stop=high, reverse=reverse, verify_checksums=True)
-        return self._walk(cursor)
+        cursor = self._database.iterator(start=lower, stop=high, reverse=reverse, verify_checksums=True)
+        return self._walk(cursor, low)
 
     def write(self, changes: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Write a batch durably, all or nothing.
@@ -154,10 +157,13 @@ class LevelDatabase:
         self._database.close()
         self._lock.release()
 
-    def _walk(self, cursor: Any) -> Iterator[tuple[bytes, bytes]]:
+    def _walk(self, cursor: Any, low: bytes) -> Iterator[tuple[bytes, bytes]]:
         try:
             with cursor:
-                yield from cursor
+                for key, value in cursor:
+                    if key < low:
+                        return
+                    yield key, value
         except plyvel.Error as error:
             raise _translated(error, "iterating") from error
         except RuntimeError as error:  # plyvel's answer to a step on an iterator whose database was closed
@@ -209,8 +215,9 @@ def _check_directory(path: Path, *, create: bool) -> None:
 
 
 def _translated(error: Exception, doing: str) -> DatabaseError:
-    # plyvel hands LevelDB's message on as bytes.
-    text = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else error
+    text = str(error)
+    if error.args and isinstance(error.args[0], bytes):  # LevelDB's message, as plyvel hands it on
+        text = error.args[0].decode(errors="replace")
     if isinstance(error, plyvel.CorruptionError):
         return CorruptionError(f"{doing}: {text}")
     return DatabaseError(DatabaseReason.IO, f"{doing}: {text}")

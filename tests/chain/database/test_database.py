@@ -53,6 +53,10 @@ def test_iterates_a_prefix_both_ways_from_a_key(database: Database) -> None:
     assert keys(prefix=b"b", start=b"c") == []
     assert keys(prefix=b"b", start=b"c", reverse=True) == [b"b\xff", b"b3", b"b1", b"b"]
     assert keys(prefix=b"", start=b"b\xff") == [b"b\xff", b"c"]
+    # A walk whose first entry is the last one of its range as well.
+    assert keys(prefix=b"c", reverse=True) == [b"c"]
+    assert keys(prefix=b"b3", reverse=True) == [b"b3"]
+    assert keys(prefix=b"b", start=b"b", reverse=True) == [b"b"]
 
 
 def test_an_iteration_is_of_the_moment_it_was_asked_for(database: Database) -> None:

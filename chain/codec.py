@@ -5,7 +5,8 @@ fields in order: unsigned integers, bin, str and arrays, nothing else. Reading i
 length is judged before anything of that length is built, and the result is written again and compared, so
 bytes that another encoder could have written differently are refused.
 
-Annotations understood: ``Annotated[int, Bits(n)]``, ``Annotated[bytes, Exactly(n)]`` or ``AtMost(n)``,
+Annotations understood: ``Annotated[int, Bits(n)]`` (over 64 bits, where msgpack's integers end, as bin of n / 8
+bytes, big-endian), ``Annotated[bytes, Exactly(n)]`` or ``AtMost(n)``,
 ``Annotated[str, AtMost(n)]``, ``Annotated[tuple[T, ...], AtMost(n)]``, an ``IntEnum``, another record, and a
 union of records that each carry a class constant ``TAG`` (written as ``[tag, record]``).
 """
@@ -52,7 +53,7 @@ class DecodeError(ValueError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bits:
-    """An unsigned integer below ``2**count``."""
+    """An unsigned integer below ``2**count``; above 64, a multiple of 8."""
 
     count: int
 
@@ -75,6 +76,7 @@ U8 = Annotated[int, Bits(8)]
 U16 = Annotated[int, Bits(16)]
 U32 = Annotated[int, Bits(32)]
 U64 = Annotated[int, Bits(64)]
+U128 = Annotated[int, Bits(128)]
 Hash32 = Annotated[bytes, Exactly(32)]
 PublicKey = Annotated[bytes, Exactly(32)]
 Signature = Annotated[bytes, Exactly(64)]
@@ -140,7 +142,8 @@ def encode(record: object) -> bytes:
     Raises:
         AssertionError: A field is outside its declared range: our own mistake, never a peer's.
     """
-    return _pack(_schema(type(record))[1](record))
+    kind: Any = type(record)
+    return _pack(_schema(kind)[1](record))
 
 
 def decode(kind: type[_Record], data: bytes, *, limit: int) -> _Record:
@@ -152,7 +155,8 @@ def decode(kind: type[_Record], data: bytes, *, limit: int) -> _Record:
     if len(data) > limit:
         raise DecodeError(DecodeReason.TOO_LONG, f"{len(data)} bytes, at most {limit} for {kind.__name__}")
     source = _Source(data)
-    record: _Record = _schema(kind)[0](source)
+    schema: Any = kind
+    record: _Record = _schema(schema)[0](source)
     source.finish()
     if encode(record) != data:
         raise DecodeError(DecodeReason.NOT_CANONICAL, f"{kind.__name__} has a shorter or other encoding")
@@ -226,6 +230,8 @@ def _schema(kind: Any) -> tuple[_Reader, _Writer]:
 
 
 def _integer(bits: int) -> tuple[_Reader, _Writer]:
+    if bits > 64:
+        return _wide_integer(bits)
     top = 1 << bits
 
     def read(source: _Source) -> int:
@@ -239,6 +245,20 @@ def _integer(bits: int) -> tuple[_Reader, _Writer]:
     def write(value: int) -> int:
         assert type(value) is int and 0 <= value < top, f"{value!r} is not in [0, 2**{bits})"
         return value
+
+    return read, write
+
+
+def _wide_integer(bits: int) -> tuple[_Reader, _Writer]:
+    length = bits // 8
+    read_octets, _ = _octets(Exactly(length))
+
+    def read(source: _Source) -> int:
+        return int.from_bytes(read_octets(source), "big")
+
+    def write(value: int) -> bytes:
+        assert type(value) is int and 0 <= value < 1 << bits, f"{value!r} is not in [0, 2**{bits})"
+        return value.to_bytes(length, "big")
 
     return read, write
 
@@ -315,7 +335,8 @@ def _tagged(kinds: tuple[Any, ...]) -> tuple[_Reader, _Writer]:
         tag = source.scalar()
         if type(tag) is not int or tag not in by_tag:
             raise DecodeError(DecodeReason.UNKNOWN_TAG, f"{tag!r} is none of {sorted(by_tag)}")
-        return _schema(by_tag[tag])[0](source)
+        chosen: Any = by_tag[tag]
+        return _schema(chosen)[0](source)
 
     def write(value: Any) -> list[Any]:
         assert type(value) in kinds, f"{type(value).__name__} is not of this union"

@@ -1,9 +1,19 @@
 """Numbers that every node of a chain must agree on; they are part of the genesis document."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from chain.codec import U8, U16, U32, U64, AtMost
+from chain.types.committee import MAX_SEATS
+from chain.types.transaction import MAX_TASKS_A_COMMIT
+from pouw.binding import MAX_ITEMS
+from pouw.sampling import MAX_SAMPLES
+
+ELASTICITY: Final = 2
+"""A block may weigh this many times the target, as in EIP-1559."""
+
+MAX_BLOCK_OVERHEAD: Final = 512
+"""Bytes of a block around its transactions: its header (at most 470) and the heads of two arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,9 @@ class ChainParams:
     price_per_million_units: U64
     """Least payment for a task, per 10**6 multiply-accumulates of its program, at least 1 coin a task."""
 
+    task_retention: U32 = 20_000
+    """Blocks that a finished task and its answer stay in the state; the blocks themselves keep them for ever."""
+
     def __post_init__(self) -> None:
         positive = (
             "epoch_length", "committee_size", "averaging_window", "network_delay_ms", "max_block_bytes",
@@ -76,6 +89,27 @@ class ChainParams:
         for name in positive:
             if getattr(self, name) == 0:
                 raise ValueError(f"{name} must be positive")
+        heaviest = self.max_transaction_bytes + self.samples * self.cell_weight
+        if heaviest > self.max_block_weight:
+            raise ValueError(f"a proof may weigh {heaviest}, a block only {self.max_block_weight}")
+        if self.max_transaction_bytes + MAX_BLOCK_OVERHEAD > self.max_block_bytes:
+            raise ValueError(
+                f"a block of {self.max_block_bytes} bytes must hold a transaction of {self.max_transaction_bytes} "
+                f"and {MAX_BLOCK_OVERHEAD} for its header"
+            )
+        if self.samples > MAX_SAMPLES:
+            raise ValueError(f"samples is {self.samples}, at most {MAX_SAMPLES}")
+        if self.max_commons_units + MAX_TASKS_A_COMMIT > MAX_ITEMS:
+            raise ValueError(
+                f"max_commons_units is {self.max_commons_units}, at most {MAX_ITEMS - MAX_TASKS_A_COMMIT}"
+            )
+        if self.committee_size > MAX_SEATS:
+            raise ValueError(f"committee_size is {self.committee_size}, at most {MAX_SEATS}")
+
+    @property
+    def max_block_weight(self) -> int:
+        """Weight that no block may pass."""
+        return ELASTICITY * self.target_block_weight
 
     def epoch_of(self, height: int) -> int:
         """Epoch whose committee votes on the block at ``height`` (genesis, height 0, closes none)."""

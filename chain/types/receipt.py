@@ -1,13 +1,19 @@
-"""What became of everything that a block touched."""
+"""What became of everything that a block touched.
+
+Only codes, subjects and amounts enter the header's root. A detail is a sentence for people: two versions of the
+software may word it differently and still agree on the block.
+"""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from chain.codec import U64, AtMost, Hash32, encode
-from chain.hashing import merkle_root
+from chain.hashing import digest, merkle_root
 from chain.reasons import Reason
+from chain.types.block import MAX_TRANSACTIONS
 
-MAX_EVENTS = 1 << 16
+MAX_EVENTS: Final = 1 << 20
+MAX_DETAIL_BYTES: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +27,13 @@ class Event:
     """The other party, or empty."""
     amount: U64
     """Coins, units, seats or a height, as the reason says."""
-    detail: Annotated[str, AtMost(200)]
-    """A sentence with the values at hand; never parsed."""
+    detail: Annotated[str, AtMost(MAX_DETAIL_BYTES)]
+    """A sentence with the values at hand; never parsed, and not committed to."""
+
+    @property
+    def leaf(self) -> bytes:
+        """The event's part in the header's root."""
+        return encode(_undetailed(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +47,19 @@ class Receipt:
     fee: U64
     events: Annotated[tuple[Event, ...], AtMost(MAX_EVENTS)]
 
+    @property
+    def leaf(self) -> bytes:
+        """The receipt's part in the header's root."""
+        events = tuple(_undetailed(event) for event in self.events)
+        return encode(Receipt(self.transaction, self.reason, self.weight, self.fee, events))
+
 
 @dataclass(frozen=True, slots=True)
 class BlockOutcome:
     """Receipts of a block's transactions, and what the block did of itself (deadlines, assignments, seats)."""
 
-    receipts: Annotated[tuple[Receipt, ...], AtMost(1 << 14)]
+    receipts: Annotated[tuple[Receipt, ...], AtMost(MAX_TRANSACTIONS)]
+    """One a transaction, in the block's order."""
     opening: Annotated[tuple[Event, ...], AtMost(MAX_EVENTS)]
     """Before the first transaction."""
     closing: Annotated[tuple[Event, ...], AtMost(MAX_EVENTS)]
@@ -50,5 +68,13 @@ class BlockOutcome:
     @property
     def root(self) -> bytes:
         """What the header commits to."""
-        leaves = [encode(item) for item in (*self.receipts, *self.opening, *self.closing)]
-        return merkle_root("headrace/receipts", leaves)
+        return digest(
+            "headrace/outcome",
+            merkle_root("headrace/opening", [event.leaf for event in self.opening]),
+            merkle_root("headrace/receipts", [receipt.leaf for receipt in self.receipts]),
+            merkle_root("headrace/closing", [event.leaf for event in self.closing]),
+        )
+
+
+def _undetailed(event: Event) -> Event:
+    return Event(event.reason, event.subject, event.other, event.amount, "")

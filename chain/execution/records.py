@@ -1,0 +1,153 @@
+"""The typed values of the state; `state_keys` says where each one lies."""
+
+import enum
+from dataclasses import dataclass
+from typing import Annotated
+
+from chain.codec import U8, U16, U32, U64, U128, AtMost, Hash32, PublicKey
+from chain.types.transaction import MAX_MODELS, MAX_TASKS_A_COMMIT
+
+MaybeKey = Annotated[bytes, AtMost(32)]
+"""A key or an id, or empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Coins, and how many transactions the account has sent."""
+
+    balance: U64
+    nonce: U64
+
+
+class MinerStatus(enum.IntEnum):
+    """Where a miner stands."""
+
+    ACTIVE = 0
+    """Takes tasks, commits, holds seats."""
+    SUSPENDED = 1
+    """The bond fell below the least by missed proofs: may prove what is open, and nothing else."""
+    UNBONDING = 2
+    """Left: may prove what is open until the bond comes back."""
+    SLASHED = 3
+    """Was proven wrong and lost its bond; may register anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Miner:
+    """A bond and what it stands for."""
+
+    consensus_key: PublicKey
+    bond: U64
+    status: MinerStatus
+    unbonds_at: U64
+    """Height in whose opening the bond comes back, while unbonding; else 0."""
+    open_commits: U8
+    models: Annotated[tuple[Hash32, ...], AtMost(MAX_MODELS)]
+
+
+class TaskStatus(enum.IntEnum):
+    """Where a task stands."""
+
+    WAITING = 0
+    ASSIGNED = 1
+    COMMITTED = 2
+    ANSWERED = 3
+    REFUNDED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A question with its payment locked until it is answered or refunded."""
+
+    submitter: PublicKey
+    model: Hash32
+    rows: U16
+    units: U64
+    payment: U64
+    """Locked while the task is open, else already paid or refunded."""
+    submitted_at: U64
+    status: TaskStatus
+    since: U64
+    """Height of the last change of status."""
+    due: U64
+    """Height whose opening looks at the task again; 0 for never."""
+    attempts: U8
+    """Assignments so far."""
+    miner: MaybeKey
+    """Who has it, or who answered it."""
+    missed: Annotated[tuple[PublicKey, ...], AtMost(255)]
+    """Miners that had it and did not answer, in order, each once."""
+    commit: MaybeKey
+    """The commit that covers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A trace bound to the ledger, before its proof."""
+
+    miner: PublicKey
+    root: Hash32
+    units: U64
+    height: U64
+    commons_seed: Hash32
+    """Seed of the epoch that the commons units belong to; kept here because seeds of old epochs are dropped."""
+    commons_start: U64
+    commons_count: U32
+    tasks: Annotated[tuple[Hash32, ...], AtMost(MAX_TASKS_A_COMMIT)]
+    """Ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochUnits:
+    """Units that a key proved in one epoch."""
+
+    epoch: U64
+    units: U128
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A consensus key's proven units: one entry an epoch, ascending, no older than the averaging window."""
+
+    epochs: Annotated[tuple[EpochUnits, ...], AtMost(1 << 16)]
+
+    def since(self, epoch: int) -> int:
+        """Units proven in ``epoch`` and later."""
+        return sum(entry.units for entry in self.epochs if entry.epoch >= epoch)
+
+    def credited(self, epoch: int, units: int, *, window: int) -> "Weight":
+        """With ``units`` more in ``epoch``, and without what no window of ``window`` epochs can reach any more."""
+        kept = [entry for entry in self.epochs if entry.epoch + window >= epoch]
+        if kept and kept[-1].epoch == epoch:
+            units += kept.pop().units
+        return Weight((*kept, EpochUnits(epoch, units)))
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """Where all coins came from; minted and burned only ever grow."""
+
+    genesis: U64
+    minted: U128
+    burned: U128
+
+    @property
+    def total(self) -> int:
+        """Coins that exist: in accounts, bonds and locked payments."""
+        return self.genesis + self.minted - self.burned
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the next block builds on."""
+
+    height: U64
+    beacon: Hash32
+    next_base_fee: U64
+
+
+@dataclass(frozen=True, slots=True)
+class CommonsCursor:
+    """The first commons index of an epoch that a miner has not committed to yet."""
+
+    next: U64

@@ -1,0 +1,44 @@
+"""Which backend serves on this machine."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Literal, cast
+
+from pouw.backends.backend import Backend, BackendError
+from pouw.backends.known_answer import check_backend
+from pouw.backends.reference import ReferenceBackend
+
+Device = Literal["auto", "cpu", "reference"]
+
+
+def select_backend(device: Device) -> Backend:
+    """A backend that has passed its known-answer test.
+
+    Args:
+        device: "cpu" for torch, "reference" for numpy, "auto" for torch where it is installed and computes
+            rightly.
+
+    Raises:
+        BackendError: the device is unknown, not installed, or computes wrongly on this machine.
+    """
+    if device == "reference":
+        backend = ReferenceBackend()
+        check_backend(backend)
+        return backend
+    if device == "cpu":
+        return _open_cpu()
+    if device == "auto":
+        try:
+            return _open_cpu()
+        except BackendError:
+            return select_backend("reference")
+    raise BackendError(f"no device {device!r}: choose auto, cpu or reference")
+
+
+def _open_cpu() -> Backend:
+    if find_spec("torch") is None:
+        raise BackendError(
+            "the cpu backend needs torch, which is not installed: pip install 'headrace[work]'"
+        )
+    # Imported by name: torch takes a second to load and stays out of every process that does not ask for it.
+    return cast(Backend, import_module("pouw.backends.cpu").open_cpu())

@@ -1,0 +1,83 @@
+"""What ties a trace to one chain, miner, task and program, and a commit to one chain and miner.
+
+    commit root ── sum tree over items (units, rows) ── item leaf ── tree over tensors ── tensor root ── row
+    tree
+
+The tree over an item's tensors carries no sums of its own: the program, whose digest its leaf is keyed by,
+fixes the units and rows of each tensor, so a sum in a node could only repeat it.
+"""
+
+from typing import Final, NamedTuple
+
+from blake3 import blake3
+
+from pouw.hashing import domain, framed, keyed, u64
+from pouw.program import Program
+
+_CONTEXT: Final = domain("context")
+_TENSOR_NODE: Final = domain("tensor node")
+_ITEM: Final = domain("item")
+_SUM_NODE: Final = domain("sum node")
+_COMMIT: Final = domain("commit")
+
+MAX_ITEMS: Final = 1 << 20
+"""Items of one commit; the sum tree has at most 20 levels."""
+
+MAX_SUM: Final = (1 << 63) - 1
+"""Largest total of units or of rows."""
+
+
+class SumNode(NamedTuple):
+    """A node of the tree over items: its hash, and the units and committed rows of all items below it."""
+
+    hash: bytes
+    units: int
+    rows: int
+
+
+def item_context(chain_id: bytes, miner: bytes, *, item_id: bytes, program: Program) -> bytes:
+    """The 32 bytes that enter the key of every row of an item's trace.
+
+    Args:
+        chain_id: names the chain.
+        miner: names who did the work.
+        item_id: names the task or commons unit.
+        program: what was to be run.
+    """
+    return keyed(_CONTEXT, framed(chain_id, miner, item_id, program.digest))
+
+
+def join_tensors(left: bytes, right: bytes) -> bytes:
+    """The parent of two nodes of the tree over an item's tensors."""
+    return blake3(left + right, key=_TENSOR_NODE).digest()
+
+
+def item_leaf(context: bytes, tensors_root: bytes, program: Program) -> SumNode:
+    """The leaf of the sum tree that stands for an item.
+
+    Args:
+        context: from `item_context`.
+        tensors_root: root of the tree over the item's tensor roots.
+        program: gives units and rows.
+    """
+    units, rows = program.units, program.rows
+    return SumNode(keyed(_ITEM, context + tensors_root + u64(units) + u64(rows)), units, rows)
+
+
+def join_sums(left: SumNode, right: SumNode) -> SumNode:
+    """The parent of two nodes of a sum tree."""
+    data = left.hash + u64(left.units) + u64(left.rows) + right.hash + u64(right.units) + u64(right.rows)
+    return SumNode(keyed(_SUM_NODE, data), left.units + right.units, left.rows + right.rows)
+
+
+def commit_root(chain_id: bytes, miner: bytes, *, count: int, top: SumNode) -> bytes:
+    """The 32 bytes that a miner puts on the chain.
+
+    Args:
+        chain_id: names the chain.
+        miner: names who did the work.
+        count: items in the commit.
+        top: root of the sum tree.
+    """
+    sums = u64(count) + u64(top.units) + u64(top.rows)
+    return keyed(_COMMIT, framed(chain_id, miner) + sums + top.hash)

@@ -1,0 +1,159 @@
+"""The last step of a check: each drawn cell, computed again from the rows that were opened."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from pouw.opened_rows import row_of
+from pouw.openings import Place
+from pouw.program import Program, Step, Weight
+from pouw.proof import OpenedLeaf, ProofError, ProofReason
+from pouw.rows import RowTree
+from pouw.sampling import Cell
+from pouw.tensors import Array, DType, TensorSpec
+
+Identity = tuple[bytes, DType, int, int]
+
+
+class Model:
+    """The opened weight rows of all programs of a proof; equal weights of several programs are opened once.
+
+    Weights are numbered by root, so that miner and checker number them alike.
+
+    Args:
+        wanted: weights and the leaves of them that the drawn cells need; duplicates do no harm.
+    """
+
+    def __init__(self, wanted: Iterable[tuple[Weight, int]]) -> None:
+        leaves: dict[Identity, set[int]] = {}
+        for weight, leaf in wanted:
+            leaves.setdefault(_identity(weight), set()).add(leaf)
+        self._names = sorted(leaves)
+        self._numbers = {name: number for number, name in enumerate(self._names)}
+        self._data: dict[Place, bytes] = {}
+        self.places: list[Place] = [
+            (number, leaf) for number, name in enumerate(self._names) for leaf in sorted(leaves[name])
+        ]
+
+    @property
+    def count(self) -> int:
+        """How many weights are opened."""
+        return len(self._names)
+
+    def spec(self, number: int) -> TensorSpec:
+        """The shape and type of a weight."""
+        _, dtype, rows, cols = self._names[number]
+        return TensorSpec(rows, cols, dtype)
+
+    def root(self, number: int) -> bytes:
+        """The root that the manifest names for a weight."""
+        return self._names[number][0]
+
+    def number(self, weight: Weight) -> int:
+        """The number of a weight."""
+        return self._numbers[_identity(weight)]
+
+    def hold(self, leaves: Iterable[OpenedLeaf]) -> None:
+        """Keep leaves that were found to be the model's."""
+        self._data.update(((leaf.tensor, leaf.leaf), leaf.data) for leaf in leaves)
+
+    def row(self, weight: Weight, row: int) -> Array:
+        """A row of a weight; its leaf is held."""
+        return row_of(weight.spec, self._data[self.number(weight), weight.spec.leaf_of(row)], row)
+
+
+def _identity(weight: Weight) -> Identity:
+    return weight.root, weight.spec.dtype, weight.spec.rows, weight.spec.cols
+
+
+class OpenedRun:
+    """The opened rows of one item, and its input, which the checker derives.
+
+    Args:
+        where: names the item in messages.
+        program: what was run.
+        input_row: see `pouw.verifier.WorkItem`.
+        context: from `pouw.binding.item_context`.
+        input_root: the committed root of the input, if the proof gives it.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        program: Program,
+        *,
+        input_row: Callable[[int], Array],
+        context: bytes,
+        input_root: bytes | None,
+    ) -> None:
+        self.where = where
+        self.program = program
+        self._input_row = input_row
+        self._context = context
+        self._input_root = input_root
+        self._data: dict[Place, bytes] = {}
+
+    def derived(self, leaf: OpenedLeaf) -> OpenedLeaf:
+        """A leaf of the input with the rows it must hold, in place of what came."""
+        rows = self.program.tensors[0].leaf_rows(leaf.leaf)
+        return OpenedLeaf(0, leaf.leaf, b"".join(self.row(0, row).tobytes() for row in rows))
+
+    def hold(self, leaves: Iterable[OpenedLeaf]) -> None:
+        """Keep leaves that were found to be committed."""
+        self._data.update(((leaf.tensor, leaf.leaf), leaf.data) for leaf in leaves)
+
+    def row(self, tensor: int, row: int) -> Array:
+        """A row of the run: derived for the input, else from a leaf that is held."""
+        spec = self.program.tensors[tensor]
+        if tensor:
+            return row_of(spec, self._data[tensor, spec.leaf_of(row)], row)
+        known = self._input_row(row)
+        assert known.shape == (spec.cols,) and known.dtype == spec.dtype.numpy, (
+            f"input row {row} of {self.where} is {known.dtype} {known.shape}, the program reads {spec}"
+        )
+        return known
+
+    def input_is_derived(self) -> bool:
+        """Whether the committed input is, as a whole, the one that it must be. Reads every row of it."""
+        spec = self.program.tensors[0]
+        whole = np.stack([self.row(0, row) for row in range(spec.rows)])
+        return RowTree(self._context, 0, spec=spec, array=whole).root == self._input_root
+
+
+def check_cell(run: OpenedRun, model: Model, cell: Cell) -> None:
+    """Compute a drawn cell again.
+
+    Args:
+        run: holds the rows it depends on, and its own.
+        model: holds the weight rows it depends on.
+        cell: what was drawn; the input's cells are right once their rows are.
+
+    Raises:
+        ProofError: WRONG_CELL, or INPUT_MISMATCH if the op reads an input that is not the derived one.
+    """
+    if cell.tensor == 0:
+        return
+    step = run.program.steps[cell.tensor - 1]
+    rows = []
+    for need in step.op.kind.needs(cell.row, cell.col):
+        source = step.sources[need.operand]
+        if source.weight:
+            rows.append(model.row(run.program.weights[source.index], need.row))
+        else:
+            rows.append(run.row(source.index, need.row))
+    expected = step.op.kind.check(cell.row, cell.col, rows)
+    end = expected.start + expected.values.size
+    got = run.row(cell.tensor, cell.row)[expected.start : end]
+    if not np.array_equal(got, expected.values):
+        raise _fault(run, step, cell, got=got, expected=expected.values)
+
+
+def _fault(run: OpenedRun, step: Step, cell: Cell, *, got: Array, expected: Array) -> ProofError:
+    place = f"{step.op.name}[{cell.row},{cell.col}] of {run.where}"
+    reads_input = any(source.index == 0 and not source.weight for source in step.sources)
+    if reads_input and not run.input_is_derived():
+        return ProofError(
+            ProofReason.INPUT_MISMATCH, f"{place} was made from another input than the one prescribed"
+        )
+    first = int(np.flatnonzero(got != expected)[0])
+    return ProofError(ProofReason.WRONG_CELL, f"{place} holds {got[first]}, its op gives {expected[first]}")

@@ -1,0 +1,224 @@
+"""What a miner commits to, and how it proves what was drawn from it.
+
+builder = CommitBuilder(chain_id, miner)
+builder.add(item_id, program, trace)           as often as it works
+root, units = builder.root, builder.units      on the chain; then, once a later block gave the seed:
+proof = builder.prove(seed, samples)
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final
+
+from pouw import merkle
+from pouw.backends.backend import BackendError
+from pouw.binding import MAX_ITEMS, SumNode, commit_root, item_context, item_leaf, join_sums, join_tensors
+from pouw.check_cells import Model
+from pouw.hashing import HASH_BYTES
+from pouw.openings import ItemPlan, by_tensor, plan_item
+from pouw.program import Program, Weight
+from pouw.proof import MAX_NAME_BYTES, OpenedItem, OpenedLeaf, Proof
+from pouw.rows import RowTree
+from pouw.sampling import Cell, Draw, cell_of, draw_positions
+from pouw.trace import Trace
+
+Recall = Callable[[], Trace]
+"""Runs an item again, for the same bits."""
+
+HELD_BYTES: Final = 256 << 20
+"""Traces that a builder keeps unless told otherwise; a commons unit of the digits model takes about 5 KB."""
+
+
+class CommitFull(ValueError):  # noqa: N818 - a state of the builder, not a fault
+    """The builder holds as many traces as it may: commit, or give a `recall` with each."""
+
+
+class CommitBuilder:
+    """Collects a miner's traces into one commit.
+
+    Args:
+        chain_id: names the chain; at most 64 bytes.
+        miner: names who does the work; at most 64 bytes.
+        held_bytes: how much of traces to keep for proving. A trace that comes with a `recall` is never kept.
+    """
+
+    def __init__(self, chain_id: bytes, miner: bytes, *, held_bytes: int = HELD_BYTES) -> None:
+        if max(len(chain_id), len(miner)) > MAX_NAME_BYTES:
+            raise ValueError(
+                f"chain id and miner of {len(chain_id)} and {len(miner)} bytes, at most {MAX_NAME_BYTES}"
+            )
+        self._chain_id = chain_id
+        self._miner = miner
+        self._free = held_bytes
+        self._entries: list[_Entry] = []
+        self._ids: set[bytes] = set()
+
+    def add(
+        self,
+        item_id: bytes,
+        program: Program,
+        trace: Trace,
+        *,
+        answered: bool = False,
+        recall: Recall | None = None,
+    ) -> None:
+        """Commit to one more item, after those that were added before.
+
+        Args:
+            item_id: names the task or commons unit on its chain; 32 bytes, not added before.
+            program: what was run.
+            trace: all of its tensors.
+            answered: whether a customer was given the output, so that the proof must open it.
+            recall: makes the trace again, bit for bit; without it the trace is kept.
+
+        Raises:
+            CommitFull: if the trace would have to be kept and there is no room.
+            ValueError: if the item was added before, or its id is not 32 bytes.
+        """
+        if len(item_id) != HASH_BYTES or item_id in self._ids:
+            raise ValueError(f"item {item_id.hex()} is here already, or its id is not {HASH_BYTES} bytes")
+        if len(self._entries) >= MAX_ITEMS:
+            raise CommitFull(f"{MAX_ITEMS} items, no more fit one commit")
+        if recall is None:
+            if trace.size > self._free:
+                raise CommitFull(f"a trace of {trace.size} bytes, room is left for {self._free}")
+            self._free -= trace.size
+        context = item_context(self._chain_id, self._miner, item_id=item_id, program=program)
+        leaf = _CommittedTrace(context, program, trace).leaf
+        self._ids.add(item_id)
+        self._entries.append(_Entry(context, program, leaf, answered, recall or (lambda: trace)))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def units(self) -> int:
+        """Work units of all items."""
+        return sum(entry.leaf.units for entry in self._entries)
+
+    @property
+    def rows(self) -> int:
+        """Committed rows of all items."""
+        return sum(entry.leaf.rows for entry in self._entries)
+
+    @property
+    def root(self) -> bytes:
+        """The commit, 32 bytes.
+
+        Raises:
+            ValueError: if nothing was added.
+        """
+        return self._root(self._sums())
+
+    def prove(self, seed: bytes, samples: int) -> Proof:
+        """Open what a seed draws.
+
+        Args:
+            seed: the chain's randomness after the commit; at most 64 bytes.
+            samples: number of draws, as the chain's parameters say.
+
+        Raises:
+            ValueError: if nothing was added.
+            BackendError: if a recalled trace is not the one that was committed.
+        """
+        sums = self._sums()
+        cells = self._draw(
+            draw_positions(seed, root=self._root(sums), units=self.units, rows=self.rows, samples=samples)
+        )
+        indices = sorted(cells)
+        wanted: list[tuple[Weight, int]] = []
+        homes: dict[bytes, RowTree] = {}
+        items = []
+        for index in indices:
+            entry = self._entries[index]
+            plan = plan_item(entry.program, cells[index], answered=entry.answered)
+            trace = entry.recall()
+            items.append(_open_item(index, entry, trace, plan))
+            for number, leaf in plan.weights:
+                weight = entry.program.weights[number]
+                wanted.append((weight, leaf))
+                homes[weight.root] = trace.weights.tree(weight.name)
+        beside = [sums[level][place] for level, place in merkle.siblings(len(self._entries), indices)]
+        weights, weight_path = _open_model(Model(wanted), homes)
+        return Proof(
+            chain_id=self._chain_id,
+            miner=self._miner,
+            seed=seed,
+            units=self.units,
+            rows=self.rows,
+            items=tuple(items),
+            sum_hashes=b"".join(node.hash for node in beside),
+            sum_units=tuple(node.units for node in beside),
+            sum_rows=tuple(node.rows for node in beside),
+            weights=weights,
+            weight_path=weight_path,
+        )
+
+    def _sums(self) -> list[list[SumNode]]:
+        if not self._entries:
+            raise ValueError("nothing was added to this commit")
+        return merkle.levels([entry.leaf for entry in self._entries], join_sums)
+
+    def _root(self, sums: list[list[SumNode]]) -> bytes:
+        return commit_root(self._chain_id, self._miner, count=len(self._entries), top=sums[-1][0])
+
+    def _draw(self, draws: Sequence[Draw]) -> dict[int, list[Cell]]:
+        """The drawn cells of each item that must be opened."""
+        ends = (
+            list(accumulate(entry.leaf.units for entry in self._entries)),
+            list(accumulate(entry.leaf.rows for entry in self._entries)),
+        )
+        cells: dict[int, list[Cell]] = {i: [] for i, entry in enumerate(self._entries) if entry.answered}
+        for draw in draws:
+            along = ends[0] if draw.by_units else ends[1]
+            index = bisect_right(along, draw.position)
+            cell = cell_of(self._entries[index].program, draw, start=along[index - 1] if index else 0)
+            cells.setdefault(index, []).append(cell)
+        return cells
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    context: bytes
+    program: Program
+    leaf: SumNode
+    answered: bool
+    recall: Recall
+
+
+class _CommittedTrace:
+    """A trace with its trees: made to be committed, and again to be opened."""
+
+    def __init__(self, context: bytes, program: Program, trace: Trace) -> None:
+        self.trees = [
+            RowTree(context, index, spec=spec, array=tensor)
+            for index, (spec, tensor) in enumerate(zip(program.tensors, trace.tensors, strict=True))
+        ]
+        self.levels = merkle.levels([tree.root for tree in self.trees], join_tensors)
+        self.leaf = item_leaf(context, self.levels[-1][0], program)
+
+
+def _open_item(index: int, entry: _Entry, trace: Trace, plan: ItemPlan) -> OpenedItem:
+    committed = _CommittedTrace(entry.context, entry.program, trace)
+    if committed.leaf != entry.leaf:
+        raise BackendError(f"item {index} was run again and gave other bits than those that were committed")
+    beside = merkle.siblings(len(committed.trees), plan.roots)
+    leaves = tuple(
+        OpenedLeaf(tensor, leaf, committed.trees[tensor].leaf(leaf) if tensor else b"")
+        for tensor, leaf in plan.leaves
+    )
+    return OpenedItem(
+        index=index,
+        roots=b"".join(committed.trees[tensor].root for tensor in plan.roots),
+        root_path=b"".join(committed.levels[level][place] for level, place in beside),
+        leaves=leaves,
+        path=b"".join(committed.trees[tensor].path(places) for tensor, places in by_tensor(plan.leaves)),
+    )
+
+
+def _open_model(model: Model, homes: Mapping[bytes, RowTree]) -> tuple[tuple[OpenedLeaf, ...], bytes]:
+    trees = [homes[model.root(number)] for number in range(model.count)]
+    leaves = tuple(OpenedLeaf(number, leaf, trees[number].leaf(leaf)) for number, leaf in model.places)
+    return leaves, b"".join(trees[number].path(places) for number, places in by_tensor(model.places))

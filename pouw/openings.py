@@ -1,0 +1,68 @@
+"""What a proof must open, derived alike by the miner who makes it and the node that checks it.
+
+A proof says nothing about what it opens that could not be derived, so it has one valid form; it repeats the
+places so that a wrong one can be named.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from pouw.program import Program
+from pouw.sampling import Cell
+
+Place = tuple[int, int]
+"""A tensor's number and a leaf's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPlan:
+    """What one item must open.
+
+    Args:
+        roots: the tensors whose roots are given, ascending.
+        leaves: (tensor, leaf) pairs whose rows are given, ascending. Leaves of tensor 0, the input, are
+            given by place
+            only: the checker derives their rows itself.
+        weights: (weight, leaf) pairs of the program's weights, ascending.
+    """
+
+    roots: tuple[int, ...]
+    leaves: tuple[Place, ...]
+    weights: tuple[Place, ...]
+
+
+def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool) -> ItemPlan:
+    """The openings of one item.
+
+    Args:
+        program: the item's.
+        cells: those that were drawn from it.
+        answered: whether an answer is known that must be the last op's output.
+    """
+    leaves: set[Place] = set()
+    weights: set[Place] = set()
+    roots = {program.last} if answered else set()
+    for cell in cells:
+        leaves.add((cell.tensor, program.tensors[cell.tensor].leaf_of(cell.row)))
+        if cell.tensor == 0:
+            continue
+        step = program.steps[cell.tensor - 1]
+        for need in step.op.kind.needs(cell.row, cell.col):
+            source = step.sources[need.operand]
+            if source.weight:
+                weights.add((source.index, program.weights[source.index].spec.leaf_of(need.row)))
+            elif source.index:
+                leaves.add((source.index, program.tensors[source.index].leaf_of(need.row)))
+            else:
+                # Derived rows need no path. The root still tells a false input from a false output.
+                roots.add(0)
+    roots |= {tensor for tensor, _ in leaves}
+    return ItemPlan(tuple(sorted(roots)), tuple(sorted(leaves)), tuple(sorted(weights)))
+
+
+def by_tensor(places: Iterable[Place]) -> list[tuple[int, list[int]]]:
+    """Each tensor with its leaves, from places in ascending order."""
+    return [
+        (tensor, [leaf for _, leaf in group]) for tensor, group in groupby(places, key=lambda place: place[0])
+    ]

@@ -1,0 +1,1 @@
+"""The kinds of operation that programs are made of, one file each."""

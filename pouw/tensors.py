@@ -1,0 +1,112 @@
+"""Shapes and types of the 2-D integer tensors that work is made of, and their division into leaves."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pouw.program_error import ProgramError, ProgramReason
+
+Array = NDArray[np.signedinteger]
+"""Any tensor of this package on the host: 2-D, C order, signed integers, little endian."""
+
+MAX_ROWS: Final = 1 << 31
+"""Row indices stay below 2^31, so that a path is never longer than 31 nodes."""
+
+MAX_COLS: Final = 1 << 20
+"""A row is at most 8 MiB: the most that one opened cell may carry of one tensor."""
+
+LEAF_BYTES: Final = 64
+"""Short rows share a leaf up to this size, two hashes' worth: below it a path costs more than the rows it
+saves."""
+
+
+class DType(IntEnum):
+    """Element types; the numbers enter hashes and never change."""
+
+    INT8 = 1
+    INT16 = 2
+    INT32 = 3
+    INT64 = 4
+
+    @property
+    def size(self) -> int:
+        """Bytes per element."""
+        return 1 << (self - 1)
+
+    @property
+    def numpy(self) -> np.dtype[np.signedinteger]:
+        """The little-endian numpy type, which also is the form that is hashed."""
+        return _NUMPY[self]
+
+    @property
+    def low(self) -> int:
+        """The least value."""
+        return -(1 << (8 * self.size - 1))
+
+    @property
+    def high(self) -> int:
+        """The greatest value."""
+        return (1 << (8 * self.size - 1)) - 1
+
+
+_NUMPY: Final = {dtype: np.dtype(f"<i{1 << (dtype - 1)}") for dtype in DType}
+
+
+def index_dtype(count: int) -> DType:
+    """The smallest type that holds the numbers 0..count-1."""
+    return next(dtype for dtype in DType if count - 1 <= dtype.high)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Shape and type of a tensor.
+
+    Raises:
+        ProgramError: SHAPE if rows or cols lie outside 1..MAX_ROWS and 1..MAX_COLS.
+    """
+
+    rows: int
+    cols: int
+    dtype: DType
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.rows <= MAX_ROWS and 1 <= self.cols <= MAX_COLS):
+            raise ProgramError(
+                ProgramReason.SHAPE,
+                f"a tensor of {self.rows} x {self.cols}, allowed are 1..{MAX_ROWS} x 1..{MAX_COLS}",
+            )
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.cols * self.dtype.size
+
+    @property
+    def rows_per_leaf(self) -> int:
+        """Neighbouring rows in one leaf: the largest power of two that fits LEAF_BYTES, at least 1."""
+        return 1 << max(0, (LEAF_BYTES // self.row_bytes).bit_length() - 1)
+
+    @property
+    def leaves(self) -> int:
+        """Number of leaves of the tensor's row tree."""
+        return -(-self.rows // self.rows_per_leaf)
+
+    def leaf_of(self, row: int) -> int:
+        """The leaf that holds a row."""
+        return row // self.rows_per_leaf
+
+    def leaf_rows(self, leaf: int) -> range:
+        """The rows of a leaf; the last leaf may hold fewer than the others."""
+        first = leaf * self.rows_per_leaf
+        return range(first, min(first + self.rows_per_leaf, self.rows))
+
+    def holds(self, array: object) -> bool:
+        """Whether an object is an array of exactly this shape and type."""
+        return (
+            isinstance(array, np.ndarray)
+            and array.shape == (self.rows, self.cols)
+            and array.dtype == self.dtype.numpy
+        )

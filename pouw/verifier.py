@@ -1,0 +1,319 @@
+"""Checking a proof, with numpy and BLAKE3 alone and without the model.
+
+    1. header   the proof is for this chain, miner, seed and total
+    2. sums     the opened items and the sums beside them tile the commit
+    3. draws    every draw falls into an opened item, every opened item was called for
+    4. commit   the opened tensor roots lead to the commit's root
+    5. rows     the opened rows lead to those roots; so do the input's rows and the answer, which are known
+    6. weights  the opened weight rows lead to the model's roots
+    7. cells    every drawn cell is what its op makes of the opened rows
+
+Memory and time are bounded by the samples and the size of the proof, plus one hash per row of a known
+answer, plus, only for a proof that is about to be refused, the rows of one input. Nothing here draws, reads
+a clock or depends on the order of a set.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from pouw import merkle
+from pouw.binding import MAX_ITEMS, SumNode, commit_root, item_context, item_leaf, join_sums, join_tensors
+from pouw.check_cells import Model, OpenedRun, check_cell
+from pouw.hashing import HASH_BYTES
+from pouw.opened_rows import Forest, check_places, split_hashes
+from pouw.openings import ItemPlan, plan_item
+from pouw.program import Program, Weight
+from pouw.proof import OpenedItem, Proof, ProofError, ProofReason
+from pouw.rows import WEIGHTS, RowTree, tensor_key
+from pouw.sampling import MAX_SAMPLES, Cell, cell_of, draw_positions
+from pouw.tensors import Array
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """What the chain knows of one piece of work, and the miner does not choose.
+
+    Args:
+        item_id: names the task or commons unit on its chain.
+        program: what had to be run.
+        input_row: a row of what it had to be run on: 1-D, of the program's input type.
+        answer: for a paid task, what the customer was given: the program's output; else None.
+    """
+
+    item_id: bytes
+    program: Program
+    input_row: Callable[[int], Array]
+    answer: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a proof is about.
+
+    Args:
+        chain_id: names the chain.
+        miner: who claims the work.
+        items: the work, in the commit's order; may be made on access, only the opened ones are read.
+        root: the commit.
+        units: the total that the commit claims.
+        answered: ascending indices of the items that have an answer. None: look at every item to find them.
+    """
+
+    chain_id: bytes
+    miner: bytes
+    items: Sequence[WorkItem]
+    root: bytes
+    units: int
+    answered: Sequence[int] | None = None
+
+
+@dataclass(slots=True)
+class _Opened:
+    """An opened item on its way through the steps."""
+
+    item: WorkItem
+    opening: OpenedItem
+    answered: bool
+    context: bytes
+    starts: tuple[int, int] = (0, 0)
+    cells: list[Cell] = field(default_factory=list)
+    plan: ItemPlan = field(default_factory=lambda: ItemPlan((), (), ()))
+
+
+def check_units(items: Sequence[WorkItem], units: int) -> None:
+    """Compare a claimed total with what the items cost; reads every item.
+
+    Raises:
+        ProofError: UNITS_MISMATCH.
+    """
+    cost = sum(item.program.units for item in items)
+    if cost != units:
+        raise ProofError(ProofReason.UNITS_MISMATCH, f"{units} units claimed, the items cost {cost}")
+
+
+def check_proof(statement: Statement, proof: Proof, *, seed: bytes, samples: int) -> None:
+    """Check that a commit holds the work it claims, as far as the draws can tell.
+
+    Args:
+        statement: what was claimed.
+        proof: what was opened.
+        seed: randomness that came into being after the commit was final.
+        samples: how many cells it draws, 1..1024.
+
+    Raises:
+        ProofError: any reason but MALFORMED and OVERSIZE, which reading a proof gives.
+    """
+    assert 1 <= samples <= MAX_SAMPLES, f"{samples} samples, allowed are 1..{MAX_SAMPLES}"
+    _check_header(statement, proof, seed)
+    opened = _check_sums(statement, proof, samples=samples)
+    _check_draws(statement, proof, opened, samples=samples)
+    _check_commit(statement, proof, opened)
+    runs = [_check_rows(entry) for entry in opened]
+    model = _check_weights(proof, opened)
+    for entry, run in zip(opened, runs, strict=True):
+        for cell in entry.cells:
+            check_cell(run, model, cell)
+
+
+def _check_header(statement: Statement, proof: Proof, seed: bytes) -> None:
+    if proof.chain_id != statement.chain_id:
+        raise ProofError(
+            ProofReason.WRONG_CHAIN, f"for chain {proof.chain_id.hex()}, this is {statement.chain_id.hex()}"
+        )
+    if proof.miner != statement.miner:
+        raise ProofError(
+            ProofReason.WRONG_MINER, f"of miner {proof.miner.hex()}, the commit is of {statement.miner.hex()}"
+        )
+    if proof.seed != seed:
+        raise ProofError(ProofReason.WRONG_SEED, f"for seed {proof.seed.hex()}, drawn was {seed.hex()}")
+    if not 1 <= len(statement.items) <= MAX_ITEMS:
+        raise ProofError(
+            ProofReason.EMPTY_COMMIT, f"{len(statement.items)} items, allowed are 1..{MAX_ITEMS}"
+        )
+    if proof.units != statement.units:
+        raise ProofError(
+            ProofReason.UNITS_MISMATCH, f"for {proof.units} units, the commit claims {statement.units}"
+        )
+
+
+def _check_sums(statement: Statement, proof: Proof, *, samples: int) -> list[_Opened]:
+    """The opened items, with the units and rows of all items before each."""
+    count = len(statement.items)
+    indices = [opening.index for opening in proof.items]
+    for before, after in zip([-1, *indices], [*indices, count], strict=True):
+        if before >= after:
+            raise ProofError(ProofReason.ITEM_ORDER, f"item {before} before item {after} of {count}")
+    answered = _answered(statement)
+    if not indices:
+        raise ProofError(ProofReason.CELL_NOT_OPENED, "no item is opened")
+    if len(indices) > samples + len(answered):
+        raise ProofError(
+            ProofReason.CELL_NOT_DRAWN,
+            f"{len(indices)} items are opened for {samples} draws and {len(answered)} answers",
+        )
+    opened = {opening.index: _open(statement, opening, answered) for opening in proof.items}
+    if len({entry.item.item_id for entry in opened.values()}) != len(opened):
+        raise ProofError(ProofReason.DUPLICATE_ITEM, "two opened items are the same task")
+    tiles = _tiles_beside(count, indices, proof)
+    tiles += [(index, entry.item.program.units, entry.item.program.rows) for index, entry in opened.items()]
+    total_units = total_rows = 0
+    for start, units, rows in sorted(tiles):
+        if start in opened:
+            opened[start].starts = (total_units, total_rows)
+        total_units, total_rows = total_units + units, total_rows + rows
+    if (total_units, total_rows) != (proof.units, proof.rows):
+        raise ProofError(
+            ProofReason.INFLATED_SUMS,
+            f"the commit claims {proof.units} units and {proof.rows} rows, its parts add up to "
+            f"{total_units} and {total_rows}",
+        )
+    return list(opened.values())
+
+
+def _tiles_beside(count: int, indices: list[int], proof: Proof) -> list[tuple[int, int, int]]:
+    """First item, units and rows of each subtree that no opened item lies in."""
+    beside = merkle.siblings(count, indices)
+    lengths = [len(proof.sum_hashes) // HASH_BYTES, len(proof.sum_units), len(proof.sum_rows)]
+    if lengths != [len(beside)] * 3:
+        raise ProofError(
+            ProofReason.PATH_LENGTH,
+            f"hashes, units and rows beside the opened items are {lengths}, expected are {len(beside)} each",
+        )
+    tiles = []
+    for (level, index), units, rows in zip(beside, proof.sum_units, proof.sum_rows, strict=True):
+        items = merkle.span(count, level, index)
+        if min(units, rows) < len(items):
+            raise ProofError(
+                ProofReason.BAD_SUM, f"{len(items)} items beside carry {units} units and {rows} rows"
+            )
+        tiles.append((items.start, units, rows))
+    return tiles
+
+
+def _answered(statement: Statement) -> frozenset[int]:
+    if statement.answered is not None:
+        return frozenset(statement.answered)
+    return frozenset(i for i, item in enumerate(statement.items) if item.answer is not None)
+
+
+def _open(statement: Statement, opening: OpenedItem, answered: frozenset[int]) -> _Opened:
+    item = statement.items[opening.index]
+    assert (item.answer is not None) == (opening.index in answered), f"item {opening.index}: answered or not?"
+    context = item_context(statement.chain_id, statement.miner, item_id=item.item_id, program=item.program)
+    return _Opened(item, opening, item.answer is not None, context)
+
+
+def _check_draws(statement: Statement, proof: Proof, opened: list[_Opened], *, samples: int) -> None:
+    """Give each opened item its cells; every item opens exactly what they need."""
+    draws = draw_positions(
+        proof.seed, root=statement.root, units=proof.units, rows=proof.rows, samples=samples
+    )
+    starts = [[entry.starts[axis] for entry in opened] for axis in (0, 1)]
+    for draw in draws:
+        axis = 0 if draw.by_units else 1
+        place = bisect_right(starts[axis], draw.position) - 1
+        entry = opened[max(place, 0)]
+        program = entry.item.program
+        offset = draw.position - entry.starts[axis]
+        if not 0 <= offset < (program.units, program.rows)[axis]:
+            what = ("unit", "row")[axis]
+            raise ProofError(
+                ProofReason.CELL_NOT_OPENED, f"{what} {draw.position} was drawn, no opened item holds it"
+            )
+        entry.cells.append(cell_of(program, draw, start=entry.starts[axis]))
+    missing = _answered(statement).difference(entry.opening.index for entry in opened)
+    if missing:
+        raise ProofError(ProofReason.CELL_NOT_OPENED, f"the answer of item {min(missing)} is not opened")
+    for entry in opened:
+        where = f"item {entry.opening.index}"
+        if not entry.cells and not entry.answered:
+            raise ProofError(ProofReason.CELL_NOT_DRAWN, f"{where} is opened, nothing in it was drawn")
+        entry.plan = plan_item(entry.item.program, entry.cells, answered=entry.answered)
+        check_places(entry.opening.leaves, entry.plan.leaves, where=where)
+
+
+def _check_commit(statement: Statement, proof: Proof, opened: list[_Opened]) -> None:
+    leaves = []
+    for entry in opened:
+        count = len(entry.item.program.tensors)
+        roots, nodes = split_hashes(entry.opening.roots), split_hashes(entry.opening.root_path)
+        wanted = len(merkle.siblings(count, entry.plan.roots))
+        if len(roots) != len(entry.plan.roots) or len(nodes) != wanted:
+            raise ProofError(
+                ProofReason.PATH_LENGTH,
+                f"item {entry.opening.index} gives {len(roots)} roots and {len(nodes)} beside them, expected "
+                f"{len(entry.plan.roots)} and {wanted}",
+            )
+        top = merkle.fold(count, zip(entry.plan.roots, roots, strict=True), nodes, join_tensors)
+        leaves.append((entry.opening.index, item_leaf(entry.context, top, entry.item.program)))
+    sums = zip(split_hashes(proof.sum_hashes), proof.sum_units, proof.sum_rows, strict=True)
+    tree = merkle.fold(len(statement.items), leaves, (SumNode(*node) for node in sums), join_sums)
+    root = commit_root(statement.chain_id, statement.miner, count=len(statement.items), top=tree)
+    if root != statement.root:
+        raise ProofError(
+            ProofReason.COMMIT_MISMATCH, f"the openings lead to {root.hex()}, not {statement.root.hex()}"
+        )
+
+
+def _check_rows(entry: _Opened) -> OpenedRun:
+    program, context, index = entry.item.program, entry.context, entry.opening.index
+    roots = dict(zip(entry.plan.roots, split_hashes(entry.opening.roots), strict=True))
+    run = OpenedRun(
+        f"item {index}",
+        program,
+        input_row=entry.item.input_row,
+        context=context,
+        input_root=roots.get(0),
+    )
+    leaves = [run.derived(leaf) if leaf.tensor == 0 else leaf for leaf in entry.opening.leaves]
+    forest = Forest(
+        run.where, program.tensors.__getitem__, lambda i: tensor_key(context, i, program.tensors[i])
+    )
+    for tensor, root in forest.roots(leaves, entry.opening.path).items():
+        if root != roots[tensor]:
+            reason = ProofReason.ROW_NOT_COMMITTED if tensor else ProofReason.INPUT_MISMATCH
+            raise ProofError(
+                reason,
+                f"rows of {program.name_of(tensor)} in {run.where} lead to {root.hex()}, committed is "
+                f"{roots[tensor].hex()}",
+            )
+    if entry.item.answer is not None:
+        _check_answer(entry, entry.item.answer, roots[program.last])
+    run.hold(leaves)
+    return run
+
+
+def _check_answer(entry: _Opened, answer: Array, committed: bytes) -> None:
+    program = entry.item.program
+    spec = program.tensors[program.last]
+    if not spec.holds(answer):
+        got = f"{answer.dtype} {answer.shape}"
+        raise ProofError(
+            ProofReason.ANSWER_SHAPE,
+            f"item {entry.opening.index} was answered {got}, its program gives {spec}",
+        )
+    root = RowTree(entry.context, program.last, spec=spec, array=answer).root
+    if root != committed:
+        raise ProofError(
+            ProofReason.ANSWER_MISMATCH,
+            f"the answer of item {entry.opening.index} has root {root.hex()}, committed is {committed.hex()}",
+        )
+
+
+def _check_weights(proof: Proof, opened: list[_Opened]) -> Model:
+    weights: set[tuple[Weight, int]] = set()
+    for entry in opened:
+        program = entry.item.program
+        weights.update((program.weights[index], leaf) for index, leaf in entry.plan.weights)
+    model = Model(weights)
+    check_places(proof.weights, model.places, where="the model")
+    forest = Forest("the model", model.spec, lambda i: tensor_key(WEIGHTS, 0, model.spec(i)))
+    for tensor, root in forest.roots(proof.weights, proof.weight_path).items():
+        if root != model.root(tensor):
+            raise ProofError(
+                ProofReason.WEIGHT_NOT_IN_MODEL,
+                f"rows of weight {tensor} lead to {root.hex()}, the model has {model.root(tensor).hex()}",
+            )
+    model.hold(proof.weights)
+    return model

@@ -126,8 +126,8 @@ class LevelDatabase:
         low, high = key_range(prefix, start, reverse=reverse)
         if high is not None and high <= low:
             return iter(())
-        # plyvel 1.5.1 walks a range backward without its last entry where that is its first one as well: it is
-        # given no lower bound, and the walk below stops at ours.
+        # A backward walk of plyvel 1.5.1 yields nothing where its first entry equals its lower bound: it is
+        # given none, and the walk below stops at ours.
         lower = None if reverse else low
         # Made here and not in the generator below: the snapshot must be of now, not of the first step.
         cursor = self._database.iterator(start=lower, stop=high, reverse=reverse, verify_checksums=True)

@@ -38,9 +38,9 @@ _Change = tuple[bytes, bytes, bytes | None]
 """Path, key and new value, or None to delete."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StateTree:
-    """One version of the state. Start from `StateTree.empty()`."""
+    """One version of the state, equal to any other with the same root. Start from `StateTree.empty()`."""
 
     _top: Node
     _index: KeyIndex
@@ -51,6 +51,15 @@ class StateTree:
     def empty(cls) -> Self:
         """Return the state without entries."""
         return cls(EMPTY_BUCKET, KeyIndex(), root_digest(EMPTY_BUCKET.digest))
+
+    def __eq__(self, other: object) -> bool:
+        return self.root == other.root if isinstance(other, StateTree) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.root)
+
+    def __repr__(self) -> str:
+        return f"StateTree(root={self.root.hex()}, {len(self)} entries)"
 
     def __len__(self) -> int:
         return self._top.size

@@ -90,6 +90,7 @@ def test_root_does_not_depend_on_the_order_or_on_what_was_deleted() -> None:
             tree = tree.updated(dict(entries[low : low + 37]))
         tree = tree.updated({b"gone" + bytes([number]): None for number in range(200)})
         assert tree.root == expected, f"seed {seed}"
+        assert tree == StateTree.empty().updated(dict(entries)), f"seed {seed}"
 
 
 def test_deleting_everything_leads_back_to_the_empty_tree() -> None:
@@ -156,6 +157,15 @@ def test_items_walks_one_prefix_in_order() -> None:
     assert list(tree.items(b"b", start=b"c")) == []
     assert list(tree.items(b"\xff")) == [(b"\xff", b"6"), (b"\xff\xff", b"7")]
     assert list(tree.items(b"absent")) == []
+
+
+def test_trees_are_compared_and_shown_by_their_root() -> None:
+    tree = StateTree.empty().updated({b"a": b"1"})
+    assert tree == StateTree.empty().updated({b"b": b"2", b"a": b"1"}).updated({b"b": None})
+    assert tree != StateTree.empty()
+    assert tree != tree.root
+    assert {tree, StateTree.empty().updated({b"a": b"1"})} == {tree}
+    assert repr(tree) == f"StateTree(root={tree.root.hex()}, 1 entries)"
 
 
 def test_empty_values_are_values() -> None:

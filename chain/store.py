@@ -15,6 +15,7 @@ from chain.codec import U16, U64, AtMost, DecodeError, Hash32, decode, encode
 from chain.database.interface import CorruptionError, Database
 from chain.state.tree import StateTree
 from chain.types.block import Block, Header, transactions_root
+from chain.types.committee import Committee
 from chain.types.receipt import BlockOutcome, Event
 
 FORMAT: Final = 1
@@ -32,6 +33,7 @@ _META = b"m"
 _BLOCK, _OUTCOME, _CERTIFICATE = b"b", b"o", b"c"
 _HEIGHT_OF_BLOCK, _PLACE_OF_TRANSACTION, _EVENT = b"d", b"t", b"e"
 _STATE = b"s"
+_COMMITTEE = b"k"
 _JOURNAL = b"j"
 
 
@@ -67,6 +69,8 @@ class FinalBlock:
     """State entries that executing the block wrote, or deleted (None)."""
     certificate: bytes | None
     """The encoded finalization that names this very block, if there is one."""
+    next_committee: Committee | None = None
+    """Of the next epoch, with the last block of an epoch; strangers ask for it long after the state forgot it."""
 
 
 class BlockStore:
@@ -81,7 +85,9 @@ class BlockStore:
         """State after the last final block."""
 
     @classmethod
-    def create(cls, database: Database, *, genesis: bytes, block: Block, state: StateTree) -> "BlockStore":
+    def create(
+        cls, database: Database, *, genesis: bytes, block: Block, state: StateTree, committee: Committee
+    ) -> "BlockStore":
         """Write height 0 into an empty database.
 
         Args:
@@ -89,11 +95,14 @@ class BlockStore:
             genesis: Digest of the genesis document.
             block: The genesis block.
             state: The genesis state; its root is in the block's header.
+            committee: Of epoch 0.
         """
         assert block.header.height == 0 and block.header.state_root == state.root, "not this state's genesis"
         store = cls(database, genesis=genesis, head=block.header, state=state)
         outcome = BlockOutcome((), (), ())
-        database.write(store._changes_of(FinalBlock(block, outcome, dict(state.items(b"")), None)))
+        database.write(
+            store._changes_of(FinalBlock(block, outcome, dict(state.items(b"")), None, committee), epoch=0)
+        )
         return store
 
     @classmethod
@@ -133,8 +142,10 @@ class BlockStore:
         expected = self.head
         for item in final:
             header = item.block.header
-            assert header.height == expected.height + 1 and header.parent == expected.digest, "not the next block"
-            changes += self._changes_of(item)
+            assert header.height == expected.height + 1 and header.parent == expected.digest, (
+                "not the next block"
+            )
+            changes += self._changes_of(item, epoch=header.epoch + 1)
             expected = header
         assert expected.state_root == state.root, "the state is not the last block's"
         self._database.write(changes)
@@ -154,6 +165,11 @@ class BlockStore:
         """The encoded certificate that finalized exactly this height, if one did."""
         raw = self._database.get(_CERTIFICATE + _number(height))
         return None if raw is None else _decoded(_Certificate, raw).encoded
+
+    def committee(self, epoch: int) -> Committee | None:
+        """The committee of an epoch that has begun or is about to."""
+        raw = self._database.get(_COMMITTEE + _number(epoch))
+        return None if raw is None else _decoded(Committee, raw)
 
     def next_finalization(self, height: int) -> tuple[int, bytes] | None:
         """The first height from `height` on that has a certificate of its own, with that certificate."""
@@ -207,7 +223,9 @@ class BlockStore:
             if header.height != height or (previous is not None and header.parent != previous):
                 raise CorruptionError(f"the block stored at height {height} does not follow the one below it")
             if header.transactions_root != transactions_root(block.transactions):
-                raise CorruptionError(f"the transactions at height {height} are not the ones its header names")
+                raise CorruptionError(
+                    f"the transactions at height {height} are not the ones its header names"
+                )
             if height > 0 and header.receipts_root != outcome.root:
                 raise CorruptionError(f"the outcome at height {height} is not the one its header names")
             previous = header.digest
@@ -221,7 +239,7 @@ class BlockStore:
         """Close the database."""
         self._database.close()
 
-    def _changes_of(self, final: FinalBlock) -> list[tuple[bytes, bytes | None]]:
+    def _changes_of(self, final: FinalBlock, *, epoch: int) -> list[tuple[bytes, bytes | None]]:
         header = final.block.header
         at = _number(header.height)
         changes: list[tuple[bytes, bytes | None]] = [
@@ -232,6 +250,8 @@ class BlockStore:
         ]
         if final.certificate is not None:
             changes.append((_CERTIFICATE + at, encode(_Certificate(final.certificate))))
+        if final.next_committee is not None:
+            changes.append((_COMMITTEE + _number(epoch), encode(final.next_committee)))
         for index, transaction in enumerate(final.block.transactions):
             changes.append((_PLACE_OF_TRANSACTION + transaction.id, encode(_Place(header.height, index))))
         for number, event in enumerate(_events(final.outcome)):

@@ -6,8 +6,9 @@ from typing import Final
 
 from chain.types.committee import Committee, Validator
 from chain.types.params import ChainParams
+from genesis.digits import COMMONS_BATCH
 from genesis.document import Balance, GenesisDocument
-from genesis.registry import COMMONS_MODEL, MODELS
+from genesis.registry import digits_model
 
 COIN: Final = 1_000_000
 """Base units in one coin; every amount on the chain is in base units."""
@@ -29,7 +30,7 @@ LOCAL_PARAMS: Final = ChainParams(
     min_bond=100 * COIN,
     unbonding_blocks=160,
     missed_proof_penalty=COIN,
-    commons_batch=32,
+    commons_batch=COMMONS_BATCH,
     max_commons_units=1024,
     max_open_commits=4,
     reward_per_million_units=10_000,
@@ -72,6 +73,6 @@ def local_testnet_genesis(
         timestamp_ms=timestamp_ms,
         balances=tuple(Balance(account, amount) for account, amount in sorted(balances.items())),
         committee=committee,
-        models=tuple(sorted(MODELS)),
-        commons_model=COMMONS_MODEL,
+        models=(digits_model().id,),
+        commons_model=digits_model().id,
     )

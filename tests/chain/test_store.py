@@ -11,10 +11,12 @@ from chain.reasons import Reason
 from chain.state.tree import StateTree
 from chain.store import BlockStore, FinalBlock, ForeignDatabase
 from chain.types.block import Block, Header, transactions_root
+from chain.types.committee import Committee, Validator
 from chain.types.receipt import BlockOutcome, Event
 
 GENESIS = bytes(range(32))
 NOTHING = BlockOutcome((), (), ())
+COMMITTEE = Committee((Validator(bytes([1]) * 32, bytes([2]) * 32, 4),))
 
 
 def _header(parent: Header | None, state: StateTree, outcome: BlockOutcome) -> Header:
@@ -29,11 +31,16 @@ def _header(parent: Header | None, state: StateTree, outcome: BlockOutcome) -> H
 def _chain(database: MemoryDatabase, length: int) -> BlockStore:
     state = StateTree.empty().updated({b"a": b"0", b"b": b"x"})
     genesis = Block(_header(None, state, NOTHING), ())
-    store = BlockStore.create(database, genesis=GENESIS, block=genesis, state=state)
+    store = BlockStore.create(database, genesis=GENESIS, block=genesis, state=state, committee=COMMITTEE)
     for height in range(1, length + 1):
         changes: dict[bytes, bytes | None] = {b"a": b"%d" % height, b"b": None}
         event = Event(Reason.TASK_ASSIGNED, b"task", b"miner", height, "")
-        _extend(store, changes, BlockOutcome((), (event,), ()), certificate=b"c%d" % height if height % 2 else None)
+        _extend(
+            store,
+            changes,
+            BlockOutcome((), (event,), ()),
+            certificate=b"c%d" % height if height % 2 else None,
+        )
     return store
 
 
@@ -68,6 +75,17 @@ def test_finds_the_certificate_that_covers_a_height():
     assert store.next_finalization(2) == (3, b"c3")
     assert store.next_finalization(5) == (5, b"c5")
     assert store.next_finalization(6) is None
+
+
+def test_keeps_the_committee_of_every_epoch():
+    store = _chain(MemoryDatabase(), 1)
+    state = store.state.updated({b"a": b"9"})
+    block = Block(_header(store.head, state, NOTHING), ())
+    later = Committee((Validator(bytes([3]) * 32, bytes([2]) * 32, 4),))
+    store.append([FinalBlock(block, NOTHING, {b"a": b"9"}, None, later)], state)
+    assert store.committee(0) == COMMITTEE
+    assert store.committee(1) == later
+    assert store.committee(2) is None
 
 
 def test_tells_the_story_of_a_subject_in_order():

@@ -50,7 +50,9 @@ class TransactionGossip:
     def __init__(self, network: Network, accept: Callable[[SignedTransaction], Reason]) -> None:
         self._network = network
         self._accept = accept
-        self._outbox, self._pending = trio.open_memory_channel[tuple[SignedTransaction, PeerId | None]](_QUEUE)
+        self._outbox, self._pending = trio.open_memory_channel[tuple[SignedTransaction, PeerId | None]](
+            _QUEUE
+        )
         self.dropped = 0
         """Transactions not passed on because the queue was full; their senders send them again."""
 

@@ -35,7 +35,9 @@ def open_store(path: Path, *, genesis: bytes) -> tuple[Database, BlockStore | No
     try:
         return _opened(path, genesis=genesis, paranoid=False)
     except CorruptionError as error:
-        _log.error("database unusable error=%r next=%r", str(error), "starting from genesis, syncing from peers")
+        _log.error(
+            "database unusable error=%r next=%r", str(error), "starting from genesis, syncing from peers"
+        )
     path.rename(_unused_name(path))
     return _opened(path, genesis=genesis, paranoid=True)
 

@@ -5,7 +5,7 @@ import pytest
 from chain.database.interface import DatabaseError, DatabaseReason
 from chain.store import BlockStore, ForeignDatabase
 from chain.state.tree import StateTree
-from tests.chain.test_store import GENESIS, NOTHING, _header
+from tests.chain.test_store import COMMITTEE, GENESIS, NOTHING, _header
 from chain.types.block import Block
 from tools.node.storage import open_store
 
@@ -14,7 +14,13 @@ def _write_chain(path):
     database, store = open_store(path, genesis=GENESIS)
     assert store is None
     state = StateTree.empty().updated({b"a": b"1"})
-    BlockStore.create(database, genesis=GENESIS, block=Block(_header(None, state, NOTHING), ()), state=state)
+    BlockStore.create(
+        database,
+        genesis=GENESIS,
+        block=Block(_header(None, state, NOTHING), ()),
+        state=state,
+        committee=COMMITTEE,
+    )
     database.close()
 
 

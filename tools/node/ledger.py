@@ -1,0 +1,219 @@
+"""The ledger as consensus sees it: the final chain, and speculative blocks on top of it, keyed by digest.
+
+A speculative block is its execution: a state tree that shares all it did not change with its parent's. Forks are
+therefore cheap, dropping one is forgetting it, and nothing is written before it is final.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+from chain.mempool import Mempool
+
+from chain.codec import decode, encode
+from chain.execution import state_keys
+from chain.execution.block import Execution, draft_block, execute_block
+from chain.execution.header import check_header, check_outcome, context_for, make_header
+from chain.execution.invalid import InvalidBlock as BrokenRule
+from chain.execution.models import ModelRegistry
+from chain.execution.records import Head
+from chain.state.tree import StateTree
+from chain.store import BlockStore, FinalBlock
+from chain.types.block import Block, Header
+from chain.types.committee import Committee
+from chain.types.params import ChainParams
+from consensus.ledger import BuildRequest, InvalidBlock
+from consensus.messages import Certificate
+
+MAX_CERTIFICATE_BYTES: Final = 1 << 20
+MAX_SPECULATIVE: Final = 512
+"""Validated blocks above the final head. Each took a leader's signature in a view of its own; a fork this long only
+grows while nothing becomes final."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tip:
+    """What a block builds on."""
+
+    header: Header
+    state: StateTree
+    base_fee: int
+    """In force in the child."""
+    committee: Committee
+    """Votes on the child."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Speculative:
+    block: Block
+    execution: Execution
+
+
+class NodeLedger:
+    """Implements `consensus.ledger.Ledger` over the store, execution and the mempool."""
+
+    def __init__(
+        self, *, store: BlockStore, mempool: Mempool, params: ChainParams, models: ModelRegistry
+    ) -> None:
+        self._store = store
+        self._mempool = mempool
+        self._params = params
+        self._models = models
+        self._speculative: dict[bytes, _Speculative] = {}
+        self.on_final: Callable[[Header, Certificate], None] = lambda _header, _certificate: None
+        """Told after blocks up to a header are durable."""
+
+    @property
+    def params(self) -> ChainParams:
+        """The chain's constants."""
+        return self._params
+
+    @property
+    def final_head(self) -> Header:
+        """Header of the last final block."""
+        return self._store.head
+
+    def committee(self, epoch: int) -> Committee:
+        """Committee of an epoch that has begun, or that the final head decided."""
+        committee = self._store.committee(epoch)
+        assert committee is not None, f"no committee of epoch {epoch} at height {self.final_head.height}"
+        return committee
+
+    def block(self, digest: bytes) -> Block | None:
+        """A final or speculative block."""
+        if digest in self._speculative:
+            return self._speculative[digest].block
+        height = self._store.height_of(digest)
+        return self._store.block(height) if height else None
+
+    def final_block(self, height: int) -> Block | None:
+        """The final block at a height."""
+        return self._store.block(height)
+
+    def finalization(self, height: int) -> Certificate | None:
+        """The certificate that made a height final: its own, or its nearest descendant's."""
+        found = self._store.next_finalization(height)
+        return None if found is None else decode(Certificate, found[1], limit=MAX_CERTIFICATE_BYTES)
+
+    async def validate(self, block: Block) -> None:
+        """Check and execute a block on its parent.
+
+        Raises:
+            InvalidBlock: It breaks a rule of the chain.
+        """
+        await trio.lowlevel.checkpoint()
+        self._execute(block)
+
+    async def build(self, request: BuildRequest) -> Block:
+        """Make a block from waiting transactions."""
+        await trio.lowlevel.checkpoint()
+        tip = self._tip(request.parent)
+        context = context_for(
+            tip.header,
+            params=self._params,
+            timestamp_ms=request.timestamp_ms,
+            proposer=request.proposer,
+            vrf_proof=request.vrf_proof,
+            base_fee=tip.base_fee,
+        )
+        draft = draft_block(
+            tip.state,
+            context,
+            self._mempool.select(tip.state, tip.base_fee),
+            params=self._params,
+            models=self._models,
+            is_authentic=self._mempool.is_authentic,
+        )
+        header = make_header(
+            tip.header,
+            context,
+            draft.execution,
+            draft.transactions,
+            view=request.view,
+            vrf_proof=request.vrf_proof,
+        )
+        block = Block(header, draft.transactions)
+        self._keep(header.digest, _Speculative(block, draft.execution))
+        return block
+
+    async def finalize(self, blocks: Sequence[Block], certificate: Certificate) -> None:
+        """Make blocks final, oldest first, in one synced batch.
+
+        Raises:
+            InvalidBlock: One does not execute; nothing was written.
+        """
+        await trio.lowlevel.checkpoint()
+        final: list[FinalBlock] = []
+        for block in blocks:
+            execution = self._execute(block)
+            header = block.header
+            own = encode(certificate) if header.digest == certificate.digest else None
+            closes = header.height == self._params.last_height(header.epoch)
+            final.append(
+                FinalBlock(
+                    block,
+                    execution.outcome,
+                    execution.changes,
+                    own,
+                    execution.next_committee if closes else None,
+                )
+            )
+        self._store.append(final, execution.state)
+        self._prune()
+        self.on_final(self.final_head, certificate)
+
+    def _execute(self, block: Block) -> Execution:
+        digest = block.digest
+        if digest in self._speculative:
+            return self._speculative[digest].execution
+        tip = self._tip(block.header.parent)
+        try:
+            context = check_header(
+                tip.header, block, params=self._params, committee=tip.committee, base_fee=tip.base_fee
+            )
+            execution = execute_block(
+                tip.state,
+                context,
+                block.transactions,
+                params=self._params,
+                models=self._models,
+                is_authentic=self._mempool.is_authentic,
+            )
+            check_outcome(block.header, execution)
+        except BrokenRule as error:
+            raise InvalidBlock(error.reason.value, error.message) from error
+        self._keep(digest, _Speculative(block, execution))
+        return execution
+
+    def _tip(self, digest: bytes) -> _Tip:
+        if digest in self._speculative:
+            parent = self._speculative[digest]
+            execution = parent.execution
+            return _Tip(
+                parent.block.header, execution.state, execution.next_base_fee, execution.next_committee
+            )
+        head = self.final_head
+        if digest != head.digest:
+            raise InvalidBlock("unknown_parent", f"parent {digest.hex()} is neither final head nor validated")
+        raw = self._store.state.get(state_keys.HEAD)
+        assert raw is not None, "the state lacks its head"
+        base_fee = decode(Head, raw, limit=1 << 10).next_base_fee
+        return _Tip(head, self._store.state, base_fee, self.committee(self._params.epoch_of(head.height + 1)))
+
+    def _keep(self, digest: bytes, speculative: _Speculative) -> None:
+        if len(self._speculative) >= MAX_SPECULATIVE:
+            del self._speculative[next(iter(self._speculative))]
+        self._speculative[digest] = speculative
+
+    def _prune(self) -> None:
+        """Forget what does not descend from the final head."""
+        head = self.final_head
+        kept = {head.digest}
+        survivors: dict[bytes, _Speculative] = {}
+        # Children were validated after their parents, so one pass in that order finds all descendants.
+        for digest, speculative in self._speculative.items():
+            if speculative.block.header.height > head.height and speculative.block.header.parent in kept:
+                kept.add(digest)
+                survivors[digest] = speculative
+        self._speculative = survivors

@@ -1,0 +1,230 @@
+"""Starting a node: open what is on disk, put the parts together, take part until told to stop.
+
+In this order, so that nothing is half done when something is wrong: configuration and genesis are read, keys decrypted,
+the signing log locked, the database checked; only then is a socket opened.
+"""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from chain.crypto import vrf
+from chain.crypto.ed25519 import SecretKey
+from chain.crypto.keystore import KeystoreError, KeystoreReason, read_key_file
+from chain.execution.genesis import open_genesis_state
+from chain.execution.header import genesis_header
+from chain.execution.models import ModelRegistry
+from chain.mempool import Mempool
+from chain.store import BlockStore
+from chain.types.block import Block
+from chain.types.transaction import possession_message
+from consensus.disk import FileDisk
+from consensus.engine import Engine
+from consensus.signer import Signer
+from consensus.signing_guard import create_log, open_log
+from genesis.document import GenesisDocument, read_genesis
+from genesis.registry import registry_of
+from p2p.libp2p_network import NetworkConfig, load_or_create_identity, open_network
+from p2p.network import Network
+from tools.node.config import NodeConfig
+from tools.node.journal import StoreJournal
+from tools.node.ledger import NodeLedger
+from tools.node.node import Node, NodeParts
+from tools.node.storage import open_store
+from tools.rpc.server import RpcServer, bind
+
+_log = logging.getLogger(__name__)
+
+ADDRESS_BOOK: Final = "peers.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningNode:
+    """A node that is up, for whoever started it."""
+
+    node: Node
+    rpc_url: str
+    listen_addresses: tuple[str, ...]
+
+
+async def run_node(
+    config: NodeConfig,
+    *,
+    password: Callable[[], bytes],
+    started: Callable[[RunningNode], None] = lambda _: None,
+) -> None:
+    """Run a node until SIGINT, SIGTERM or cancellation.
+
+    Args:
+        config: The operator's settings.
+        password: Asked once if a key file has to be opened.
+        started: Told when peers and RPC clients can connect.
+
+    Raises:
+        GenesisError, KeystoreError, GuardError, DatabaseError, ForeignDatabase, OSError: Why it cannot start or go
+            on; each message says what to do.
+    """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+        async with _opened(config, password) as (node, network):
+            binding = await bind(config.rpc_host, config.rpc_port)
+            (config.data_dir / "rpc.addr").write_text(binding.url + "\n", encoding="utf-8")
+            await nursery.start(node.run)
+            nursery.start_soon(RpcServer(node).serve, binding)
+            running = RunningNode(node, binding.url, tuple(network.listen_addrs))
+            _log.info(
+                "started height=%d rpc=%s p2p=%s", node.head.height, binding.url, running.listen_addresses
+            )
+            started(running)
+            await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def _opened(config: NodeConfig, password: Callable[[], bytes]) -> AsyncIterator[tuple[Node, Network]]:
+    genesis = read_genesis(config.genesis)
+    models = registry_of(genesis)
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    secrets = _Secrets(config, password)
+    consensus = secrets.open(config.consensus_key) if config.consensus_key else None
+    identity = (
+        secrets.open(config.peer_key).seed
+        if config.peer_key
+        else load_or_create_identity(config.data_dir / "peer.identity")
+    )
+    is_first_start = not (config.data_dir / "chain").exists()
+    signer = _open_signer(config, consensus, genesis, is_first_start) if consensus else None
+    store = _open_chain(config.data_dir / "chain", genesis)
+    try:
+        settings = NetworkConfig(
+            identity_seed=identity,
+            listen=config.listen,
+            bootstrap=config.bootstrap,
+            chain_tag=genesis.digest,
+            address_book=config.data_dir / ADDRESS_BOOK,
+        )
+        async with open_network(settings) as network:
+            yield _assembled(genesis, models, store, signer, consensus, network), network
+    finally:
+        store.close()
+
+
+def _assembled(
+    genesis: GenesisDocument,
+    models: ModelRegistry,
+    store: BlockStore,
+    signer: Signer | None,
+    consensus: SecretKey | None,
+    network: Network,
+) -> Node:
+    params = genesis.params
+    mempool = Mempool(params=params)
+    ledger = NodeLedger(store=store, mempool=mempool, params=params, models=models)
+
+    def possess(miner: bytes) -> bytes:
+        assert consensus is not None, "asked for a possession without a key"
+        return consensus.sign(possession_message(params.chain_id, miner))
+
+    engine = Engine(
+        network=network,
+        ledger=ledger,
+        journal=StoreJournal(store),
+        signer=signer,
+        now_ms=wall_clock_ms,
+    )
+    parts = NodeParts(
+        genesis=genesis,
+        store=store,
+        ledger=ledger,
+        mempool=mempool,
+        network=network,
+        consensus_key=consensus.public_key if consensus else None,
+        possess=possess if consensus else None,
+        now_ms=wall_clock_ms,
+        engine=engine,
+    )
+    return Node(parts)
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since 1970; the one place where the node reads the wall clock."""
+    return time.time_ns() // 1_000_000
+
+
+class _Secrets:
+    """Opens key files with one password, asked for at most once."""
+
+    def __init__(self, config: NodeConfig, password: Callable[[], bytes]) -> None:
+        self._config = config
+        self._ask = password
+        self._password: bytes | None = None
+
+    def open(self, path: Path) -> SecretKey:
+        if self._password is None:
+            self._password = self._read()
+        secret, _ = read_key_file(path, self._password)
+        return secret
+
+    def _read(self) -> bytes:
+        path = self._config.password_file
+        if path is None:
+            return self._ask()
+        if path.stat().st_mode & 0o077:
+            raise KeystoreError(
+                KeystoreReason.PERMISSIONS, f"{path} is readable by others; run: chmod 600 {path}"
+            )
+        return path.read_bytes().rstrip(b"\r\n")
+
+
+def _open_signer(
+    config: NodeConfig, secret: SecretKey, genesis: GenesisDocument, is_first_start: bool
+) -> Signer:
+    assert config.consensus_key is not None, "a signer without a key file"
+    # Beside the key, not in the data folder: whoever wipes the data to sync anew must not wipe this.
+    path = config.consensus_key.with_name(config.consensus_key.name + ".signed")
+    opener = create_log if is_first_start and not path.exists() else open_log
+    chain_id = genesis.params.chain_id
+    guard = opener(FileDisk(path), chain_id=chain_id, public_key=secret.public_key)
+    return Signer(secret, guard, chain_id=chain_id, prove=lambda alpha: vrf.prove(secret, alpha))
+
+
+def _open_chain(path: Path, genesis: GenesisDocument) -> BlockStore:
+    database, store = open_store(path, genesis=genesis.digest)
+    if store is not None:
+        return store
+    params, digest = genesis.params, genesis.digest
+    state = open_genesis_state(
+        params=params,
+        balances={balance.account: balance.amount for balance in genesis.balances},
+        committee=genesis.committee,
+        beacon=digest,
+    )
+    header = genesis_header(
+        chain_id=params.chain_id,
+        timestamp_ms=genesis.timestamp_ms,
+        beacon=digest,
+        base_fee=params.base_fee_floor,
+        state_root=state.root,
+        committee=genesis.committee,
+    )
+    return BlockStore.create(
+        database, genesis=digest, block=Block(header, ()), state=state, committee=genesis.committee
+    )
+
+
+async def _cancel_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            _log.info("stopping signal=%s", signal.Signals(number).name)
+            scope.cancel()
+            with trio.CancelScope(shield=True):
+                async for _ in signals:
+                    # The operator asked twice; everything final is on disk already.
+                    os._exit(130)

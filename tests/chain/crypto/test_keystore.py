@@ -79,7 +79,9 @@ def test_the_format_is_pinned(tmp_path: Path) -> None:
             "name": "xchacha20-poly1305",
             "nonce": "7475767778797a7b7c7d7e7f808182838485868788898a8b",
         },
-        "ciphertext": "96098c023db61ad91728890bf0f58a01be6aad295ce73d523b1e14e56f3122c64a1fe91507ea66ee07faeaab11568997",
+        "ciphertext": (
+            "96098c023db61ad91728890bf0f58a01be6aad295ce73d523b1e14e56f3122c64a1fe91507ea66ee07faeaab11568997"
+        ),
     }
 
 

@@ -77,7 +77,7 @@ class StateTree:
         return node.values[keys.index(key)] if key in keys else None
 
     def keys(self, prefix: bytes, *, start: bytes | None = None) -> Iterator[bytes]:
-        """Yield the keys with a prefix as `items` does, without looking up their values: ten times faster."""
+        """Yield the keys with a prefix as `items` does, without looking up their values: six times faster."""
         return self._index.walk(prefix, start)
 
     def items(self, prefix: bytes, *, start: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:

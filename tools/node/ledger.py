@@ -12,17 +12,16 @@ import trio
 from chain.mempool import Mempool
 
 from chain.codec import decode, encode
-from chain.execution import state_keys
+from chain.execution import queries
 from chain.execution.block import Execution, draft_block, execute_block
 from chain.execution.header import check_header, check_outcome, context_for, make_header
 from chain.execution.invalid import InvalidBlock as BrokenRule
 from chain.execution.models import ModelRegistry
-from chain.execution.records import Head
 from chain.state.tree import StateTree
 from chain.store import BlockStore, FinalBlock
 from chain.types.block import Block, Header
 from chain.types.committee import Committee
-from chain.types.params import ChainParams
+from chain.types.params import MAX_BLOCK_OVERHEAD, ChainParams
 from consensus.ledger import BuildRequest, InvalidBlock
 from consensus.messages import Certificate
 
@@ -120,7 +119,7 @@ class NodeLedger:
         draft = draft_block(
             tip.state,
             context,
-            self._mempool.select(tip.state, tip.base_fee),
+            self._mempool.select(tip.state, max_bytes=self._params.max_block_bytes - MAX_BLOCK_OVERHEAD),
             params=self._params,
             models=self._models,
             is_authentic=self._mempool.is_authentic,
@@ -196,9 +195,7 @@ class NodeLedger:
         head = self.final_head
         if digest != head.digest:
             raise InvalidBlock("unknown_parent", f"parent {digest.hex()} is neither final head nor validated")
-        raw = self._store.state.get(state_keys.HEAD)
-        assert raw is not None, "the state lacks its head"
-        base_fee = decode(Head, raw, limit=1 << 10).next_base_fee
+        base_fee = queries.head(self._store.state).next_base_fee
         return _Tip(head, self._store.state, base_fee, self.committee(self._params.epoch_of(head.height + 1)))
 
     def _keep(self, digest: bytes, speculative: _Speculative) -> None:

@@ -5,7 +5,6 @@ the signing log locked, the database checked; only then is a socket opened.
 """
 
 import logging
-import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -32,7 +31,9 @@ from consensus.signer import Signer
 from consensus.signing_guard import create_log, open_log
 from genesis.document import GenesisDocument, read_genesis
 from genesis.registry import registry_of
-from p2p.libp2p_network import NetworkConfig, load_or_create_identity, open_network
+from p2p.config import NetworkConfig
+from p2p.identity import load_or_create_identity
+from p2p.libp2p_network import Libp2pNetwork, open_network
 from p2p.network import Network
 from tools.node.config import NodeConfig
 from tools.node.journal import StoreJournal
@@ -88,7 +89,7 @@ async def run_node(
 
 
 @asynccontextmanager
-async def _opened(config: NodeConfig, password: Callable[[], bytes]) -> AsyncIterator[tuple[Node, Network]]:
+async def _opened(config: NodeConfig, password: Callable[[], bytes]) -> AsyncIterator[tuple[Node, Libp2pNetwork]]:
     genesis = read_genesis(config.genesis)
     models = registry_of(genesis)
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -125,7 +126,7 @@ def _assembled(
     network: Network,
 ) -> Node:
     params = genesis.params
-    mempool = Mempool(params=params)
+    mempool = Mempool(params)
     ledger = NodeLedger(store=store, mempool=mempool, params=params, models=models)
 
     def possess(miner: bytes) -> bytes:
@@ -224,7 +225,5 @@ async def _cancel_on_signal(scope: trio.CancelScope) -> None:
         async for number in signals:
             _log.info("stopping signal=%s", signal.Signals(number).name)
             scope.cancel()
-            with trio.CancelScope(shield=True):
-                async for _ in signals:
-                    # The operator asked twice; everything final is on disk already.
-                    os._exit(130)
+            # From here on a second signal does what it does to any program: everything final is on disk.
+            return

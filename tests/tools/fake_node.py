@@ -71,9 +71,7 @@ class FakeNode:
 
     def status(self) -> NodeStatus:
         epoch = PARAMS.epoch_of(self.head.height + 1)
-        return NodeStatus(
-            view=3, epoch=epoch, lag_ms=self.lag_ms, syncing=self.syncing, committee=COMMITTEE
-        )
+        return NodeStatus(view=3, epoch=epoch, lag_ms=self.lag_ms, syncing=self.syncing, committee=COMMITTEE)
 
     def peers(self) -> tuple[PeerView, ...]:
         return self.connected
@@ -105,7 +103,7 @@ def fake_node(entries: dict[bytes, bytes] | None = None) -> FakeNode:
     """A node at height 0 whose state holds some entries."""
     state = StateTree.empty().updated(dict(entries or {}))
     block = Block(header(None, state, NOTHING), ())
-    store = BlockStore.create(MemoryDatabase(), genesis=GENESIS.digest, block=block, state=state)
+    store = BlockStore.create(MemoryDatabase(), genesis=GENESIS.digest, block=block, state=state, committee=COMMITTEE)
     return FakeNode(store)
 
 

@@ -3,7 +3,7 @@
 import functools
 from typing import Final
 
-from tools.rpc.methods import chain, transactions
+from tools.rpc.methods import accounts, chain, transactions
 from tools.rpc.registry import Registry
 
 _FUNCTIONS: Final = (
@@ -13,6 +13,8 @@ _FUNCTIONS: Final = (
     chain.committee,
     chain.peers,
     chain.mempool,
+    accounts.account,
+    accounts.nonce,
     transactions.transaction,
     transactions.send_transaction,
 )

@@ -7,13 +7,12 @@ Origin is refused, and a body must be declared as JSON, which no browser sends t
 
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import h11
 import trio
-from trio import TaskStatus
 
 MAX_CONNECTIONS: Final = 128
 MAX_HEADER_BYTES: Final = 16 * 1024
@@ -77,12 +76,7 @@ class HttpServer:
     max_body_bytes: int
     hosts: frozenset[str] = frozenset()
 
-    async def serve(
-        self,
-        listeners: list[trio.SocketListener],
-        *,
-        task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
+    async def serve(self, listeners: Sequence[trio.SocketListener]) -> None:
         """Serve until cancelled. Connections end with it."""
         slots = trio.CapacityLimiter(MAX_CONNECTIONS)
 
@@ -97,9 +91,7 @@ class HttpServer:
             finally:
                 slots.release()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, connection, listeners)
-            task_status.started()
+        await trio.serve_listeners(connection, list(listeners))
 
     async def _connection(self, stream: trio.SocketStream) -> None:
         machine = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)

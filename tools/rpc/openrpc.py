@@ -1,12 +1,12 @@
 """The interface's own description (OpenRPC 1.3), made from the same signatures that check the calls."""
 
-import importlib.metadata
 from typing import Any
 
 from tools.rpc import wire
 from tools.rpc.faults import Code
 from tools.rpc.registry import Method, Registry
 from tools.rpc.view import NodeView
+from tools.version import version
 
 
 def describe(registry: Registry, node: NodeView) -> Any:
@@ -17,14 +17,6 @@ def describe(registry: Registry, node: NodeView) -> Any:
         "methods": [_method(method) for method in registry.methods],
         "components": {"errors": {code.name: {"code": int(code), "message": code.name} for code in Code}},
     }
-
-
-def version() -> str:
-    """The installed version of this software, or "source" when it runs from a bare checkout."""
-    try:
-        return importlib.metadata.version("headrace")
-    except importlib.metadata.PackageNotFoundError:
-        return "source"
 
 
 def _method(method: Method) -> dict[str, Any]:

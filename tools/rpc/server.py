@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import trio
-from trio import TaskStatus
 
 from tools.rpc.catalog import registry
 from tools.rpc.dispatch import Dispatcher
@@ -20,36 +19,46 @@ _ENVELOPE_BYTES: Final = 65536
 
 
 @dataclass(frozen=True, slots=True)
+class Binding:
+    """A place to be called at, listening but not yet answering."""
+
+    host: str
+    port: int
+    listeners: tuple[trio.SocketListener, ...]
+
+    @property
+    def url(self) -> str:
+        """What clients are given."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
+async def bind(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> Binding:
+    """Listen on an address.
+
+    Args:
+        host: Anything but loopback opens the interface to whoever reaches it.
+        port: TCP port, 0 for any free one.
+
+    Raises:
+        OSError: The address is taken or not this machine's.
+    """
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    return Binding(host, int(listeners[0].socket.getsockname()[1]), tuple(listeners))
+
+
+@dataclass(frozen=True, slots=True)
 class RpcServer:
-    """Binds a node to a port."""
+    """Answers for a node."""
 
     node: NodeView
+    allowed_hosts: frozenset[str] = frozenset()
+    """Host names it may be called by, besides the address it is bound to and loopback's names."""
 
-    async def serve(
-        self,
-        *,
-        host: str = DEFAULT_HOST,
-        port: int = DEFAULT_PORT,
-        allowed_hosts: frozenset[str] = frozenset(),
-        task_status: TaskStatus[int] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Serve until cancelled; reports the port it listens on, which matters when `port` is 0.
-
-        Args:
-            host: Address to listen on. Anything but loopback opens the interface to whoever reaches it.
-            port: TCP port, 0 for any free one.
-            allowed_hosts: Host names it may be called by, besides its address and loopback's names.
-            task_status: Where the port is reported.
-
-        Raises:
-            OSError: The address is taken or not this machine's.
-        """
-        listeners = await trio.open_tcp_listeners(port, host=host)
-        hosts = allowed_hosts | {host.lower()}
+    async def serve(self, binding: Binding) -> None:
+        """Serve until cancelled."""
+        hosts = self.allowed_hosts | {binding.host.lower()}
         http = HttpServer(self.handle, max_body_bytes=self.max_body_bytes, hosts=hosts)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(http.serve, listeners)
-            task_status.started(listeners[0].socket.getsockname()[1])
+        await http.serve(binding.listeners)
 
     @property
     def max_body_bytes(self) -> int:

@@ -154,7 +154,7 @@ names = st.sampled_from([method.name for method in registry().methods]) | st.tex
 almost = st.fixed_dictionaries(
     {"jsonrpc": st.just("2.0"), "method": names}, optional={"id": scalars, "params": documents}
 )
-bodies = (documents | almost | st.lists(almost, max_size=3)).map(lambda document: json.dumps(document).encode())
+bodies = (documents | almost | st.lists(almost, max_size=3)).map(lambda body: json.dumps(body).encode())
 
 
 @given(st.binary(max_size=200) | bodies)

@@ -8,7 +8,7 @@ import trio
 from tests.tools.fake_node import extend, fake_node
 from tools.rpc.client import CallFailed, Client, Unreachable
 from tools.rpc.messages import BlockView, Status
-from tools.rpc.server import RpcServer
+from tools.rpc.server import RpcServer, bind
 
 
 async def exchange(port, raw):
@@ -35,8 +35,9 @@ STATUS = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "status"}).encode()
 async def server(nursery):
     node = fake_node()
     extend(node)
-    port = await nursery.start(lambda task_status: RpcServer(node).serve(port=0, task_status=task_status))
-    return node, port
+    binding = await bind(port=0)
+    nursery.start_soon(RpcServer(node).serve, binding)
+    return node, binding.port
 
 
 async def test_the_client_reads_typed_results(server):

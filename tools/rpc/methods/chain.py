@@ -17,8 +17,8 @@ from tools.rpc.messages import (
     TransactionLine,
 )
 from tools.rpc.methods.events import all_events
-from tools.rpc.openrpc import version
 from tools.rpc.view import NodeView
+from tools.version import version
 
 
 def status(node: NodeView) -> Status:

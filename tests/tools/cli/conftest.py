@@ -1,0 +1,108 @@
+"""A node's RPC on a real port, in a thread of its own, and a runner for command lines."""
+
+import json
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+from click.testing import CliRunner
+
+from chain.address import encode_address
+from chain.crypto.keystore import ENTROPY_BYTES, KdfStrength, KeyRole, write_key_file
+from chain.execution import state_keys
+from chain.execution.records import Account
+from tests.tools.fake_node import PREFIX, FakeNode, fake_node
+from tests.tools.keys import ALICE, BOB
+from tools.cli.main import main
+from tools.rpc.server import RpcServer, bind
+
+PASSWORD = b"canary-password-never-printed"
+
+
+@dataclass
+class Serving:
+    node: FakeNode
+    url: str = ""
+    ready: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        trio.run(self._main)
+
+    async def _main(self) -> None:
+        self.token, self.scope = trio.lowlevel.current_trio_token(), trio.CancelScope()
+        binding = await bind(port=0)
+        self.url = binding.url
+        self.ready.set()
+        with self.scope:
+            await RpcServer(self.node).serve(binding)
+        for listener in binding.listeners:
+            await listener.aclose()
+
+    def stop(self) -> None:
+        self.token.run_sync_soon(self.scope.cancel)
+
+
+def funded(amount: int = 5_000_000) -> dict[bytes, bytes]:
+    from chain.codec import encode
+
+    return {state_keys.account(ALICE.public_key): encode(Account(amount, 0))}
+
+
+@pytest.fixture
+def served():
+    serving = Serving(fake_node(funded()))
+    thread = threading.Thread(target=serving.run)
+    thread.start()
+    assert serving.ready.wait(5)
+    yield serving
+    serving.stop()
+    thread.join(5)
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self):
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+    @property
+    def error(self):
+        return json.loads(self.err)["error"]
+
+
+@pytest.fixture
+def headrace():
+    def run(*arguments: object) -> Result:
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Result(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture
+def alice_key(tmp_path):
+    """Alice's account key file and its password file."""
+    return key_file(tmp_path, "alice", ALICE)
+
+
+def key_file(folder, name, secret, role=KeyRole.ACCOUNT):
+    path, password = folder / f"{name}.json", folder / f"{name}.password"
+    write_key_file(
+        path, secret, role=role, password=PASSWORD, kdf=KdfStrength.LIGHT, entropy=bytes(ENTROPY_BYTES)
+    )
+    password.touch(0o600)
+    password.write_bytes(PASSWORD + b"\n")
+    return path, password
+
+
+@pytest.fixture
+def bob_address():
+    return encode_address(BOB.public_key, prefix=PREFIX)

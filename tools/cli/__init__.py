@@ -1,0 +1,1 @@
+"""The `headrace` command: one small file a command group, imported only when it is asked for."""

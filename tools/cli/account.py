@@ -1,0 +1,33 @@
+"""`headrace balance`: an account's coins."""
+
+from pathlib import Path
+
+import click
+
+from tools.cli.options import Remote, account_of, remote_options
+from tools.cli.output import coins, emit, pairs
+from tools.rpc import wire
+from tools.rpc.messages import AccountView
+
+
+@click.command(epilog="Example: headrace balance hrl1...")
+@click.argument("address")
+@remote_options
+def balance(address: str, url: str | None, testnet_dir: Path | None, *, as_json: bool) -> None:
+    """Show an account's coins and its next nonce.
+
+    With --testnet, ADDRESS may be an account's name.
+    """
+    remote = Remote.of(url, testnet_dir)
+    named = account_of(remote.testnet, address)
+    found = remote.call(AccountView, "account", address=named.address if named is not None else address)
+    document = wire.write(AccountView, found, prefix=remote.prefix)
+    shown = pairs(
+        [
+            ("address", named.address if named is not None else address),
+            ("balance", f"{coins(found.balance)} coins ({found.balance} base units)"),
+            ("next nonce", found.next_nonce),
+            ("at height", found.height),
+        ]
+    )
+    emit(document, shown, as_json=as_json)

@@ -1,0 +1,62 @@
+"""The groups that have several commands; each command is imported when it is called."""
+
+from tools.cli.lazy import Entry, LazyGroup
+
+key = LazyGroup(
+    name="key",
+    help="Make and show key files, encrypted under a password.",
+    entries={
+        "new": Entry("tools.cli.keys:new", "Make a new key file."),
+        "show": Entry("tools.cli.keys:show", "Show a key file's role, address and public key."),
+        "list": Entry("tools.cli.keys:list_keys", "List the key files in a folder."),
+    },
+)
+
+tx = LazyGroup(
+    name="tx",
+    help="Send transactions.",
+    entries={"send": Entry("tools.cli.send:send", "Send coins to an address.")},
+)
+
+task = LazyGroup(
+    name="task",
+    help="Ask a model and read the proven answer.",
+    entries={
+        "quote": Entry("tools.cli.task:quote", "Show the models, or the price of a question."),
+        "submit": Entry("tools.cli.task:submit", "Ask a model about a batch of inputs."),
+        "show": Entry("tools.cli.task:show", "Show how a task stands, and its answer."),
+    },
+)
+
+proof = LazyGroup(
+    name="proof",
+    help="Prove a balance to somebody who holds nothing but the genesis file.",
+    entries={
+        "balance": Entry("tools.cli.proof:balance", "Write the proof of an account's balance to a file."),
+        "verify": Entry("tools.cli.proof:verify", "Check such a file offline."),
+    },
+)
+
+miner = LazyGroup(
+    name="miner",
+    help="Work for the chain.",
+    entries={
+        "run": Entry("tools.cli.miner:run", "Do the work that a node hands out, until stopped."),
+        "devices": Entry("tools.cli.miner:devices", "List what this machine can work on."),
+    },
+)
+
+node = LazyGroup(
+    name="node",
+    help="Run a node.",
+    entries={
+        "init": Entry("tools.cli.node:init", "Make a node's folder: configuration and keys."),
+        "run": Entry("tools.cli.node:run", "Follow a chain, and vote if the node's key holds seats."),
+    },
+)
+
+genesis = LazyGroup(
+    name="genesis",
+    help="Read genesis documents.",
+    entries={"show": Entry("tools.cli.genesis:show", "Show what a chain is made of.")},
+)

@@ -1,0 +1,130 @@
+"""Options that many commands share, and what they stand for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from tools.cli.errors import CliError, Exit
+from tools.cli.output import COIN_DIGITS
+from tools.rpc.client import DEFAULT_URL, CallFailed, Client, Unreachable
+from tools.rpc.wire import Json
+
+if TYPE_CHECKING:
+    from tools.testnet.record import AccountRecord, TestnetRecord
+
+_T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+password_option: Final = click.option(
+    "--password-file", type=click.Path(path_type=Path), help="File with the password in its first line."
+)
+
+
+def remote_options(command: _F) -> _F:
+    """`--rpc`, `--testnet` and `--json`."""
+    command = json_option(command)
+    command = click.option(
+        "--testnet", "testnet_dir", type=click.Path(path_type=Path), metavar="DIR",
+        help="Folder of a local testnet: its first node and its accounts are used.",
+    )(command)  # fmt: skip
+    return click.option(
+        "--rpc", "url", metavar="URL", help=f"Address of the node.  [default: {DEFAULT_URL}]"
+    )(command)
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """The node that a command talks to; failures become exit codes here."""
+
+    client: Client
+    testnet: "TestnetRecord | None"
+
+    @classmethod
+    def of(cls, url: str | None, testnet_dir: Path | None) -> "Remote":
+        """From the options' values.
+
+        Raises:
+            CliError: The address or the testnet's folder is no good.
+        """
+        testnet = None if testnet_dir is None else _testnet_in(testnet_dir)
+        address = url or (testnet.nodes[0].rpc if testnet is not None else DEFAULT_URL)
+        try:
+            return cls(Client(address), testnet)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--rpc") from None
+
+    @property
+    def prefix(self) -> str:
+        """The chain's address prefix."""
+        return self._guarded(lambda: self.client.prefix)
+
+    def call(self, result: type[_T], method: str, **params: Json) -> _T:
+        """Call a method.
+
+        Raises:
+            CliError: The node does not answer, or says no.
+        """
+        return self._guarded(lambda: self.client.call(result, method, **params))
+
+    def raw(self, method: str, params: Json) -> Json:
+        """Call a method and take its JSON as it is.
+
+        Raises:
+            CliError: The node does not answer, or says no.
+        """
+        return self._guarded(lambda: self.client.raw(method, params))
+
+    def _guarded(self, call: Callable[[], _T]) -> _T:
+        try:
+            return call()
+        except CallFailed as error:
+            raise CliError(
+                error.message, code=error.code or str(error.number), next_step=error.next_step
+            ) from None
+        except Unreachable as error:
+            raise CliError(
+                str(error),
+                code="UNREACHABLE",
+                next_step="start one (`headrace testnet up`, `headrace node run`) or name it with --rpc",
+                exit_code=Exit.UNREACHABLE,
+            ) from None
+
+
+def _testnet_in(folder: Path) -> "TestnetRecord":
+    from tools.testnet.record import RecordError, read_record
+
+    try:
+        return read_record(folder)
+    except RecordError as error:
+        next_step = f"start one: `headrace testnet up --dir {folder}`"
+        raise CliError(str(error), code="NO_TESTNET", next_step=next_step) from None
+
+
+def account_of(testnet: "TestnetRecord | None", name: str | None) -> "AccountRecord | None":
+    """A funded account of a testnet by its name; the first one, if no name is given."""
+    if testnet is None:
+        return None
+    return next((account for account in testnet.accounts if name in (None, account.name)), None)
+
+
+class Amount(click.ParamType[int]):
+    """Coins with up to six decimals, read exactly into base units."""
+
+    name = "coins"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read an amount."""
+        if isinstance(value, int):
+            return value
+        whole, point, rest = str(value).partition(".")
+        digits = (whole + rest).isascii() and whole.isdigit() and (rest.isdigit() if point else True)
+        if not digits or len(rest) > COIN_DIGITS or len(whole) > 14:
+            self.fail(f"{value!r} is no amount of coins with at most {COIN_DIGITS} decimals", param, ctx)
+        amount = int(whole) * 10**COIN_DIGITS + int((rest + "0" * COIN_DIGITS)[:COIN_DIGITS])
+        if amount >= 1 << 64:
+            self.fail(f"{value} coins are more than there can be", param, ctx)
+        return amount

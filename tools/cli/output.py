@@ -1,0 +1,41 @@
+"""What commands print: one JSON document for programs, aligned lines for people."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import click
+
+COIN_DIGITS: Final = 6
+"""A coin has 10**6 base units; every amount in JSON is in base units."""
+
+
+def emit(document: Any, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print a result in the form that was asked for."""
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    for line in lines:
+        click.echo(line)
+
+
+def pairs(items: Iterable[tuple[str, object]]) -> list[str]:
+    """Names and values in two columns; empty values are left out."""
+    shown = [(name, str(value)) for name, value in items if value not in (None, "")]
+    width = max((len(name) for name, _ in shown), default=0)
+    return [f"{name:<{width}}  {value}" for name, value in shown]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Rows under a head, as wide as the widest."""
+    lines = [tuple(head), *(tuple(str(cell) for cell in row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return [
+        "  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
+    ]
+
+
+def coins(amount: int) -> str:
+    """An amount of base units in coins."""
+    whole, rest = divmod(amount, 10**COIN_DIGITS)
+    return f"{whole}.{rest:0{COIN_DIGITS}d}".rstrip("0").rstrip(".") if rest else str(whole)

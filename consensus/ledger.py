@@ -10,18 +10,6 @@ from chain.types.params import ChainParams
 from consensus.messages import Certificate
 
 
-class InvalidBlock(Exception):  # noqa: N818 - reads as a sentence where it is caught
-    """A block that no honest leader makes.
-
-    Attributes:
-        reason: Stable short name, such as ``state_root``.
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(f"{reason}: {message}")
-        self.reason = reason
-
-
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
     """All that a leader decides about its block, before the transactions."""
@@ -85,7 +73,7 @@ class Ledger(Protocol):
         a block that is known is cheap and does nothing.
 
         Raises:
-            InvalidBlock: The block breaks a rule.
+            chain.execution.invalid.InvalidBlock: The block breaks a rule.
         """
         ...
 
@@ -100,7 +88,7 @@ class Ledger(Protocol):
         that do not descend from the new head are dropped.
 
         Raises:
-            InvalidBlock: A block does not execute; nothing was written. Two thirds signed it, so this machine
+            chain.execution.invalid.InvalidBlock: A block does not execute; nothing was written. Two thirds signed it, so this machine
                 (or two thirds of the others) is wrong, and the node stops.
         """
         ...

@@ -1,16 +1,49 @@
 """The consensus key behind its signing guard: the only place that signs."""
 
-from consensus.messages import Proposal, Vote, Statement
+from typing import Protocol
+
+from chain.codec import decode, encode
 from chain.types.block import Block
+from consensus.guard_log import MAX_PAYLOAD
+from consensus.messages import Kind, Proposal, Statement, Vote
+from consensus.signing_guard import SigningGuard
+
+
+class Key(Protocol):
+    """A secret key that signs deterministically: the same message, the same signature."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The 32-byte public key."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """A 64-byte signature."""
+        ...
+
+
+class Prover(Protocol):
+    """The VRF of the consensus key."""
+
+    def __call__(self, alpha: bytes) -> bytes:
+        """The proof over ``alpha``."""
+        ...
 
 
 class Signer:
     """Signs votes and proposals after the guard has made them durable, and proves the VRF."""
 
+    def __init__(self, key: Key, guard: SigningGuard, *, chain_id: str, prove: Prover) -> None:
+        """Take a key, the guard of its log, and the VRF of the same key."""
+        self._key = key
+        self._guard = guard
+        self._chain_id = chain_id
+        self._prove = prove
+
     @property
     def public_key(self) -> bytes:
         """The consensus key."""
-        raise NotImplementedError
+        return self._key.public_key
 
     def vote(self, statement: Statement) -> Vote:
         """Sign a vote; the very same vote again if it was signed before.
@@ -18,16 +51,50 @@ class Signer:
         Raises:
             consensus.signing_guard.GuardError: It would contradict an earlier signature, or may.
         """
-        raise NotImplementedError
+        stored = self._guard.stored(statement)
+        if stored is None:
+            signature = self._key.sign(statement.signing_bytes(self._chain_id))
+            self._guard.record(statement, signature)
+        else:
+            signature = stored
+        return self._as_vote(statement, signature)
 
-    def propose(self, epoch: int, view: int, block: Block) -> Proposal:
+    def propose(self, epoch: int, view: int, block: Block) -> tuple[bytes, Proposal]:
         """Sign a proposal; the stored one if a proposal was signed for this view before, whatever its block.
+
+        Returns:
+            The digest of the proposed block, and the proposal.
 
         Raises:
             consensus.signing_guard.GuardError: A proposal of this view may have been signed and is lost.
         """
-        raise NotImplementedError
+        statement = Statement(Kind.PROPOSE, epoch, view, block.digest)
+        stored = self._guard.stored(statement)
+        if stored is not None:
+            proposal = decode(Proposal, stored, limit=MAX_PAYLOAD)
+            return proposal.block.digest, proposal
+        signature = self._key.sign(statement.signing_bytes(self._chain_id))
+        proposal = Proposal(epoch, view, block, signature)
+        self._guard.record(statement, encode(proposal))
+        return statement.digest, proposal
 
     def prove(self, alpha: bytes) -> bytes:
         """The VRF proof of the consensus key over ``alpha``."""
-        raise NotImplementedError
+        return self._prove(alpha)
+
+    def resume(self, epoch: int) -> tuple[tuple[Vote, ...], tuple[tuple[bytes, Proposal], ...]]:
+        """Votes, and proposals under their blocks' digests, signed in ``epoch`` before; older epochs are over."""
+        self._guard.finish_epochs(epoch)
+        votes: list[Vote] = []
+        proposals: list[tuple[bytes, Proposal]] = []
+        for entry in self._guard.entries(epoch):
+            if entry.statement.kind is Kind.PROPOSE:
+                proposals.append((entry.statement.digest, decode(Proposal, entry.stored, limit=MAX_PAYLOAD)))
+            else:
+                votes.append(self._as_vote(entry.statement, entry.stored))
+        return tuple(votes), tuple(proposals)
+
+    def _as_vote(self, statement: Statement, signature: bytes) -> Vote:
+        return Vote(
+            statement.kind, statement.epoch, statement.view, statement.digest, self.public_key, signature
+        )

@@ -5,10 +5,10 @@ fields in order: unsigned integers, bin, str and arrays, nothing else. Reading i
 length is judged before anything of that length is built, and the result is written again and compared, so
 bytes that another encoder could have written differently are refused.
 
-Annotations understood: ``Annotated[int, Bits(n)]`` (over 64 bits, where msgpack's integers end, as bin of n / 8
-bytes, big-endian), ``Annotated[bytes, Exactly(n)]`` or ``AtMost(n)``,
-``Annotated[str, AtMost(n)]``, ``Annotated[tuple[T, ...], AtMost(n)]``, an ``IntEnum``, another record, and a
-union of records that each carry a class constant ``TAG`` (written as ``[tag, record]``).
+Annotations understood: ``Annotated[int, Bits(n)]`` (over 64 bits, where msgpack's integers end, as bin of n /
+8 bytes, big-endian), ``Annotated[bytes, Exactly(n)]`` or ``AtMost(n)``, ``Annotated[str, AtMost(n)]``,
+``Annotated[tuple[T, ...], AtMost(n)]``, an ``IntEnum``, another record, and a union of records that each
+carry a class constant ``TAG`` (written as ``[tag, record]``).
 """
 
 import dataclasses
@@ -128,7 +128,7 @@ class _Source:
         try:
             return read()
         except msgpack.OutOfData:
-            raise DecodeError(DecodeReason.TRUNCATED, f"input of {len(self._data)} bytes ends early") from None
+            raise DecodeError(DecodeReason.TRUNCATED, f"{len(self._data)} bytes end too early") from None
         except (ValueError, msgpack.UnpackException) as error:
             # Bad UTF-8, an unexpected container, a reserved byte: all the same to us.
             raise DecodeError(
@@ -326,7 +326,7 @@ def _enumeration(kind: type[enum.IntEnum]) -> tuple[_Reader, _Writer]:
 
 
 def _tagged(kinds: tuple[Any, ...]) -> tuple[_Reader, _Writer]:
-    by_tag = {kind.TAG: kind for kind in kinds}
+    by_tag: dict[int, Any] = {kind.TAG: kind for kind in kinds}
     assert len(by_tag) == len(kinds), f"two of {kinds} share a tag"
 
     def read(source: _Source) -> Any:
@@ -340,7 +340,7 @@ def _tagged(kinds: tuple[Any, ...]) -> tuple[_Reader, _Writer]:
 
     def write(value: Any) -> list[Any]:
         assert type(value) in kinds, f"{type(value).__name__} is not of this union"
-        return [value.TAG, _schema(type(value))[1](value)]
+        return [value.TAG, _schema(by_tag[value.TAG])[1](value)]
 
     return read, write
 

@@ -1,8 +1,9 @@
-"""Seats in proportion to weight, by systematic sampling: small miners get their turn, nobody is cut off at a rank.
+"""Seats in proportion to weight, by systematic sampling: small miners get their turn, no rank cuts them off.
 
-All weight is laid end to end in the order of the keys, and ``seats`` points are set on it at equal distances from one
-random start. A key holds as many seats as points fall on its stretch: the floor or the ceiling of its quota, and over
-the random start exactly its quota in expectation. Whoever has a hundredth of a seat sits in one committee of a hundred.
+All weight is laid end to end in the order of the keys, and ``seats`` points are set on it at equal distances
+from one random start. A key holds as many seats as points fall on its stretch: the floor or the ceiling of
+its quota, and over the random start exactly its quota in expectation. Whoever has a hundredth of a seat sits
+in one committee of a hundred.
 
 (Madow, "On the theory of systematic sampling", 1949.)
 """
@@ -27,7 +28,8 @@ def apportion_seats(weights: Mapping[bytes, int], *, seats: int, beacon: bytes) 
     passed, points = 0, 0
     for key in sorted(weights):
         passed += weights[key]
-        # Point j lies at (start + j * total) / seats; those before `passed` have start + j * total < seats * passed.
+        # Point j lies at (start + j * total) / seats; those before `passed` have start + j * total < seats *
+        # passed.
         before = max(0, -((start - seats * passed) // total))
         if before > points:
             given[key] = before - points

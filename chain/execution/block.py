@@ -1,13 +1,13 @@
 """Executing a block: opening, transactions, closing, and what comes out of them.
 
 ```
- opening    this block's beacon is noted; overdue commits, missed deadlines, bonds due; waiting tasks are assigned
- each tx    includable? (else the block is invalid) ── fee ── body: effects, or a reason and nothing but the fee
+ opening    overdue commits, missed deadlines, old tasks, bonds that come back; waiting tasks are assigned
+ each tx    includable? (else the block is invalid) ─ fee ─ body: effects, or a reason and only the fee
  closing    base fees burned, tips paid; in an epoch's last block the next committee; the next base fee
 ```
 
-Everything here follows from the arguments alone. An assertion that fails is our own mistake and must stop the node before
-anything is written: nothing catches it.
+Everything here follows from the arguments alone. An assertion that fails is our own mistake and must stop the
+node before anything is written: nothing catches it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,8 +37,8 @@ from chain.types.transaction import (
 )
 
 Authentic = Callable[[SignedTransaction], bool]
-"""Whether a transaction's signature is its sender's. A caller that remembers verified ones must go by the signature's
-bytes as well as by the id, which does not cover them."""
+"""Whether a transaction's signature is its sender's. A caller that remembers verified ones must go by the
+signature's bytes as well as by the id, which does not cover them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ def execute_block(
         is_authentic: Checks signatures; see `Authentic`.
 
     Raises:
-        InvalidBlock: TOO_MANY_TRANSACTIONS, TOO_MANY_BYTES, TOO_MUCH_WEIGHT, or BAD_TRANSACTION with its cause.
+        InvalidBlock: TOO_MANY_TRANSACTIONS, TOO_MANY_BYTES, TOO_MUCH_WEIGHT, or BAD_TRANSACTION with its
+            cause.
     """
     if len(transactions) > MAX_TRANSACTIONS:
         raise InvalidBlock(
@@ -101,7 +102,8 @@ class Draft:
     execution: Execution
     transactions: tuple[SignedTransaction, ...]
     left_out: Mapping[bytes, Reason]
-    """Candidates, by id, that can never be in this block, with why; those that merely found no room are not here."""
+    """Candidates, by id, that can never be in this block, with why; those that merely found no room are not
+    here."""
 
 
 def draft_block(
@@ -113,7 +115,7 @@ def draft_block(
     models: ModelRegistry,
     is_authentic: Authentic = SignedTransaction.is_authentic,
 ) -> Draft:
-    """Put as many of ``candidates`` as are includable and fit into a block, in their order, and execute it."""
+    """Put as many of ``candidates`` as are includable and fit into a block, in order, and execute it."""
     work = _BlockWork.begin(state, context, params=params, models=models, is_authentic=is_authentic)
     chosen: list[SignedTransaction] = []
     left_out: dict[bytes, Reason] = {}
@@ -166,7 +168,8 @@ class _BlockWork:
         """Check all that makes somebody pay for the transaction; returns its size in bytes.
 
         Raises:
-            NotIncludable: WRONG_CHAIN, TOO_LARGE, NONCE_TOO_LOW, NONCE_TOO_HIGH, FEE_TOO_LOW, INSUFFICIENT_FUNDS or
+            NotIncludable: WRONG_CHAIN, TOO_LARGE, NONCE_TOO_LOW, NONCE_TOO_HIGH, FEE_TOO_LOW,
+                INSUFFICIENT_FUNDS or
                 BAD_SIGNATURE.
         """
         size = len(encode(signed))
@@ -246,7 +249,8 @@ def check_affordable(run: Run, signed: SignedTransaction, size: int) -> None:
     """All that `_BlockWork.check_includable` checks but the signature.
 
     Raises:
-        NotIncludable: WRONG_CHAIN, TOO_LARGE, NONCE_TOO_LOW, NONCE_TOO_HIGH, FEE_TOO_LOW or INSUFFICIENT_FUNDS.
+        NotIncludable: WRONG_CHAIN, TOO_LARGE, NONCE_TOO_LOW, NONCE_TOO_HIGH, FEE_TOO_LOW or
+            INSUFFICIENT_FUNDS.
     """
     transaction, params = signed.transaction, run.params
     if transaction.chain_id != params.chain_id:

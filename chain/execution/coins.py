@@ -1,6 +1,7 @@
 """Where coins are: every movement of one goes through here, so that none appears or vanishes.
 
-Invariant: balances + bonds + locked payments = `Supply.total`, which stays below 2**64; so no balance can overflow.
+Invariant: balances + bonds + locked payments = `Supply.total`, which stays below 2**64; so no balance can
+overflow.
 """
 
 from typing import Final

@@ -1,11 +1,13 @@
 """Commits: a miner binds itself to a trace before anyone knows which of its cells will be drawn.
 
-What a commit covers is on the ledger already (tasks that the beacon assigned, commons units that continue the miner's
-own range), so its cost in units is known and the claim must be exactly that. A wrong claim is a signed lie and burns the
-bond. Everything that an honest miner can run into by being late costs it the fee and nothing else.
+What a commit covers is on the ledger already (tasks that the beacon assigned, commons units that continue the
+miner's own range), so its cost in units is known and the claim must be exactly that. A wrong claim is a
+signed lie and burns the bond. Everything that an honest miner can run into by being late costs it the fee and
+nothing else.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from chain.execution import miners, open_commits, state_keys, tasks
 from chain.execution.invalid import Refused
@@ -54,7 +56,7 @@ def commit_work(run: Run, sender: bytes, body: CommitWork, *, commit_id: bytes) 
     drawn_at = open_commits.beacon_height(commit.height, params=run.params)
     run.emit(
         Reason.WORK_COMMITTED, commit_id, other=sender, amount=body.units,
-        detail=f"{len(body.tasks)} tasks and {body.commons_count} commons units; the beacon of height {drawn_at} draws",
+        detail=f"{len(body.tasks)} tasks, {body.commons_count} commons units, drawn at height {drawn_at}",
     )  # fmt: skip
     for answer in body.tasks:
         tasks.mark_committed(run, answer.task, commit_id=commit_id, answer=answer.answer)
@@ -90,7 +92,7 @@ def _covered(run: Run, sender: bytes, body: CommitWork) -> _Covered:
     if not body.tasks and not body.commons_count:
         raise Refused(Reason.EMPTY_COMMIT, "neither a task nor a commons unit")
     ids = [answer.task for answer in body.tasks]
-    if any(low >= high for low, high in zip(ids, ids[1:], strict=False)):
+    if any(low >= high for low, high in pairwise(ids)):
         raise Refused(Reason.TASKS_NOT_ASCENDING, "task ids are not strictly ascending")
     units = sum(_task_units(run, sender, answer) for answer in body.tasks)
     seed = bytes(32)

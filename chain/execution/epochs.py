@@ -1,4 +1,4 @@
-"""The end of an epoch: proven weight becomes the next committee, and what no rule can ask for any more is dropped."""
+"""The end of an epoch: proven weight becomes the next committee, and what is too old to matter is dropped."""
 
 from chain.execution import state_keys
 from chain.execution.records import Miner, MinerStatus, Weight
@@ -57,7 +57,7 @@ def _next_committee(run: Run, current: Committee) -> Committee:
 
 
 def _window_weights(run: Run) -> dict[bytes, tuple[bytes, int]]:
-    """Miner and weight of every active key over the window that ends with this epoch; empty weights are dropped."""
+    """Miner and weight of every active key over the window that ends now; empty weights are dropped."""
     first = max(0, run.context.epoch + 1 - run.params.averaging_window)
     prefix = state_keys.weight()
     weights: dict[bytes, tuple[bytes, int]] = {}

@@ -3,7 +3,7 @@
 A block is checked in two steps, the cheap one first:
 
 ```
- check_header      header against parent: chain, height, epoch, time, proposer, VRF proof, beacon, base fee, body
+ check_header      header against parent: chain, height, epoch, time, proposer, base fee, body, VRF proof
  execute_block     on the parent's state
  check_outcome     header against execution: receipts, state, next committee
 ```
@@ -117,8 +117,10 @@ def check_header(
         base_fee: `Execution.next_base_fee` of the parent.
 
     Raises:
-        InvalidBlock: WRONG_VERSION, WRONG_CHAIN, WRONG_HEIGHT, WRONG_PARENT, WRONG_EPOCH, TIMESTAMP_TOO_EARLY,
-            NOT_A_MEMBER, TOO_MANY_BYTES, WRONG_TRANSACTIONS_ROOT, WRONG_BASE_FEE, BAD_VRF_PROOF or WRONG_BEACON.
+        InvalidBlock: WRONG_VERSION, WRONG_CHAIN, WRONG_HEIGHT, WRONG_PARENT, WRONG_EPOCH,
+            TIMESTAMP_TOO_EARLY,
+            NOT_A_MEMBER, TOO_MANY_BYTES, WRONG_TRANSACTIONS_ROOT, WRONG_BASE_FEE, BAD_VRF_PROOF or
+            WRONG_BEACON.
     """
     header = block.header
     height = parent.height + 1

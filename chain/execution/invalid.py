@@ -1,6 +1,4 @@
-"""Two ways to fail: a block that nobody may build on, and a transaction that is in a block but gets its fee's worth
-of nothing.
-"""
+"""Two ways to fail: a block that nobody may build on, and a transaction that pays its fee for nothing."""
 
 import enum
 

@@ -14,8 +14,8 @@ _T = TypeVar("_T")
 class Ledger:
     """A write buffer over a `StateTree`.
 
-    Records are decoded once, kept as objects, and encoded once at the end. Raw entries (hashes, inputs, answers,
-    index keys) are plain bytes.
+    Records are decoded once, kept as objects, and encoded once at the end. Raw entries (hashes, inputs,
+    answers, index keys) are plain bytes.
     """
 
     __slots__ = ("_base", "_read", "_written", "writes")
@@ -65,7 +65,7 @@ class Ledger:
         self._written[key] = None
 
     def keys(self, prefix: bytes) -> Iterator[bytes]:
-        """Keys with a prefix, ascending, as they are when the walk begins; what it meets may be deleted meanwhile."""
+        """Keys with a prefix, ascending, as they are when the walk begins."""
         written = {key: value is not None for key, value in self._written.items() if key.startswith(prefix)}
         added = sorted(key for key, there in written.items() if there)
         old = (key for key in self._base.keys(prefix) if key not in written)

@@ -11,11 +11,13 @@
       └── SLASHED ◄── from any of them, when signed work is proven wrong; may register anew
 ```
 
-An unbonding or suspended miner may still prove what it committed; it takes no tasks, commits nothing, holds no seats.
-Its bond stays locked until no proof of its can be due any more, so leaving is no way around a penalty.
+An unbonding or suspended miner may still prove what it committed; it takes no tasks, commits nothing, holds
+no seats. Its bond stays locked until no proof of its can be due any more, so leaving is no way around a
+penalty.
 """
 
 from dataclasses import replace
+from itertools import pairwise
 
 from chain.crypto import ed25519
 from chain.execution import coins, open_commits, state_keys, tasks
@@ -37,7 +39,8 @@ def register(run: Run, sender: bytes, body: RegisterMiner) -> None:
     A suspended miner registers with the difference to the least bond, under the same consensus key.
 
     Raises:
-        Refused: ALREADY_REGISTERED, CONSENSUS_KEY_TAKEN, BAD_MODEL_LIST, UNKNOWN_MODEL, BAD_POSSESSION, BOND_TOO_LOW
+        Refused: ALREADY_REGISTERED, CONSENSUS_KEY_TAKEN, BAD_MODEL_LIST, UNKNOWN_MODEL, BAD_POSSESSION,
+            BOND_TOO_LOW
             or INSUFFICIENT_FUNDS.
     """
     old = find_miner(run, sender)
@@ -97,7 +100,7 @@ def return_bonds(run: Run) -> None:
 
 
 def slash(run: Run, key: bytes, *, cause: bytes, detail: str) -> None:
-    """Burn the whole bond of a miner whose signed work is proven wrong, and all that its work ever earned it in seats.
+    """Burn the bond of a miner whose signed work is proven wrong, and drop the weight of all its work.
 
     Args:
         run: The block at hand.
@@ -172,7 +175,7 @@ def _check_place(run: Run, sender: bytes, old: Miner | None, body: RegisterMiner
 
 
 def _check_models(run: Run, body: RegisterMiner) -> None:
-    if any(low >= high for low, high in zip(body.models, body.models[1:], strict=False)):
+    if any(low >= high for low, high in pairwise(body.models)):
         raise Refused(Reason.BAD_MODEL_LIST, "models are not strictly ascending")
     for model in body.models:
         if run.models.find(model) is None:

@@ -14,7 +14,7 @@ def beacon_height(commit_height: int, *, params: ChainParams) -> int:
 
 
 def missing_at(commit_height: int, *, params: ChainParams) -> int:
-    """Height whose opening finds that the proof never came; the block before is the last that may carry it."""
+    """Height whose opening finds that the proof never came; the block before may still carry it."""
     return beacon_height(commit_height, params=params) + params.proof_window + 1
 
 

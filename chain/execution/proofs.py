@@ -1,7 +1,7 @@
 """Proofs: every node recomputes the cells that the beacon drew, and the miner is paid or loses its bond.
 
-A proof that does not hold is as good as a confession: the commit was signed, the draw was the chain's, and each cell is
-exact. That includes bytes that are no proof at all, since nobody but the miner can send them.
+A proof that does not hold is as good as a confession: the commit was signed, the draw was the chain's, and
+each cell is exact. That includes bytes that are no proof at all, since nobody but the miner can send them.
 """
 
 from functools import partial

@@ -90,7 +90,8 @@ class Commit:
     units: U64
     height: U64
     commons_seed: Hash32
-    """Seed of the epoch that the commons units belong to; kept here because seeds of old epochs are dropped."""
+    """Seed of the epoch that the commons units belong to; kept here because seeds of old epochs are dropped.
+    """
     commons_start: U64
     commons_count: U32
     tasks: Annotated[tuple[Hash32, ...], AtMost(MAX_TASKS_A_COMMIT)]
@@ -116,7 +117,7 @@ class Weight:
         return sum(entry.units for entry in self.epochs if entry.epoch >= epoch)
 
     def credited(self, epoch: int, units: int, *, window: int) -> "Weight":
-        """With ``units`` more in ``epoch``, and without what no window of ``window`` epochs can reach any more."""
+        """With ``units`` more in ``epoch``, and without what lies before the ``window`` epochs before it."""
         kept = [entry for entry in self.epochs if entry.epoch + window >= epoch]
         if kept and kept[-1].epoch == epoch:
             units += kept.pop().units

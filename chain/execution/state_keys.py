@@ -1,4 +1,4 @@
-"""Every key of the state: one namespace byte, then fixed-width parts, so that no key is another's prefix by accident.
+"""Every key of the state: one namespace byte, then parts of fixed width.
 
 ```
 01 account               Account       balance and nonce
@@ -12,7 +12,7 @@
 11 task                  bytes         its inputs, until it is finished
 12 task                  bytes         its answer, from the commit on
 13 model height task     -             tasks that wait for a miner, oldest first
-14 height task           -             tasks that the opening of that block looks at: deadline, patience, retention
+14 height task           -             tasks that the opening of that block looks at
 15 miner task            -             tasks assigned to a miner and not committed yet
 
 20 commit                Commit        commits that await their proof
@@ -28,8 +28,8 @@
 41                       Head          height, beacon, and the base fee of the next block
 ```
 
-Heights, epochs and indices are 8 bytes, big-endian: keys sort as numbers do. A dash stands for an empty value: the
-key itself is the entry of an index.
+Heights, epochs and indices are 8 bytes, big-endian: keys sort as numbers do. A dash stands for an empty
+value: the key itself is the entry of an index.
 """
 
 from typing import Final

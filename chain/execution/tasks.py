@@ -9,9 +9,10 @@
               └────────────────────────────────────────────┘
 ```
 
-A task is never assigned in the block that brings it (its draw must not be known to whoever writes it down), but in the
-opening of the next one, among the active miners that serve its model, in proportion to their proven weight. Those that
-failed this task already are left out as long as there is another. Answer and record stay for `task_retention` blocks.
+A task is never assigned in the block that brings it (its draw must not be known to whoever writes it down),
+but in the opening of the next one, among the active miners that serve its model, in proportion to their
+proven weight. Those that failed this task already are left out as long as there is another. Answer and record
+stay for `task_retention` blocks.
 """
 
 from collections.abc import Sequence
@@ -87,7 +88,7 @@ def assign_waiting(run: Run) -> None:
 
 
 def look_at_due(run: Run) -> None:
-    """Take tasks from miners that missed their deadline, refund those that waited in vain, forget old ones."""
+    """Take tasks from miners that missed a deadline, refund those that waited in vain, forget old ones."""
     prefix = state_keys.task_due(run.context.height)
     for entry in list(run.ledger.keys(prefix)):
         task_id = entry[len(prefix) :]
@@ -150,7 +151,7 @@ def _checked_units(run: Run, model: Model, body: SubmitTask) -> int:
 
 
 def _wait(run: Run, task_id: bytes, task: Task) -> None:
-    """Put a task that has no place in any index into the queue, for as long as all its attempts could take."""
+    """Put a task that is in no index into the queue, for as long as all its attempts could take."""
     height = run.context.height
     due = height + run.params.task_deadline * run.params.max_task_attempts
     waiting = replace(task, status=TaskStatus.WAITING, since=height, due=due)
@@ -169,7 +170,7 @@ def _unscheduled(run: Run, task_id: bytes) -> Task:
 
 
 def _servers(run: Run, model: bytes) -> list[tuple[bytes, int]]:
-    """Active miners that serve a model, each with its weight: the window of full epochs and the current one."""
+    """Active miners that serve a model, each with its weight: the window and the current epoch."""
     first = max(0, run.context.epoch - run.params.averaging_window)
     prefix = state_keys.server(model)
     servers = []

@@ -1,7 +1,7 @@
-"""What a commit is made of, item by item: the same list for the miner that builds it and the node that checks it.
+"""What a commit is made of, item by item: one list for the miner that builds it and the node that checks it.
 
-Order of the items: the tasks, ascending by id, then the commons units, ascending by index. Items are made when they
-are looked at, so a node that checks a proof builds the few that were drawn and not all thousand.
+Order of the items: the tasks, ascending by id, then the commons units, ascending by index. Items are made
+when they are looked at, so a node that checks a proof builds the few that were drawn and not all thousand.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,7 +79,7 @@ class CommitItems(Sequence[WorkItem]):
 
 
 def commons_seed(epoch_seed: bytes, miner: bytes) -> bytes:
-    """Seed of all commons units of a miner in an epoch: unknown before the epoch, different for every miner."""
+    """Seed of a miner's commons units in an epoch: unknown before it, different for every miner."""
     return digest("headrace/commons-seed", epoch_seed, miner)
 
 

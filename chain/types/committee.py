@@ -1,6 +1,7 @@
 """Who votes in an epoch, and how much agreement is enough."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Final
 
 from chain.codec import U16, AtMost, PublicKey, encode
@@ -29,7 +30,7 @@ class Committee:
         keys = [validator.consensus_key for validator in self.validators]
         if not keys:
             raise ValueError("a committee needs a validator")
-        if any(low >= high for low, high in zip(keys, keys[1:], strict=False)):
+        if any(low >= high for low, high in pairwise(keys)):
             raise ValueError("consensus keys are not strictly ascending")
         if any(validator.seats == 0 for validator in self.validators):
             raise ValueError("a validator without a seat")

@@ -32,7 +32,8 @@ class ChainParams:
     averaging_window: U16
     """Epochs whose proven units make a key's weight, so that compute rented for a day buys little."""
     genesis_epochs: U16
-    """Epochs in which the genesis committee sits whatever was proven, so that the first to start wins nothing."""
+    """Epochs in which the genesis committee sits whatever was proven, so that the first to start wins
+    nothing."""
     block_interval_ms: U32
     """A leader waits this long after the parent's timestamp before it proposes."""
     network_delay_ms: U32
@@ -78,7 +79,8 @@ class ChainParams:
     """Least payment for a task, per 10**6 multiply-accumulates of its program, at least 1 coin a task."""
 
     task_retention: U32 = 20_000
-    """Blocks that a finished task and its answer stay in the state; the blocks themselves keep them for ever."""
+    """Blocks that a finished task and its answer stay in the state; the blocks themselves keep them for ever.
+    """
 
     def __post_init__(self) -> None:
         positive = (
@@ -94,8 +96,8 @@ class ChainParams:
             raise ValueError(f"a proof may weigh {heaviest}, a block only {self.max_block_weight}")
         if self.max_transaction_bytes + MAX_BLOCK_OVERHEAD > self.max_block_bytes:
             raise ValueError(
-                f"a block of {self.max_block_bytes} bytes must hold a transaction of {self.max_transaction_bytes} "
-                f"and {MAX_BLOCK_OVERHEAD} for its header"
+                f"a block of {self.max_block_bytes} bytes must hold a transaction of "
+                f"{self.max_transaction_bytes} and {MAX_BLOCK_OVERHEAD} for its header"
             )
         if self.samples > MAX_SAMPLES:
             raise ValueError(f"samples is {self.samples}, at most {MAX_SAMPLES}")

@@ -1,7 +1,7 @@
 """What became of everything that a block touched.
 
-Only codes, subjects and amounts enter the header's root. A detail is a sentence for people: two versions of the
-software may word it differently and still agree on the block.
+Only codes, subjects and amounts enter the header's root. A detail is a sentence for people: two versions of
+the software may word it differently and still agree on the block.
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class BlockOutcome:
-    """Receipts of a block's transactions, and what the block did of itself (deadlines, assignments, seats)."""
+    """Receipts of a block's transactions, and what the block did of itself: deadlines, assignments, seats."""
 
     receipts: Annotated[tuple[Receipt, ...], AtMost(MAX_TRANSACTIONS)]
     """One a transaction, in the block's order."""

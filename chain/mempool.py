@@ -1,0 +1,334 @@
+"""Transactions that wait: one queue of nonces a sender, bounded in every direction, without a clock.
+
+Bounds: transactions and bytes in all, transactions a sender, and how far a nonce may lie beyond the first one
+missing. A full pool makes room by dropping the last transaction of the queue that tips least, if the newcomer
+tips more; among equal tips the latest to come goes first. What a sender cannot pay the fees of, in sum, is
+not taken.
+
+Work goes first. A miner whose proof finds no room loses part of its bond, and no proof, no seats: so a block
+fills up to half of its bytes with queues that hold a commit or a proof before the rest is sold to whoever
+tips most. Only a registered miner can have such a queue, and it pays the same base fee as all others.
+
+Signatures are verified once: `is_authentic` remembers the very bytes of the signature, because a
+transaction's id does not cover them and a block may carry the same transaction with another, false one.
+"""
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from chain.codec import encode
+from chain.execution import queries
+from chain.execution.fees import weight_of
+from chain.execution.records import MinerStatus
+from chain.reasons import Reason
+from chain.state.tree import StateTree
+from chain.types.params import ChainParams
+from chain.types.transaction import (
+    CommitWork,
+    ProveWork,
+    RegisterMiner,
+    SignedTransaction,
+    SubmitTask,
+    Transfer,
+)
+
+_FATES_KEPT: Final = 4096
+_ANY_NONCE: Final = 1 << 64
+
+
+@dataclass(frozen=True, slots=True)
+class MempoolLimits:
+    """Local bounds; every node may choose its own."""
+
+    transactions: int = 20_000
+    bytes: int = 32 << 20
+    per_sender: int = 64
+    gap: int = 16
+    """How far a nonce may lie beyond the first one that neither state nor queue has."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    signed: SignedTransaction
+    id: bytes
+    size: int
+    weight: int
+    arrival: int
+
+    @property
+    def tip(self) -> int:
+        return self.signed.transaction.tip
+
+    @property
+    def is_work(self) -> bool:
+        return isinstance(self.signed.transaction.body, CommitWork | ProveWork)
+
+
+class Mempool:
+    """Transactions that wait to be put into a block."""
+
+    def __init__(self, params: ChainParams, limits: MempoolLimits | None = None) -> None:
+        self._params = params
+        self._limits = limits if limits is not None else MempoolLimits()
+        self._queues: dict[bytes, dict[int, _Entry]] = {}
+        """By sender, then by nonce."""
+        self._by_id: dict[bytes, _Entry] = {}
+        self._bytes = 0
+        self._arrivals = 0
+        self._tails: list[tuple[int, int, bytes, int]] = []
+        """Heap of (tip, -arrival, sender, nonce) of queues' last entries; stale ones are dropped when met."""
+        self._fates: OrderedDict[bytes, Reason] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, transaction_id: bytes) -> bool:
+        return transaction_id in self._by_id
+
+    @property
+    def size(self) -> int:
+        """Bytes waiting."""
+        return self._bytes
+
+    def get(self, transaction_id: bytes) -> SignedTransaction | None:
+        """A waiting transaction by its id."""
+        entry = self._by_id.get(transaction_id)
+        return None if entry is None else entry.signed
+
+    def fate(self, transaction_id: bytes) -> Reason | None:
+        """Why a transaction that was accepted here was dropped later, as long as that is remembered."""
+        return self._fates.get(transaction_id)
+
+    def is_authentic(self, signed: SignedTransaction) -> bool:
+        """Whether the sender signed, without verifying a second time what waits here."""
+        entry = self._by_id.get(signed.id)
+        if entry is not None and entry.signed.signature == signed.signature:
+            return True
+        return signed.is_authentic()
+
+    def next_nonce(self, sender: bytes, state_nonce: int) -> int:
+        """First nonce of a sender, from ``state_nonce`` on, that no waiting transaction uses."""
+        queue = self._queues.get(sender, {})
+        while state_nonce in queue:
+            state_nonce += 1
+        return state_nonce
+
+    def add(self, signed: SignedTransaction, state: StateTree) -> Reason:
+        """Take a transaction in.
+
+        Args:
+            signed: From anybody.
+            state: After the last final block.
+
+        Returns:
+            OK, or ALREADY_KNOWN, WRONG_CHAIN, TOO_LARGE, NONCE_TOO_LOW, NONCE_TOO_HIGH, SENDER_QUEUE_FULL,
+            REPLACEMENT_UNDERPRICED, FEE_TOO_LOW, INSUFFICIENT_FUNDS, NOT_A_MINER, MEMPOOL_FULL or
+            BAD_SIGNATURE.
+        """
+        size = len(encode(signed))
+        weight = weight_of(signed.transaction.body, size, params=self._params)
+        entry = _Entry(signed, signed.id, size, weight, self._arrivals)
+        base_fee = queries.head(state).next_base_fee
+        for check in (self._check_form, self._check_nonce, self._check_fees, self._check_miner):
+            reason = check(entry, state, base_fee)
+            if reason is not Reason.OK:
+                return reason
+        replaced = self._queues.get(signed.transaction.sender, {}).get(signed.transaction.nonce)
+        freed = (0, 0) if replaced is None else (1, replaced.size)
+        if self._is_full(entry, freed) and not self._outbids(entry):
+            return Reason.MEMPOOL_FULL
+        # The dearest check comes last, and nothing is dropped for a transaction that nobody signed.
+        if not signed.is_authentic():
+            return Reason.BAD_SIGNATURE
+        while self._is_full(entry, freed):
+            if not self._outbids(entry):
+                return Reason.MEMPOOL_FULL
+            self._drop(self._lowest_tail(), Reason.MEMPOOL_FULL)
+        if replaced is not None:
+            self._drop(replaced, Reason.REPLACED)
+        self._put(entry)
+        return Reason.OK
+
+    def select(self, state: StateTree, *, max_bytes: int) -> list[SignedTransaction]:
+        """What a proposer should try to put into a block, in order: work for half of the bytes, then by tip.
+
+        Args:
+            state: After the parent of the block; transactions of its unfinal ancestors are passed over.
+            max_bytes: Bytes of transactions to choose.
+        """
+        selection = _Selection(state, self._queues, queries.head(state).next_base_fee)
+        last_work = {
+            sender: max(nonces)
+            for sender, queue in self._queues.items()
+            if (nonces := [nonce for nonce, entry in queue.items() if entry.is_work])
+        }
+        used = selection.fill(last_work, max_bytes // 2)
+        selection.fill(dict.fromkeys(self._queues, _ANY_NONCE), max_bytes - used)
+        return selection.chosen
+
+    def revalidate(self, state: StateTree) -> None:
+        """Drop what a new final state has executed, overtaken, or left without funds."""
+        base_fee = queries.head(state).next_base_fee
+        for sender in list(self._queues):
+            account = queries.account(state, sender)
+            funds = account.balance
+            queue = self._queues[sender]
+            for nonce in sorted(queue):
+                entry = queue[nonce]
+                if nonce < account.nonce:
+                    self._drop(entry, Reason.NONCE_TOO_LOW)
+                    continue
+                funds -= entry.weight * (base_fee + entry.tip)
+                if funds < 0:
+                    self._drop(entry, Reason.INSUFFICIENT_FUNDS)
+
+    def _check_form(self, entry: _Entry, _state: StateTree, _base_fee: int) -> Reason:
+        if entry.id in self._by_id:
+            return Reason.ALREADY_KNOWN
+        if entry.signed.transaction.chain_id != self._params.chain_id:
+            return Reason.WRONG_CHAIN
+        if entry.size > self._params.max_transaction_bytes:
+            return Reason.TOO_LARGE
+        return Reason.OK
+
+    def _check_nonce(self, entry: _Entry, state: StateTree, _base_fee: int) -> Reason:
+        transaction = entry.signed.transaction
+        queue = self._queues.get(transaction.sender, {})
+        due = queries.account(state, transaction.sender).nonce
+        if transaction.nonce < due:
+            return Reason.NONCE_TOO_LOW
+        if transaction.nonce > self.next_nonce(transaction.sender, due) + self._limits.gap:
+            return Reason.NONCE_TOO_HIGH
+        old = queue.get(transaction.nonce)
+        if old is None:
+            return Reason.SENDER_QUEUE_FULL if len(queue) >= self._limits.per_sender else Reason.OK
+        before = old.signed.transaction
+        if transaction.tip < _raised(before.tip) or transaction.max_base_fee < _raised(before.max_base_fee):
+            return Reason.REPLACEMENT_UNDERPRICED
+        return Reason.OK
+
+    def _check_fees(self, entry: _Entry, state: StateTree, base_fee: int) -> Reason:
+        transaction = entry.signed.transaction
+        if transaction.max_base_fee < base_fee:
+            return Reason.FEE_TOO_LOW
+        owed = entry.weight * (base_fee + entry.tip) + _amount(entry.signed)
+        for nonce, other in self._queues.get(transaction.sender, {}).items():
+            if nonce != transaction.nonce:
+                owed += other.weight * (base_fee + other.tip)
+        funds = queries.account(state, transaction.sender).balance
+        return Reason.INSUFFICIENT_FUNDS if owed > funds else Reason.OK
+
+    def _check_miner(self, entry: _Entry, state: StateTree, _base_fee: int) -> Reason:
+        if not entry.is_work:
+            return Reason.OK
+        miner = queries.miner(state, entry.signed.transaction.sender)
+        if miner is None or miner.status is MinerStatus.SLASHED:
+            return Reason.NOT_A_MINER
+        return Reason.OK
+
+    def _is_full(self, entry: _Entry, freed: tuple[int, int]) -> bool:
+        count, size = freed
+        return (
+            len(self._by_id) - count >= self._limits.transactions
+            or self._bytes - size + entry.size > self._limits.bytes
+        )
+
+    def _outbids(self, entry: _Entry) -> bool:
+        """Whether the cheapest tail is another sender's and tips less."""
+        tail = self._lowest_tail()
+        return tail.tip < entry.tip and tail.signed.transaction.sender != entry.signed.transaction.sender
+
+    def _lowest_tail(self) -> _Entry:
+        """The entry that would be missed least; the pool is not empty."""
+        while True:
+            tip, arrival, sender, nonce = self._tails[0]
+            queue = self._queues.get(sender, {})
+            entry = queue.get(nonce)
+            if entry is not None and (entry.tip, -entry.arrival) == (tip, arrival) and nonce == max(queue):
+                return entry
+            heapq.heappop(self._tails)
+
+    def _put(self, entry: _Entry) -> None:
+        transaction = entry.signed.transaction
+        queue = self._queues.setdefault(transaction.sender, {})
+        queue[transaction.nonce] = entry
+        self._by_id[entry.id] = entry
+        self._bytes += entry.size
+        self._arrivals += 1
+        self._note_tail(queue)
+        if len(self._tails) > 4 * len(self._by_id) + 64:
+            self._tails = []
+            for others in self._queues.values():
+                self._note_tail(others)
+
+    def _drop(self, entry: _Entry, reason: Reason) -> None:
+        transaction = entry.signed.transaction
+        queue = self._queues[transaction.sender]
+        del queue[transaction.nonce], self._by_id[entry.id]
+        self._bytes -= entry.size
+        self._fates[entry.id] = reason
+        if len(self._fates) > _FATES_KEPT:
+            self._fates.popitem(last=False)
+        if queue:
+            self._note_tail(queue)
+        else:
+            del self._queues[transaction.sender]
+
+    def _note_tail(self, queue: dict[int, _Entry]) -> None:
+        nonce = max(queue)
+        entry = queue[nonce]
+        heapq.heappush(self._tails, (entry.tip, -entry.arrival, entry.signed.transaction.sender, nonce))
+
+
+class _Selection:
+    """A block's worth of queue heads, best first."""
+
+    def __init__(self, state: StateTree, queues: dict[bytes, dict[int, _Entry]], base_fee: int) -> None:
+        self._state = state
+        self._queues = queues
+        self._base_fee = base_fee
+        self._next: dict[bytes, int] = {}
+        self.chosen: list[SignedTransaction] = []
+
+    def fill(self, last_nonces: Mapping[bytes, int], room: int) -> int:
+        """Choose from some senders' queues, each up to a nonce, within ``room`` bytes; returns bytes used."""
+        heads: list[tuple[int, int, bytes, int]] = []
+        for sender, last in last_nonces.items():
+            self._offer(heads, sender, last)
+        used = 0
+        while heads:
+            _, _, sender, nonce = heapq.heappop(heads)
+            entry = self._queues[sender][nonce]
+            if used + entry.size > room:
+                continue
+            self.chosen.append(entry.signed)
+            used += entry.size
+            self._next[sender] = nonce + 1
+            self._offer(heads, sender, last_nonces[sender])
+        return used
+
+    def _offer(self, heads: list[tuple[int, int, bytes, int]], sender: bytes, last: int) -> None:
+        """Put a sender's next transaction among the heads, if there is one that can pay."""
+        nonce = self._next.get(sender)
+        if nonce is None:
+            nonce = self._next[sender] = queries.account(self._state, sender).nonce
+        entry = self._queues[sender].get(nonce)
+        if entry is None or nonce > last or entry.signed.transaction.max_base_fee < self._base_fee:
+            return
+        heapq.heappush(heads, (-entry.tip, entry.arrival, sender, nonce))
+
+
+def _raised(price: int) -> int:
+    """The least price that replaces one: an eighth more, and at least 1 more."""
+    return price + max(1, -(-price // 8))
+
+
+def _amount(signed: SignedTransaction) -> int:
+    """Coins that a body takes from its sender beside the fee."""
+    match signed.transaction.body:
+        case Transfer(amount=amount) | RegisterMiner(bond=amount) | SubmitTask(payment=amount):
+            return amount
+    return 0

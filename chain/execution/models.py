@@ -16,29 +16,26 @@ CommonsRow = Callable[[bytes, int, int], Array]
 """``(seed, index, row)`` -> one input row of a commons unit, 1-D, of the commons program's input type."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Model:
     """One model of the chain, as all nodes know it."""
 
-    __slots__ = ("_program", "id", "input_high", "input_low", "name")
+    id: bytes
+    """Digest of its manifest, 32 bytes."""
+    name: str
+    """For people."""
+    build: Callable[[int], Program]
+    """The program for a batch of so many rows; pure."""
+    input_low: int
+    """Least value that an input may hold."""
+    input_high: int
+    """Greatest one."""
+    _program: Callable[[int], Program] = field(init=False, repr=False)
 
-    def __init__(
-        self, *, model_id: bytes, name: str, build: Callable[[int], Program], input_low: int, input_high: int
-    ) -> None:
-        """Describe a model.
-
-        Args:
-            model_id: Digest of its manifest, 32 bytes.
-            name: For people.
-            build: The program for a batch of so many rows; pure.
-            input_low: Least value that an input may hold.
-            input_high: Greatest one.
-        """
-        assert len(model_id) == 32, f"a model's id has 32 bytes, got {len(model_id)}"
-        self.id = model_id
-        self.name = name
-        self.input_low = input_low
-        self.input_high = input_high
-        self._program = lru_cache(maxsize=_PROGRAMS_KEPT)(build)
+    def __post_init__(self) -> None:
+        if len(self.id) != 32:
+            raise ValueError(f"a model's id has 32 bytes, got {len(self.id)}")
+        object.__setattr__(self, "_program", lru_cache(maxsize=_PROGRAMS_KEPT)(self.build))
 
     def program(self, rows: int) -> Program:
         """The program for a batch of ``rows``."""

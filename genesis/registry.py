@@ -17,7 +17,7 @@ def digits_model() -> Model:
     """Handwritten digits, 64 pixels from 0 to 16 a row, one class from 0 to 9 as answer."""
     manifest = load_model().manifest
     return Model(
-        id=manifest.digest,
+        model_id=manifest.digest,
         name=manifest.name,
         build=lambda rows: mlp_program(manifest, rows),
         input_low=0,

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from typing import Final
 
 import trio
-from chain.mempool import Mempool
 
 from chain.codec import decode, encode
 from chain.execution import queries
 from chain.execution.block import Execution, draft_block, execute_block
 from chain.execution.header import check_header, check_outcome, context_for, make_header
-from chain.execution.invalid import InvalidBlock as BrokenRule
+from chain.execution.invalid import BlockReason, InvalidBlock
 from chain.execution.models import ModelRegistry
+from chain.mempool import Mempool
 from chain.state.tree import StateTree
 from chain.store import BlockStore, FinalBlock
 from chain.types.block import Block, Header
 from chain.types.committee import Committee
 from chain.types.params import MAX_BLOCK_OVERHEAD, ChainParams
-from consensus.ledger import BuildRequest, InvalidBlock
+from consensus.ledger import BuildRequest
 from consensus.messages import Certificate
 
 MAX_CERTIFICATE_BYTES: Final = 1 << 20
@@ -167,21 +167,18 @@ class NodeLedger:
         if digest in self._speculative:
             return self._speculative[digest].execution
         tip = self._tip(block.header.parent)
-        try:
-            context = check_header(
-                tip.header, block, params=self._params, committee=tip.committee, base_fee=tip.base_fee
-            )
-            execution = execute_block(
-                tip.state,
-                context,
-                block.transactions,
-                params=self._params,
-                models=self._models,
-                is_authentic=self._mempool.is_authentic,
-            )
-            check_outcome(block.header, execution)
-        except BrokenRule as error:
-            raise InvalidBlock(error.reason.value, error.message) from error
+        context = check_header(
+            tip.header, block, params=self._params, committee=tip.committee, base_fee=tip.base_fee
+        )
+        execution = execute_block(
+            tip.state,
+            context,
+            block.transactions,
+            params=self._params,
+            models=self._models,
+            is_authentic=self._mempool.is_authentic,
+        )
+        check_outcome(block.header, execution)
         self._keep(digest, _Speculative(block, execution))
         return execution
 
@@ -194,7 +191,9 @@ class NodeLedger:
             )
         head = self.final_head
         if digest != head.digest:
-            raise InvalidBlock("unknown_parent", f"parent {digest.hex()} is neither final head nor validated")
+            raise InvalidBlock(
+                BlockReason.WRONG_PARENT, f"parent {digest.hex()} is neither final head nor validated"
+            )
         base_fee = queries.head(self._store.state).next_base_fee
         return _Tip(head, self._store.state, base_fee, self.committee(self._params.epoch_of(head.height + 1)))
 

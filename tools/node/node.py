@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
-from chain.mempool import Mempool
 
 from chain.codec import encode
+from chain.mempool import Mempool
 from chain.reasons import Reason
 from chain.state.tree import StateTree
 from chain.store import BlockStore

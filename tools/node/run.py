@@ -18,6 +18,7 @@ import trio
 from chain.crypto import vrf
 from chain.crypto.ed25519 import SecretKey
 from chain.crypto.keystore import KeystoreError, KeystoreReason, read_key_file
+from chain.database.interface import Database
 from chain.execution.genesis import open_genesis_state
 from chain.execution.header import genesis_header
 from chain.execution.models import ModelRegistry
@@ -89,7 +90,9 @@ async def run_node(
 
 
 @asynccontextmanager
-async def _opened(config: NodeConfig, password: Callable[[], bytes]) -> AsyncIterator[tuple[Node, Libp2pNetwork]]:
+async def _opened(
+    config: NodeConfig, password: Callable[[], bytes]
+) -> AsyncIterator[tuple[Node, Libp2pNetwork]]:
     genesis = read_genesis(config.genesis)
     models = registry_of(genesis)
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -198,8 +201,11 @@ def _open_signer(
 
 def _open_chain(path: Path, genesis: GenesisDocument) -> BlockStore:
     database, store = open_store(path, genesis=genesis.digest)
-    if store is not None:
-        return store
+    return create_chain(database, genesis) if store is None else store
+
+
+def create_chain(database: Database, genesis: GenesisDocument) -> BlockStore:
+    """Write height 0 of a chain into an empty database."""
     params, digest = genesis.params, genesis.digest
     state = open_genesis_state(
         params=params,

@@ -3,10 +3,10 @@
 import pytest
 
 from chain.database.interface import DatabaseError, DatabaseReason
-from chain.store import BlockStore, ForeignDatabase
 from chain.state.tree import StateTree
-from tests.chain.test_store import COMMITTEE, GENESIS, NOTHING, _header
+from chain.store import BlockStore, ForeignDatabase
 from chain.types.block import Block
+from tests.chain.test_store import COMMITTEE, GENESIS, NOTHING, _header
 from tools.node.storage import open_store
 
 

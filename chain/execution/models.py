@@ -20,7 +20,7 @@ CommonsRow = Callable[[bytes, int, int], Array]
 class Model:
     """One model of the chain, as all nodes know it."""
 
-    id: bytes
+    model_id: bytes
     """Digest of its manifest, 32 bytes."""
     name: str
     """For people."""
@@ -33,9 +33,14 @@ class Model:
     _program: Callable[[int], Program] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.id) != 32:
-            raise ValueError(f"a model's id has 32 bytes, got {len(self.id)}")
+        if len(self.model_id) != 32:
+            raise ValueError(f"a model's id has 32 bytes, got {len(self.model_id)}")
         object.__setattr__(self, "_program", lru_cache(maxsize=_PROGRAMS_KEPT)(self.build))
+
+    @property
+    def id(self) -> bytes:
+        """The model's id."""
+        return self.model_id
 
     def program(self, rows: int) -> Program:
         """The program for a batch of ``rows``."""

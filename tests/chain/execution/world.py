@@ -112,7 +112,7 @@ def tiny_model(name: str) -> TinyModel:
         )
     manifest = ModelManifest(name, tuple(layers))
     model = Model(
-        id=manifest.digest, name=name, build=partial(mlp_program, manifest), input_low=0, input_high=16
+        model_id=manifest.digest, name=name, build=partial(mlp_program, manifest), input_low=0, input_high=16
     )
     return TinyModel(model, Weights(arrays))
 

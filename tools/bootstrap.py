@@ -105,6 +105,7 @@ def ensure_environment() -> None:
     # First and alone: where torch was met through another package, the resolver would take a larger build.
     install("torch, for the work itself (the largest part)", ["torch"])
     install("Headrace and its libraries", ["--no-build-isolation", "--editable", ".[work,test]"])
+    remove_stale_stubs()
     STAMP.write_text(wanted)
     say(f"Ready after {time.monotonic() - started:.0f} s.\n")
 
@@ -161,6 +162,16 @@ def install(what: str, requirements: list[str]) -> None:
     run_shown(what, command)
 
 
+def remove_stale_stubs() -> None:
+    """Let type checkers see trio's own types.
+
+    libp2p needs trio-typing at run time, and that brings stubs of a trio from years ago, which would win over
+    the types inside trio itself.
+    """
+    for stubs in VENV.glob("lib/python*/site-packages/trio-stubs"):
+        shutil.rmtree(stubs)
+
+
 def run_shown(what: str, command: list[str]) -> None:
     """Run a command with its output in the log and its progress on the screen.
 
@@ -209,7 +220,7 @@ def follow(what: str, lines: queue.Queue[str | None], log: TextIO, started: floa
                 return tail
             log.write(line + "\n")
             tail = [*tail[-14:], line]
-            if line.startswith(("Collecting ", "  Downloading ", "Building ", "Installing collected")):
+            if line.startswith(("Collecting ", "  Downloading ", "Installing ")):
                 doing = " ".join(line.split()[:2])
         now = time.monotonic()
         progress = f"  {what:<52}{now - started:4.0f} s  {doing}"

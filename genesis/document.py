@@ -1,8 +1,9 @@
 """The one file that a chain is made of: rules, first balances, first committee, models.
 
-Whoever holds the same document is on the same chain: its digest is the first beacon, the parent of the first block and
-the tag that peers compare before they talk. The file is JSON for people; the digest is over the canonical record, so
-white space and the order of members do not matter, and anything unknown in it is an error.
+Whoever holds the same document is on the same chain: its digest is the first beacon, the parent of the first
+block and the tag that peers compare before they talk. The file is JSON for people; the digest is over the
+canonical record, so white space and the order of members do not matter, and anything unknown in it is an
+error.
 """
 
 import json

@@ -1,6 +1,7 @@
 """Transactions between nodes, in batches: one frame for many, because a frame costs far more than its bytes.
 
-A transaction is passed on once, by each node that found it new and acceptable, to every peer but the one it came from.
+A transaction is passed on once, by each node that found it new and acceptable, to every peer but the one it
+came from.
 """
 
 import logging
@@ -31,10 +32,17 @@ _QUEUE: Final = 4096
 # What an honest peer can send in good faith: its view of nonces, fees and our mempool may be older than ours.
 _FORGIVEN: Final = frozenset(
     {
-        Reason.OK, Reason.ALREADY_KNOWN, Reason.NONCE_TOO_LOW, Reason.NONCE_TOO_HIGH, Reason.FEE_TOO_LOW,
-        Reason.INSUFFICIENT_FUNDS, Reason.MEMPOOL_FULL, Reason.REPLACEMENT_UNDERPRICED, Reason.SENDER_QUEUE_FULL,
+        Reason.OK,
+        Reason.ALREADY_KNOWN,
+        Reason.NONCE_TOO_LOW,
+        Reason.NONCE_TOO_HIGH,
+        Reason.FEE_TOO_LOW,
+        Reason.INSUFFICIENT_FUNDS,
+        Reason.MEMPOOL_FULL,
+        Reason.REPLACEMENT_UNDERPRICED,
+        Reason.SENDER_QUEUE_FULL,
     }
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The ledger as consensus sees it: the final chain, and speculative blocks on top of it, keyed by digest.
 
-A speculative block is its execution: a state tree that shares all it did not change with its parent's. Forks are
-therefore cheap, dropping one is forgetting it, and nothing is written before it is final.
+A speculative block is its execution: a state tree that shares all it did not change with its parent's. Forks
+are therefore cheap, dropping one is forgetting it, and nothing is written before it is final.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,8 +27,8 @@ from consensus.messages import Certificate
 
 MAX_CERTIFICATE_BYTES: Final = 1 << 20
 MAX_SPECULATIVE: Final = 512
-"""Validated blocks above the final head. Each took a leader's signature in a view of its own; a fork this long only
-grows while nothing becomes final."""
+"""Validated blocks above the final head. Each took a leader's signature in a view of its own; a fork this
+long only grows while nothing becomes final."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,4 +174,4 @@ class Node:
         peers = self._parts.network.peers()
         if not peers:
             return f"no final block for {lag_ms / 1000:.0f} s: no peer is connected"
-        return f"no final block for {lag_ms / 1000:.0f} s with {len(peers)} peers: catching up, or too few voters"
+        return f"no final block for {lag_ms / 1000:.0f} s, {len(peers)} peers: catching up, or too few voters"

@@ -1,7 +1,7 @@
 """Starting a node: open what is on disk, put the parts together, take part until told to stop.
 
-In this order, so that nothing is half done when something is wrong: configuration and genesis are read, keys decrypted,
-the signing log locked, the database checked; only then is a socket opened.
+In this order, so that nothing is half done when something is wrong: configuration and genesis are read, keys
+decrypted, the signing log locked, the database checked; only then is a socket opened.
 """
 
 import logging
@@ -71,8 +71,8 @@ async def run_node(
         started: Told when peers and RPC clients can connect.
 
     Raises:
-        GenesisError, KeystoreError, GuardError, DatabaseError, ForeignDatabase, OSError: Why it cannot start or go
-            on; each message says what to do.
+        GenesisError, KeystoreError, GuardError, DatabaseError, ForeignDatabase, OSError: Why it cannot
+            start or go on; each message says what to do.
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)

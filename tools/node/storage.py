@@ -1,8 +1,9 @@
 """Opens a node's database, and decides what happens when this machine's disk lied.
 
-Damage is found before use and never served. A torn tail after a power cut opens leniently and passes the chain check;
-anything else is moved aside for the operator to look at, and the node starts from genesis and syncs again from peers.
-The signing log lies elsewhere and is never touched here: a resynchronised node still remembers what it signed.
+Damage is found before use and never served. A torn tail after a power cut opens leniently and passes the
+chain check; anything else is moved aside for the operator to look at, and the node starts from genesis and
+syncs again from peers. The signing log lies elsewhere and is never touched here: a resynchronised node still
+remembers what it signed.
 """
 
 import logging

@@ -16,8 +16,21 @@ class Limits:
         queue_bytes: Outgoing bytes kept per peer and lane, unless a single frame is larger.
         inbox_frames: Frames received and not taken yet, per peer and lane.
         inbox_bytes: The same in bytes, unless a single frame is larger.
+        consensus_rate: Bytes a second read from one peer on `Lane.CONSENSUS` once its burst is used up.
+        transactions_rate: The same on `Lane.TRANSACTIONS`.
+        burst_seconds: How many seconds' worth a peer may send at once.
         requests_in_flight: Unanswered requests per peer, in each direction.
+        requests_per_second: Requests answered per peer and second once its burst is used up.
+        requests_burst: Requests that a peer may send at once.
         handler_timeout: Seconds a request handler may take.
+        dial_timeout: Seconds to reach a peer and open a connection.
+        handshake_timeout: Seconds for a new connection to become a session.
+        ping_interval: A peer not heard from for this many seconds is pinged.
+        ping_misses: So many intervals without a byte end the connection.
+        idle_timeout: Seconds after which a connection without session or subscription is closed.
+        max_peers: Sessions at a time; bootstrap peers are admitted beyond it.
+        max_listeners: Connections without a session at a time (pure libp2p clients).
+        max_pending: Inbound connections being set up at a time; the oldest makes room.
     """
 
     consensus_frame: int = MAX_CONSENSUS_FRAME
@@ -26,12 +39,29 @@ class Limits:
     queue_bytes: int = 8 * 1024 * 1024
     inbox_frames: int = 64
     inbox_bytes: int = 2 * 1024 * 1024
-    requests_in_flight: int = 16
+    consensus_rate: int = 8 * 1024 * 1024
+    transactions_rate: int = 4 * 1024 * 1024
+    burst_seconds: float = 2.0
+    requests_in_flight: int = 8
+    requests_per_second: int = 100
+    requests_burst: int = 400
     handler_timeout: float = 30.0
+    dial_timeout: float = 5.0
+    handshake_timeout: float = 5.0
+    ping_interval: float = 1.5
+    ping_misses: int = 3
+    idle_timeout: float = 15.0
+    max_peers: int = 200
+    max_listeners: int = 32
+    max_pending: int = 128
 
     def frame(self, lane: Lane) -> int:
         """Largest frame on `lane`, bytes."""
         return self.consensus_frame if lane is Lane.CONSENSUS else self.transactions_frame
+
+    def rate(self, lane: Lane) -> int:
+        """Bytes a second that a peer may send on `lane`."""
+        return self.consensus_rate if lane is Lane.CONSENSUS else self.transactions_rate
 
     def check_frame(self, lane: Lane, payload: bytes) -> None:
         """Refuse to send what a peer would refuse to take.

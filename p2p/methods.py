@@ -72,36 +72,34 @@ class Methods:
             raise ValueError(f"method {method!r} has a handler already")
         self._handlers[method] = (handler, limit)
 
-    def payload_limit(self, method: str) -> int:
-        """Largest payload that the handler of `method` takes, bytes; 0 if there is none."""
-        return self._handlers[method][1] if method in self._handlers else 0
-
-    def largest_payload(self) -> int:
-        """Largest payload that any handler takes, bytes."""
-        return max((limit for _, limit in self._handlers.values()), default=0)
+    def refusal(self, method: str, size: int) -> Answer | None:
+        """The answer to a request of `size` bytes that its handler need not see."""
+        entry = self._handlers.get(method)
+        if entry is None:
+            return no(Status.UNKNOWN_METHOD, f"no handler for {method!r}")
+        if size > entry[1]:
+            return no(Status.TOO_LARGE, f"request has {size} bytes, {method!r} takes {entry[1]}")
+        return None
 
     async def answer(self, peer: PeerId, method: str, payload: bytes, *, limit: int) -> Answer:
         """Run the handler of `method` and turn whatever happens into an answer of at most `limit` bytes."""
-        entry = self._handlers.get(method)
-        if entry is None:
-            return _no(Status.UNKNOWN_METHOD, f"no handler for {method!r}")
-        handler, payload_limit = entry
-        if len(payload) > payload_limit:
-            got = len(payload)
-            return _no(Status.TOO_LARGE, f"request has {got} bytes, {method!r} takes {payload_limit}")
+        refusal = self.refusal(method, len(payload))
+        if refusal is not None:
+            return refusal
+        handler, _ = self._handlers[method]
         try:
             with trio.fail_after(self._timeout):
                 body = await handler(peer, payload)
         except RequestRefused as refusal:
-            return _no(Status.REFUSED, str(refusal))
+            return no(Status.REFUSED, str(refusal))
         except trio.TooSlowError:
-            return _no(Status.FAILED, f"no answer within {self._timeout} s")
+            return no(Status.FAILED, f"no answer within {self._timeout} s")
         except Exception:  # a peer's request must not end the node, whatever the handler did
             log.exception("event=handler_failed peer=%s method=%s", peer, method)
-            return _no(Status.FAILED, "internal error")
+            return no(Status.FAILED, "internal error")
         allowed = min(limit, MAX_RESPONSE)
         if len(body) > allowed:
-            return _no(Status.TOO_LARGE, f"answer has {len(body)} bytes, the limit is {allowed}")
+            return no(Status.TOO_LARGE, f"answer has {len(body)} bytes, the limit is {allowed}")
         return Answer(Status.OK, body)
 
 
@@ -116,5 +114,6 @@ def check_method(method: str) -> bytes:
     return method.encode("ascii")
 
 
-def _no(status: Status, sentence: str) -> Answer:
+def no(status: Status, sentence: str) -> Answer:
+    """An answer that says why there is none."""
     return Answer(status, sentence.encode("utf-8")[:MAX_DETAIL])

@@ -109,7 +109,7 @@ def guard_stream_handlers(swarm: Swarm) -> None:
             await handle(stream)
         except Exception as error:  # noqa: BLE001 - a peer's stream must end alone, whatever its handler raised
             peer, protocol = stream.muxed_conn.peer_id, stream.get_protocol()
-            log.debug("event=stream_failed peer=%s protocol=%s error=%r", peer, protocol, error)
+            log.info("event=stream_failed peer=%s protocol=%s error=%r", peer, protocol, error)
             await stream.reset()
 
     swarm.set_stream_handler(guarded)

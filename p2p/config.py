@@ -1,0 +1,48 @@
+"""What a node's network is told at its start."""
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from p2p.addresses import parse_endpoint, parse_peer_address
+from p2p.control import CHAIN_TAG_SIZE
+from p2p.identity import SEED_SIZE
+from p2p.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Settings of `open_network`; local to a node, never agreed between nodes.
+
+    Attributes:
+        identity_seed: 32 secret bytes (`p2p.identity.load_or_create_identity`).
+        listen: Multiaddrs to listen on, like `/ip4/0.0.0.0/tcp/4001`; port 0 takes any free port.
+        bootstrap: Multiaddrs with peer id of nodes to start from.
+        chain_tag: 32 bytes, digest of the genesis document: only peers with the same one connect.
+        advertise: Multiaddrs to tell others instead of `listen`, for a node behind a translated address.
+        address_book: File that remembers peers across restarts, if any.
+        limits: Bounds on memory, rates and patience.
+        rng: Source of the jitter in pauses between dials; nothing secret comes from it.
+
+    Raises:
+        ValueError: A field is malformed; the message names it.
+    """
+
+    identity_seed: bytes = field(repr=False)
+    chain_tag: bytes
+    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
+    bootstrap: tuple[str, ...] = ()
+    advertise: tuple[str, ...] = ()
+    address_book: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+    rng: random.Random = field(default_factory=random.SystemRandom)
+
+    def __post_init__(self) -> None:
+        if len(self.identity_seed) != SEED_SIZE:
+            raise ValueError(f"identity_seed has {len(self.identity_seed)} bytes, expected {SEED_SIZE}")
+        if len(self.chain_tag) != CHAIN_TAG_SIZE:
+            raise ValueError(f"chain_tag has {len(self.chain_tag)} bytes, expected {CHAIN_TAG_SIZE}")
+        for address in (*self.listen, *self.advertise):
+            parse_endpoint(address)
+        for address in self.bootstrap:
+            parse_peer_address(address)

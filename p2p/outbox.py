@@ -1,0 +1,66 @@
+"""A bounded queue of outgoing frames and the one task that writes them.
+
+Small frames that wait together leave together: under load many messages share one encrypted packet.
+"""
+
+from collections import deque
+
+import trio
+
+from p2p.frames import CHUNK, ByteStream, frame, write
+
+
+class Outbox:
+    """Frames for one stream of one peer, at most `frames` of them, and `size` bytes unless one is larger."""
+
+    def __init__(self, *, frames: int, size: int) -> None:
+        self._max_frames = frames
+        self._max_size = size
+        self._queue: deque[bytes] = deque()
+        self._size = 0
+        self._arrived = trio.Event()
+        self._left = trio.lowlevel.ParkingLot()
+        self.frames_out = 0
+
+    def put(self, payload: bytes) -> bool:
+        """Queue one frame; False if there is no room."""
+        if not self.has_room(len(payload)):
+            return False
+        self._queue.append(frame(payload))
+        self._size += len(payload)
+        self.frames_out += 1
+        self._arrived.set()
+        return True
+
+    def has_room(self, size: int) -> bool:
+        """Whether a frame of `size` bytes would be taken."""
+        if not self._queue:
+            return True
+        return len(self._queue) < self._max_frames and self._size + size <= self._max_size
+
+    async def wait_for_room(self, size: int) -> None:
+        """Wait until a frame of `size` bytes would be taken."""
+        while not self.has_room(size):
+            await self._left.park()
+
+    async def drain(self, stream: ByteStream) -> None:
+        """Write frames to `stream` for ever.
+
+        Raises:
+            PeerFault: `CONNECTION_LOST`.
+        """
+        while True:
+            if not self._queue:
+                self._arrived = trio.Event()
+                await self._arrived.wait()
+            await write(stream, self._take())
+
+    def _take(self) -> bytes:
+        batch = [self._queue.popleft()]
+        size = len(batch[0])
+        while self._queue and size + len(self._queue[0]) <= CHUNK:
+            batch.append(self._queue.popleft())
+            size += len(batch[-1])
+        self._size -= size - 4 * len(batch)
+        self._left.unpark_all()
+        return b"".join(batch)

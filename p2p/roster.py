@@ -1,0 +1,199 @@
+"""The peers we are connected to: who is admitted, which of two connections stays, what a fault costs.
+
+Also tells the peers of each other, so that nodes which all know one bootstrap node end up knowing everyone.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+import trio
+
+from p2p.address_book import AddressBook
+from p2p.addresses import parse_endpoint, seen_from
+from p2p.comings import Comings
+from p2p.connector import Live
+from p2p.control import MAX_PEERS, Hello, Peers
+from p2p.dialer import Dialer
+from p2p.faults import WEIGHTS, Fault, PeerFault
+from p2p.inbox import Inbox
+from p2p.limits import Limits
+from p2p.methods import Methods
+from p2p.network import Direction, PeerConnected, PeerDisconnected, PeerId
+from p2p.scores import Scoreboard
+from p2p.session import Link, PeerLeft, Session, Streams
+
+log = logging.getLogger(__name__)
+
+SHARING_PAUSE: Final = 0.2
+"""Seconds between two rounds of telling peers about each other; newcomers of one round travel together."""
+
+
+class Roster:
+    """Sessions by peer, and the rules by which they come and go."""
+
+    def __init__(
+        self,
+        *,
+        local_id: PeerId,
+        chain_tag: bytes,
+        reserved: frozenset[PeerId],
+        limits: Limits,
+        book: AddressBook,
+        dialer: Dialer,
+        inbox: Inbox,
+        methods: Methods,
+    ) -> None:
+        self.sessions: dict[PeerId, Session] = {}
+        self.scores = Scoreboard()
+        self.comings = Comings()
+        self.partings: Counter[str] = Counter()
+        """Refused connections and ended sessions, by reason."""
+        self._local_id = local_id
+        self._chain_tag = chain_tag
+        self._reserved = reserved
+        self._limits = limits
+        self._book = book
+        self._dialer = dialer
+        self._inbox = inbox
+        self._methods = methods
+        self._stopping = False
+        self._somebody_came = trio.Event()
+
+    def may_dial(self, peer: PeerId) -> bool:
+        """Whether a session with `peer` would be admitted, as far as we know now."""
+        return not self._is_full(peer) and not self.scores.is_banned(peer, trio.current_time())
+
+    def check(self, peer: PeerId, hello: Hello) -> None:
+        """Whether we want to talk to `peer` at all.
+
+        Raises:
+            PeerFault: `SHUTTING_DOWN`, `ITSELF`, `BANNED`, `WRONG_CHAIN` or `FULL`.
+        """
+        if self._stopping:
+            raise PeerFault(Fault.SHUTTING_DOWN, "the node stops")
+        if peer == self._local_id:
+            raise PeerFault(Fault.ITSELF, "a node does not connect to itself")
+        if self.scores.is_banned(peer, trio.current_time()):
+            report = self.scores.last_report(peer)
+            raise PeerFault(Fault.BANNED, report.reason if report is not None else "for earlier faults")
+        if hello.chain_tag != self._chain_tag:
+            theirs, ours = hello.chain_tag.hex(), self._chain_tag.hex()
+            raise PeerFault(Fault.WRONG_CHAIN, f"peer is on {theirs}, we are on {ours}")
+        if self._is_full(peer):
+            raise PeerFault(Fault.FULL, f"{len(self.sessions)} peers are connected")
+
+    def enter(self, link: Link, streams: Streams) -> Live:
+        """Admit a session that shook hands.
+
+        Raises:
+            PeerFault: As `check`, or `DUPLICATE`.
+        """
+        self.check(link.peer, link.hello)
+        older = self.sessions.get(link.peer)
+        if older is not None and not self._is_better(link, older.link):
+            raise PeerFault(Fault.DUPLICATE, "another connection between us is kept")
+        session = Session(link, streams, limits=self._limits, inbox=self._inbox, methods=self._methods)
+        self.sessions[link.peer] = session
+        if older is not None:
+            older.end(Fault.DUPLICATE, "a better connection between us is kept")
+        self._on_entered(session)
+
+        async def live() -> None:
+            try:
+                ended = await session.run(self._on_peers)
+            except Exception:  # one peer's session must not take the node with it, and its end must be booked
+                log.exception("event=session_failed peer=%s", link.peer)
+                ended = PeerFault(Fault.CONNECTION_LOST, "internal error")
+            self._on_ended(session, ended)
+
+        return live
+
+    def report(self, peer: PeerId, reason: str, *, weight: int) -> None:
+        """Hold `weight` points against `peer`, and part with it if that is too many."""
+        banned = self.scores.report(peer, reason, weight=weight, now=trio.current_time())
+        log.info("event=peer_reported peer=%s weight=%d banned=%s reason=%s", peer, weight, banned, reason)
+        if banned and peer in self.sessions:
+            self.sessions[peer].end(Fault.BANNED, reason)
+
+    def blame(self, peer: PeerId, fault: PeerFault) -> None:
+        """Count a parting, and hold it against the peer if it broke a rule."""
+        self.partings[fault.fault.sentence] += 1
+        if fault.fault in WEIGHTS and not isinstance(fault, PeerLeft):
+            self.report(peer, str(fault), weight=WEIGHTS[fault.fault])
+
+    async def stop(self) -> None:
+        """Say goodbye to everyone, and admit nobody from now on."""
+        self._stopping = True
+        sessions = tuple(self.sessions.values())
+        for session in sessions:
+            session.end(Fault.SHUTTING_DOWN, "the node stops")
+        for session in sessions:
+            await session.ended.wait()
+
+    async def share_addresses(self) -> None:
+        """Tell every peer about every other one, once, for ever."""
+        while True:
+            await self._somebody_came.wait()
+            self._somebody_came = trio.Event()
+            for session in self.sessions.values():
+                for news in self._news_for(session):
+                    session.tell(news)
+            await trio.sleep(SHARING_PAUSE)
+
+    def _news_for(self, session: Session) -> Iterator[Peers]:
+        others = [peer for peer in self.sessions if peer != session.link.peer and peer not in session.told]
+        told = [(peer, self._book.addresses(peer)) for peer in sorted(others)]
+        told = [(peer, addresses) for peer, addresses in told if addresses]
+        session.told.update(others)
+        for start in range(0, len(told), MAX_PEERS):
+            yield Peers(tuple(told[start : start + MAX_PEERS]))
+
+    def _on_peers(self, source: PeerId, message: Peers) -> None:
+        for peer, addresses in message.peers:
+            if peer not in self.sessions and peer != source:
+                self._dialer.heard_of(peer, addresses)
+
+    def _is_full(self, peer: PeerId) -> bool:
+        """Whether there is no room for `peer`; those already here, and bootstrap peers, always have room."""
+        full = len(self.sessions) >= self._limits.max_peers
+        return full and peer not in self.sessions and peer not in self._reserved
+
+    def _is_better(self, new: Link, old: Link) -> bool:
+        """Whether `new` replaces `old`; both ends come to the same answer.
+
+        A restarted peer's connection replaces what is left of the one before; so does a second one from the
+        same side, which would not have dialed without need. If both dialed at once, the lower id's stays.
+        """
+        if new.hello.instance != old.hello.instance or new.direction is old.direction:
+            return True
+        return (new.direction is Direction.OUTBOUND) == (self._local_id < new.peer)
+
+    def _on_entered(self, session: Session) -> None:
+        peer, direction, address = session.link.peer, session.link.direction, session.link.address
+        log.info("event=peer_connected peer=%s direction=%s address=%s", peer, direction.value, address)
+        self._book.learn(peer, _addresses_of(session.link))
+        self._dialer.connected(peer)
+        self.comings.put(PeerConnected(peer))
+        for other in self.sessions.values():
+            other.told.discard(peer)
+        self._somebody_came.set()
+
+    def _on_ended(self, session: Session, ended: PeerFault) -> None:
+        peer = session.link.peer
+        session.link.connection.end(str(ended))
+        self.blame(peer, ended)
+        if self.sessions.get(peer) is not session:
+            return
+        del self.sessions[peer]
+        log.info("event=peer_disconnected peer=%s reason=%s", peer, ended)
+        self.comings.put(PeerDisconnected(peer, str(ended)))
+        self._dialer.lost(peer)
+
+
+def _addresses_of(link: Link) -> tuple[str, ...]:
+    """Where others can reach the peer: where we reached it ourselves, and what it says."""
+    host = parse_endpoint(link.address).host if link.address else ""
+    told = seen_from(link.hello.addresses, host)
+    return (link.address, *told) if link.direction is Direction.OUTBOUND else told

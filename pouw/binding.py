@@ -1,10 +1,9 @@
 """What ties a trace to one chain, miner, task and program, and a commit to one chain and miner.
 
-    commit root ── sum tree over items (units, rows) ── item leaf ── tree over tensors ── tensor root ── row
-    tree
+    commit root - sum tree over items - item leaf - tree over tensors - tensor root - row tree
 
 The tree over an item's tensors carries no sums of its own: the program, whose digest its leaf is keyed by,
-fixes the units and rows of each tensor, so a sum in a node could only repeat it.
+fixes the units of each tensor, so a sum in a node could only repeat it.
 """
 
 from typing import Final, NamedTuple
@@ -24,15 +23,14 @@ MAX_ITEMS: Final = 1 << 20
 """Items of one commit; the sum tree has at most 20 levels."""
 
 MAX_SUM: Final = (1 << 63) - 1
-"""Largest total of units or of rows."""
+"""Largest total of units."""
 
 
 class SumNode(NamedTuple):
-    """A node of the tree over items: its hash, and the units and committed rows of all items below it."""
+    """A node of the tree over items: its hash, and the units of all items below it."""
 
     hash: bytes
     units: int
-    rows: int
 
 
 def item_context(chain_id: bytes, miner: bytes, *, item_id: bytes, program: Program) -> bytes:
@@ -58,16 +56,15 @@ def item_leaf(context: bytes, tensors_root: bytes, program: Program) -> SumNode:
     Args:
         context: from `item_context`.
         tensors_root: root of the tree over the item's tensor roots.
-        program: gives units and rows.
+        program: gives the units.
     """
-    units, rows = program.units, program.rows
-    return SumNode(keyed(_ITEM, context + tensors_root + u64(units) + u64(rows)), units, rows)
+    return SumNode(keyed(_ITEM, context + tensors_root + u64(program.units)), program.units)
 
 
 def join_sums(left: SumNode, right: SumNode) -> SumNode:
     """The parent of two nodes of a sum tree."""
-    data = left.hash + u64(left.units) + u64(left.rows) + right.hash + u64(right.units) + u64(right.rows)
-    return SumNode(keyed(_SUM_NODE, data), left.units + right.units, left.rows + right.rows)
+    data = left.hash + u64(left.units) + right.hash + u64(right.units)
+    return SumNode(keyed(_SUM_NODE, data), left.units + right.units)
 
 
 def commit_root(chain_id: bytes, miner: bytes, *, count: int, top: SumNode) -> bytes:
@@ -79,5 +76,4 @@ def commit_root(chain_id: bytes, miner: bytes, *, count: int, top: SumNode) -> b
         count: items in the commit.
         top: root of the sum tree.
     """
-    sums = u64(count) + u64(top.units) + u64(top.rows)
-    return keyed(_COMMIT, framed(chain_id, miner) + sums + top.hash)
+    return keyed(_COMMIT, framed(chain_id, miner) + u64(count) + u64(top.units) + top.hash)

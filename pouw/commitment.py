@@ -99,11 +99,6 @@ class CommitBuilder:
         return sum(entry.leaf.units for entry in self._entries)
 
     @property
-    def rows(self) -> int:
-        """Committed rows of all items."""
-        return sum(entry.leaf.rows for entry in self._entries)
-
-    @property
     def root(self) -> bytes:
         """The commit, 32 bytes.
 
@@ -124,9 +119,7 @@ class CommitBuilder:
             BackendError: if a recalled trace is not the one that was committed.
         """
         sums = self._sums()
-        cells = self._draw(
-            draw_positions(seed, root=self._root(sums), units=self.units, rows=self.rows, samples=samples)
-        )
+        cells = self._draw(draw_positions(seed, root=self._root(sums), units=self.units, samples=samples))
         indices = sorted(cells)
         wanted: list[tuple[Weight, int]] = []
         homes: dict[bytes, RowTree] = {}
@@ -147,11 +140,9 @@ class CommitBuilder:
             miner=self._miner,
             seed=seed,
             units=self.units,
-            rows=self.rows,
             items=tuple(items),
             sum_hashes=b"".join(node.hash for node in beside),
             sum_units=tuple(node.units for node in beside),
-            sum_rows=tuple(node.rows for node in beside),
             weights=weights,
             weight_path=weight_path,
         )
@@ -166,15 +157,11 @@ class CommitBuilder:
 
     def _draw(self, draws: Sequence[Draw]) -> dict[int, list[Cell]]:
         """The drawn cells of each item that must be opened."""
-        ends = (
-            list(accumulate(entry.leaf.units for entry in self._entries)),
-            list(accumulate(entry.leaf.rows for entry in self._entries)),
-        )
+        ends = list(accumulate(entry.leaf.units for entry in self._entries))
         cells: dict[int, list[Cell]] = {i: [] for i, entry in enumerate(self._entries) if entry.answered}
         for draw in draws:
-            along = ends[0] if draw.by_units else ends[1]
-            index = bisect_right(along, draw.position)
-            cell = cell_of(self._entries[index].program, draw, start=along[index - 1] if index else 0)
+            index = bisect_right(ends, draw.position)
+            cell = cell_of(self._entries[index].program, draw, start=ends[index - 1] if index else 0)
             cells.setdefault(index, []).append(cell)
         return cells
 

@@ -134,11 +134,9 @@ class Proof:
         miner: who made it.
         seed: what the cells were drawn from.
         units: total of the commit.
-        rows: total of the commit.
         items: opened items, ascending.
         sum_hashes: their siblings in the sum tree, joined.
         sum_units: units of each sibling.
-        sum_rows: rows of each sibling.
         weights: opened leaves of the models; tensors are numbered by root.
         weight_path: their siblings, tensor by tensor, joined.
     """
@@ -147,11 +145,9 @@ class Proof:
     miner: bytes
     seed: bytes
     units: int
-    rows: int
     items: tuple[OpenedItem, ...]
     sum_hashes: bytes
     sum_units: tuple[int, ...]
-    sum_rows: tuple[int, ...]
     weights: tuple[OpenedLeaf, ...]
     weight_path: bytes
 
@@ -163,14 +159,12 @@ class Proof:
             self.miner,
             self.seed,
             self.units,
-            self.rows,
             [
                 [item.index, item.roots, item.root_path, _leaf_fields(item.leaves), item.path]
                 for item in self.items
             ],
             self.sum_hashes,
             list(self.sum_units),
-            list(self.sum_rows),
             _leaf_fields(self.weights),
             self.weight_path,
         ]
@@ -195,20 +189,18 @@ class Proof:
 
 
 def _proof(fields: object) -> Proof:
-    version, *rest = read_list(fields, "proof", length=12)
+    version, *rest = read_list(fields, "proof", length=10)
     if read_int(version, "version", limit=MAX_SUM) != VERSION:
         raise FieldError(f"proof version {version}, this is {VERSION}")
-    chain_id, miner, seed, units, rows, items, hashes, sum_units, sum_rows, weights, path = rest
+    chain_id, miner, seed, units, items, hashes, sum_units, weights, path = rest
     return Proof(
         chain_id=read_bytes(chain_id, "chain id", limit=MAX_NAME_BYTES),
         miner=read_bytes(miner, "miner", limit=MAX_NAME_BYTES),
         seed=read_bytes(seed, "seed", limit=MAX_NAME_BYTES),
         units=read_int(units, "units", limit=MAX_SUM),
-        rows=read_int(rows, "rows", limit=MAX_SUM),
         items=read_all(items, "items", read=_item),
         sum_hashes=_hashes(hashes, "sum hashes"),
         sum_units=read_all(sum_units, "sum units", read=_sum),
-        sum_rows=read_all(sum_rows, "sum rows", read=_sum),
         weights=read_all(weights, "weights", read=_leaf),
         weight_path=_hashes(path, "weight path"),
     )

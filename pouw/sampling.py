@@ -1,8 +1,10 @@
 """Which cells a commit must open: the chain's randomness, walked down to one element of one tensor.
 
-Half of the draws fall by units, since units are what is credited; the other half falls evenly over all
-committed rows, since a step that costs little, a norm or an argmax, spoils an answer just as well. Each
-draw is a 256-bit hash of its own, reduced modulo the total: the bias is below 2^-190.
+Every draw falls into an item in proportion to its units, which is what is credited and what the chain can
+add up for itself. Within the item, half of the draws fall by units again; the other half evenly over all
+rows that it commits, since a step that costs little, a norm or an argmax, spoils an answer just as well.
+(Rows are not counted across items: their total would be the miner's word, and a low one would hide rows.)
+Each draw is a 256-bit hash of its own, reduced modulo the total: the bias is below 2^-190.
 """
 
 from bisect import bisect_right
@@ -23,13 +25,13 @@ class Draw:
     """One draw of a commit.
 
     Args:
-        by_units: whether `position` counts units, else rows.
-        position: below the commit's total.
-        spare: the rest of the hash, which chooses the column in a draw by rows.
+        position: a unit of the commit, below its total.
+        by_units: whether the position also gives the cell within its item; else `spare` does, by rows.
+        spare: the rest of the hash.
     """
 
-    by_units: bool
     position: int
+    by_units: bool
     spare: int
 
 
@@ -42,23 +44,20 @@ class Cell:
     col: int
 
 
-def draw_positions(seed: bytes, *, root: bytes, units: int, rows: int, samples: int) -> list[Draw]:
+def draw_positions(seed: bytes, *, root: bytes, units: int, samples: int) -> list[Draw]:
     """The draws of a commit, by units and by rows in turn.
 
     Args:
         seed: randomness that came into being after the root was final.
         root: the commit, which binds chain, miner and items.
         units: its total, at least 1.
-        rows: its total, at least 1.
         samples: how many.
     """
     draws = []
     for number in range(samples):
-        by_units = number % 2 == 0
-        total = units if by_units else rows
         value = int.from_bytes(keyed(_DRAW, framed(seed, root) + u32(number)), "little")
-        spare, position = divmod(value, total)
-        draws.append(Draw(by_units, position, spare))
+        spare, position = divmod(value, units)
+        draws.append(Draw(position, number % 2 == 0, spare))
     return draws
 
 
@@ -67,15 +66,16 @@ def cell_of(program: Program, draw: Draw, *, start: int) -> Cell:
 
     Args:
         program: the item's.
-        draw: one that falls into the item.
-        start: units, or rows, of all items before it.
+        draw: one whose position lies in the item.
+        start: units of all items before it.
     """
-    offset = draw.position - start
     if draw.by_units:
+        offset = draw.position - start
         tensor = bisect_right(program.unit_ends, offset)
         step = program.steps[tensor - 1]
         row, rest = divmod(offset - program.unit_ends[tensor - 1], step.units_per_row)
         return Cell(tensor, row, rest * step.output.spec.cols // step.units_per_row)
+    spare, offset = divmod(draw.spare, program.rows)
     tensor = bisect_right(program.row_ends, offset)
     row = offset - (program.row_ends[tensor - 1] if tensor else 0)
-    return Cell(tensor, row, draw.spare % program.tensors[tensor].cols)
+    return Cell(tensor, row, spare % program.tensors[tensor].cols)

@@ -76,7 +76,7 @@ class _Opened:
     opening: OpenedItem
     answered: bool
     context: bytes
-    starts: tuple[int, int] = (0, 0)
+    start: int = 0
     cells: list[Cell] = field(default_factory=list)
     plan: ItemPlan = field(default_factory=lambda: ItemPlan((), (), ()))
 
@@ -138,7 +138,7 @@ def _check_header(statement: Statement, proof: Proof, seed: bytes) -> None:
 
 
 def _check_sums(statement: Statement, proof: Proof, *, samples: int) -> list[_Opened]:
-    """The opened items, with the units and rows of all items before each."""
+    """The opened items, with the units of all items before each."""
     count = len(statement.items)
     indices = [opening.index for opening in proof.items]
     for before, after in zip([-1, *indices], [*indices, count], strict=True):
@@ -156,38 +156,34 @@ def _check_sums(statement: Statement, proof: Proof, *, samples: int) -> list[_Op
     if len({entry.item.item_id for entry in opened.values()}) != len(opened):
         raise ProofError(ProofReason.DUPLICATE_ITEM, "two opened items are the same task")
     tiles = _tiles_beside(count, indices, proof)
-    tiles += [(index, entry.item.program.units, entry.item.program.rows) for index, entry in opened.items()]
-    total_units = total_rows = 0
-    for start, units, rows in sorted(tiles):
+    tiles += [(index, entry.item.program.units) for index, entry in opened.items()]
+    total = 0
+    for start, units in sorted(tiles):
         if start in opened:
-            opened[start].starts = (total_units, total_rows)
-        total_units, total_rows = total_units + units, total_rows + rows
-    if (total_units, total_rows) != (proof.units, proof.rows):
+            opened[start].start = total
+        total += units
+    if total != proof.units:
         raise ProofError(
-            ProofReason.INFLATED_SUMS,
-            f"the commit claims {proof.units} units and {proof.rows} rows, its parts add up to "
-            f"{total_units} and {total_rows}",
+            ProofReason.INFLATED_SUMS, f"the commit claims {proof.units} units, its parts add up to {total}"
         )
     return list(opened.values())
 
 
-def _tiles_beside(count: int, indices: list[int], proof: Proof) -> list[tuple[int, int, int]]:
-    """First item, units and rows of each subtree that no opened item lies in."""
+def _tiles_beside(count: int, indices: list[int], proof: Proof) -> list[tuple[int, int]]:
+    """First item and units of each subtree that no opened item lies in."""
     beside = merkle.siblings(count, indices)
-    lengths = [len(proof.sum_hashes) // HASH_BYTES, len(proof.sum_units), len(proof.sum_rows)]
-    if lengths != [len(beside)] * 3:
+    hashes = len(proof.sum_hashes) // HASH_BYTES
+    if not hashes == len(proof.sum_units) == len(beside):
         raise ProofError(
             ProofReason.PATH_LENGTH,
-            f"hashes, units and rows beside the opened items are {lengths}, expected are {len(beside)} each",
+            f"{hashes} hashes and {len(proof.sum_units)} sums beside the opened items, not {len(beside)}",
         )
     tiles = []
-    for (level, index), units, rows in zip(beside, proof.sum_units, proof.sum_rows, strict=True):
+    for (level, index), units in zip(beside, proof.sum_units, strict=True):
         items = merkle.span(count, level, index)
-        if min(units, rows) < len(items):
-            raise ProofError(
-                ProofReason.BAD_SUM, f"{len(items)} items beside carry {units} units and {rows} rows"
-            )
-        tiles.append((items.start, units, rows))
+        if units < len(items):
+            raise ProofError(ProofReason.BAD_SUM, f"{len(items)} items beside carry {units} units")
+        tiles.append((items.start, units))
     return tiles
 
 
@@ -206,22 +202,14 @@ def _open(statement: Statement, opening: OpenedItem, answered: frozenset[int]) -
 
 def _check_draws(statement: Statement, proof: Proof, opened: list[_Opened], *, samples: int) -> None:
     """Give each opened item its cells; every item opens exactly what they need."""
-    draws = draw_positions(
-        proof.seed, root=statement.root, units=proof.units, rows=proof.rows, samples=samples
-    )
-    starts = [[entry.starts[axis] for entry in opened] for axis in (0, 1)]
-    for draw in draws:
-        axis = 0 if draw.by_units else 1
-        place = bisect_right(starts[axis], draw.position) - 1
-        entry = opened[max(place, 0)]
-        program = entry.item.program
-        offset = draw.position - entry.starts[axis]
-        if not 0 <= offset < (program.units, program.rows)[axis]:
-            what = ("unit", "row")[axis]
+    starts = [entry.start for entry in opened]
+    for draw in draw_positions(proof.seed, root=statement.root, units=proof.units, samples=samples):
+        entry = opened[max(0, bisect_right(starts, draw.position) - 1)]
+        if not 0 <= draw.position - entry.start < entry.item.program.units:
             raise ProofError(
-                ProofReason.CELL_NOT_OPENED, f"{what} {draw.position} was drawn, no opened item holds it"
+                ProofReason.CELL_NOT_OPENED, f"unit {draw.position} was drawn, no opened item holds it"
             )
-        entry.cells.append(cell_of(program, draw, start=entry.starts[axis]))
+        entry.cells.append(cell_of(entry.item.program, draw, start=entry.start))
     missing = _answered(statement).difference(entry.opening.index for entry in opened)
     if missing:
         raise ProofError(ProofReason.CELL_NOT_OPENED, f"the answer of item {min(missing)} is not opened")
@@ -247,7 +235,7 @@ def _check_commit(statement: Statement, proof: Proof, opened: list[_Opened]) -> 
             )
         top = merkle.fold(count, zip(entry.plan.roots, roots, strict=True), nodes, join_tensors)
         leaves.append((entry.opening.index, item_leaf(entry.context, top, entry.item.program)))
-    sums = zip(split_hashes(proof.sum_hashes), proof.sum_units, proof.sum_rows, strict=True)
+    sums = zip(split_hashes(proof.sum_hashes), proof.sum_units, strict=True)
     tree = merkle.fold(len(statement.items), leaves, (SumNode(*node) for node in sums), join_sums)
     root = commit_root(statement.chain_id, statement.miner, count=len(statement.items), top=tree)
     if root != statement.root:

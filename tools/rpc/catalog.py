@@ -3,24 +3,31 @@
 import functools
 from typing import Final
 
-from tools.rpc.methods import accounts, chain, transactions
+from tools.rpc.methods import accounts, chain, market, story, transactions, work
 from tools.rpc.registry import Registry
 
 _FUNCTIONS: Final = (
-    chain.status,
-    chain.params,
-    chain.block,
-    chain.committee,
-    chain.peers,
-    chain.mempool,
     accounts.account,
     accounts.nonce,
-    transactions.transaction,
+    chain.block,
+    chain.committee,
+    chain.mempool,
+    chain.params,
+    chain.peers,
+    chain.status,
+    market.models,
+    market.quote,
+    market.task,
+    story.why,
     transactions.send_transaction,
+    transactions.transaction,
+    work.miner_work,
+    work.miners,
+    work.possession,
 )
 
 
 @functools.cache
 def registry() -> Registry:
     """The methods, compiled once."""
-    return Registry(_FUNCTIONS)
+    return Registry(_FUNCTIONS, local_only=["possession"])

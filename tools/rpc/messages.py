@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from chain.codec import U16, U32, U64, AtMost, Exactly, Hash32, PublicKey
+from chain.codec import U8, U16, U32, U64, U128, AtMost, Exactly, Hash32, PublicKey
+from chain.execution.records import MinerStatus, TaskStatus
 from chain.reasons import Reason
 from tools.rpc.wire import Address, Signed
 
@@ -194,3 +195,136 @@ class Possession:
 
     consensus_key: PublicKey
     possession: SignatureHex
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A model that tasks may ask."""
+
+    id: Hash32
+    name: str
+    input_width: U32
+    """Values in one input row."""
+    input_bytes: U8
+    """Bytes of one value, little-endian, signed."""
+    input_low: Milliseconds
+    input_high: Milliseconds
+    answer_width: U32
+    answer_bytes: U8
+    units_per_row: U64
+    commons: bool
+    """Whether miners work on it when nobody pays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a task costs now."""
+
+    model: Hash32
+    rows: U16
+    units: U64
+    price: U64
+    """Least payment to the miner."""
+    fee: U64
+    """About what the transaction burns, at the base fee in force."""
+    base_fee: U64
+    miners: U32
+    """Active miners that serve the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task, as far as it got."""
+
+    id: Hash32
+    submitter: Address
+    model: Hash32
+    rows: U16
+    inputs: Encoded
+    units: U64
+    payment: U64
+    status: TaskStatus
+    submitted_at: U64
+    since: U64
+    """Height of the last change of status."""
+    attempts: U8
+    miner: Address | None
+    missed: tuple[Address, ...]
+    commit: Hash32 | None
+    answer: Encoded | None
+    """The last op's output; proven if `status` is ANSWERED, claimed before."""
+
+
+@dataclass(frozen=True, slots=True)
+class MinerView:
+    """A registered miner."""
+
+    address: Address
+    consensus_key: PublicKey
+    status: MinerStatus
+    bond: U64
+    unbonds_at: U64
+    open_commits: U8
+    models: tuple[Hash32, ...]
+    units: U128
+    """Proven in the averaging window and the current epoch."""
+    seats: U16
+    """In the committee that votes now."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedTask:
+    """A task in a miner's hands."""
+
+    id: Hash32
+    model: Hash32
+    rows: U16
+    inputs: Encoded
+    due: U64
+    """Last height whose block may carry the commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCommit:
+    """A commit that awaits its proof: all that is needed to run its work again, but the tasks' inputs."""
+
+    id: Hash32
+    root: Hash32
+    units: U64
+    height: U64
+    commons_seed: Hash32
+    """Seed of the epoch, not yet bound to the miner."""
+    commons_start: U64
+    commons_count: U32
+    tasks: tuple[Hash32, ...]
+    beacon: Hash32 | None
+    """Draws the cells; null as long as it does not exist."""
+    due: U64
+    """Last height whose block may carry the proof."""
+
+
+@dataclass(frozen=True, slots=True)
+class MinerWork:
+    """Everything that a miner needs to decide what to do next, of one final state."""
+
+    height: U64
+    epoch: U64
+    """Of the next block."""
+    epoch_seed: Hash32
+    next_commons: U64
+    """First commons index of the epoch that the miner has not committed to."""
+    base_fee: U64
+    """Of the next block."""
+    balance: U64
+    nonce: U64
+    """Of the final state."""
+    next_nonce: U64
+    """Behind the miner's transactions that wait at this node."""
+    status: MinerStatus | None
+    """Null if the account is no miner."""
+    consensus_key: PublicKey | None
+    bond: U64
+    tasks: tuple[AssignedTask, ...]
+    commits: tuple[OpenCommit, ...]
+    syncing: str
+    """Why the node is not in step with the chain; empty when it is."""

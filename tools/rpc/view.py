@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from chain.execution.models import ModelRegistry
 from chain.reasons import Reason
 from chain.state.tree import StateTree
 from chain.store import BlockStore
@@ -51,8 +52,12 @@ class MempoolView(Protocol):
         """Transactions waiting."""
         ...
 
-    def get(self, transaction: bytes) -> SignedTransaction | None:
+    def get(self, transaction_id: bytes) -> SignedTransaction | None:
         """A waiting transaction by its id."""
+        ...
+
+    def fate(self, transaction_id: bytes) -> Reason | None:
+        """Why a transaction that was accepted here was dropped later, as long as that is remembered."""
         ...
 
     def next_nonce(self, sender: bytes, state_nonce: int) -> int:
@@ -86,6 +91,11 @@ class NodeView(Protocol):
     @property
     def mempool(self) -> MempoolView:
         """Transactions that wait."""
+        ...
+
+    @property
+    def models(self) -> ModelRegistry:
+        """The chain's models."""
         ...
 
     @property

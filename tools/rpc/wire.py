@@ -33,7 +33,7 @@ SAFE_INTEGER: Final = 1 << 53
 """From here on a double cannot tell neighbouring integers apart (ECMA-262, Number.MAX_SAFE_INTEGER + 1)."""
 
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})*\Z")
-_DECIMAL: Final = re.compile(r"(?:0|[1-9][0-9]{0,19})\Z")
+_DECIMAL: Final = re.compile(r"(?:0|[1-9][0-9]{0,38})\Z")
 
 _T = TypeVar("_T")
 
@@ -152,7 +152,7 @@ def _natural(bits: int) -> Form:
     number: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": min(top, SAFE_INTEGER) - 1}
     if top <= SAFE_INTEGER:
         return Form(read_natural, write_natural, number)
-    text = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,19})$"}
+    text = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,38})$"}
     return Form(read_natural, write_natural, {"oneOf": [number, text]})
 
 

@@ -10,9 +10,7 @@ from click.testing import CliRunner
 
 from chain.address import encode_address
 from chain.crypto.keystore import ENTROPY_BYTES, KdfStrength, KeyRole, write_key_file
-from chain.execution import state_keys
-from chain.execution.records import Account
-from tests.tools.fake_node import PREFIX, FakeNode, fake_node
+from tests.tools.chain_node import PREFIX, ChainNode, chain_node
 from tests.tools.keys import ALICE, BOB
 from tools.cli.main import main
 from tools.rpc.server import RpcServer, bind
@@ -22,7 +20,7 @@ PASSWORD = b"canary-password-never-printed"
 
 @dataclass
 class Serving:
-    node: FakeNode
+    node: ChainNode
     url: str = ""
     ready: threading.Event = field(default_factory=threading.Event)
 
@@ -43,15 +41,9 @@ class Serving:
         self.token.run_sync_soon(self.scope.cancel)
 
 
-def funded(amount: int = 5_000_000) -> dict[bytes, bytes]:
-    from chain.codec import encode
-
-    return {state_keys.account(ALICE.public_key): encode(Account(amount, 0))}
-
-
 @pytest.fixture
 def served():
-    serving = Serving(fake_node(funded()))
+    serving = Serving(chain_node())
     thread = threading.Thread(target=serving.run)
     thread.start()
     assert serving.ready.wait(5)

@@ -19,7 +19,9 @@ def password(tmp_path):
 
 def test_a_new_key_is_shown_without_its_password(headrace, tmp_path, password):
     out = tmp_path / "miner.json"
-    made = headrace("key", "new", "--role", "miner", "--kdf", "light", "--out", out, "--password-file", password)
+    made = headrace(
+        "key", "new", "--role", "miner", "--kdf", "light", "--out", out, "--password-file", password
+    )
     assert made.code == 0
     assert "hrl1" in made.out
     shown = headrace("key", "show", out, "--json").document

@@ -2,19 +2,21 @@
 
 import json
 
+import click
 import pytest
 
+from chain.address import encode_address
 from chain.reasons import Reason
-from chain.types.receipt import BlockOutcome, Receipt
 from chain.types.transaction import Transfer
-from tests.tools.fake_node import extend
+from tests.tools.chain_node import FUNDS
 from tests.tools.keys import ALICE, BOB
 from tools.cli.options import Amount
 from tools.cli.output import coins
+from tools.testnet.record import AccountRecord, NodeRecord, TestnetRecord, write_record
 
 
 def test_status_for_people_and_programs(headrace, served):
-    extend(served.node)
+    served.node.produce()
     shown = headrace("status", "--rpc", served.url)
     assert shown.code == 0
     assert "height" in shown.out
@@ -27,25 +29,44 @@ def test_status_for_people_and_programs(headrace, served):
 
 def test_coins_are_sent_and_waited_for(headrace, served, alice_key, bob_address):
     key, password = alice_key
-    words = ("tx", "send", "--rpc", served.url, "--key", key, "--password-file", password, "--to", bob_address)
+    words = (
+        "tx",
+        "send",
+        "--rpc",
+        served.url,
+        "--key",
+        key,
+        "--password-file",
+        password,
+        "--to",
+        bob_address,
+    )
     sent = headrace(*words, "--amount", "1.5", "--json").document
-    waiting = served.node.mempool.waiting[bytes.fromhex(sent["id"])]
+    waiting = served.node.mempool.get(bytes.fromhex(sent["id"]))
     assert waiting.transaction.body == Transfer(BOB.public_key, 1_500_000)
     assert waiting.transaction.nonce == 0
-    assert waiting.is_authentic()
-    again = headrace(*words, "--amount", "2", "--json").document
-    assert again["nonce"] == 1
-    receipt = Receipt(waiting.id, Reason.OK, 100, 200, ())
-    extend(served.node, transactions=(waiting,), outcome=BlockOutcome((receipt,), (), ()))
-    served.node.mempool.waiting.clear()
+    assert headrace(*words, "--amount", "2", "--json").document["nonce"] == 1
+    served.node.produce()
     shown = headrace("rpc", "--rpc", served.url, "transaction", json.dumps([sent["id"]])).document
-    assert (shown["height"], shown["reason"], shown["fee"]) == (1, "OK", 200)
+    assert (shown["height"], shown["reason"]) == (1, "OK")
+    assert headrace("balance", bob_address, "--rpc", served.url, "--json").document["balance"] == 3_500_000
 
 
 def test_a_refusal_gives_its_reason_and_a_way_out(headrace, served, alice_key, bob_address):
     key, password = alice_key
     served.node.verdict = Reason.INSUFFICIENT_FUNDS
-    words = ("tx", "send", "--rpc", served.url, "--key", key, "--password-file", password, "--to", bob_address)
+    words = (
+        "tx",
+        "send",
+        "--rpc",
+        served.url,
+        "--key",
+        key,
+        "--password-file",
+        password,
+        "--to",
+        bob_address,
+    )
     result = headrace(*words, "--amount", "1", "--json")
     assert (result.code, result.error["code"]) == (1, "INSUFFICIENT_FUNDS")
     assert result.error["next"].startswith("send less")
@@ -59,18 +80,13 @@ def test_a_wrong_address_is_a_usage_error(headrace, served, alice_key, address):
 
 
 def test_balance_by_address_and_by_the_testnets_name(headrace, served, alice_key, tmp_path):
-    from chain.address import encode_address
-
     address = encode_address(ALICE.public_key, prefix="hrt")
-    assert headrace("balance", address, "--rpc", served.url, "--json").document["balance"] == 5_000_000
+    assert headrace("balance", address, "--rpc", served.url, "--json").document["balance"] == FUNDS
     key, password = alice_key
-    testnet = {
-        "nodes": [{"name": "v0", "rpc": served.url, "p2p": "", "dir": str(tmp_path), "log": ""}],
-        "accounts": [{"name": "alice", "address": address, "key_file": str(key), "password_file": str(password)}],
-        "genesis": "",
-    }
-    (tmp_path / "testnet.json").write_text(json.dumps(testnet))
-    assert "5 coins" in headrace("balance", "alice", "--testnet", tmp_path).out
+    node = NodeRecord("v0", served.url, 0, "", 0, str(tmp_path), "", None, None)
+    alice = AccountRecord("alice", address, 1000, str(key), str(password))
+    write_record(tmp_path, TestnetRecord(1, "1", "", (node,), (), (alice,), None))
+    assert "1000 coins" in headrace("balance", "alice", "--testnet", tmp_path).out
     sent = headrace("tx", "send", "--testnet", tmp_path, "--to", address, "--amount", "1", "--json")
     assert sent.code == 0
 
@@ -79,7 +95,7 @@ def test_a_folder_without_a_testnet_is_named(headrace, tmp_path):
     result = headrace("status", "--testnet", tmp_path, "--json")
     assert (result.code, result.error["code"]) == (1, "NO_TESTNET")
     (tmp_path / "testnet.json").write_text("[]")
-    assert headrace("status", "--testnet", tmp_path, "--json").error["code"] == "BAD_TESTNET_FILE"
+    assert headrace("status", "--testnet", tmp_path, "--json").error["code"] == "NO_TESTNET"
 
 
 def test_rpc_takes_json_only(headrace, served):
@@ -93,8 +109,6 @@ def test_rpc_takes_json_only(headrace, served):
                          ("-1", None), ("1e3", None), ("", None), ("1.", None), ("99999999999999", None)],
 )  # fmt: skip
 def test_amounts_are_exact(text, amount):
-    import click
-
     if amount is None:
         with pytest.raises(click.BadParameter):
             Amount().convert(text, None, None)

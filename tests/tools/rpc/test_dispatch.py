@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chain.codec import encode
 from chain.reasons import Reason
 from chain.types.transaction import Transaction, Transfer, sign_transaction
-from tests.tools.fake_node import extend, fake_node
+from tests.tools.chain_node import PARAMS, chain_node
 from tests.tools.keys import ALICE, BOB
 from tools.rpc.catalog import registry
 from tools.rpc.dispatch import MAX_BATCH, Dispatcher
@@ -19,7 +19,7 @@ from tools.rpc.registry import Registry
 
 def ask(body, *, node=None, local=True, methods=None):
     """The decoded answer to a body, or None."""
-    dispatcher = Dispatcher(node or fake_node(), methods or registry())
+    dispatcher = Dispatcher(node or chain_node(), methods or registry())
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     async def run():
@@ -36,12 +36,12 @@ def request(method, params=None, identity=1):
 
 def transfer(nonce=0, amount=5):
     body = Transfer(BOB.public_key, amount)
-    return sign_transaction(Transaction("fake", ALICE.public_key, nonce, 10, 0, body), ALICE)
+    return sign_transaction(Transaction(PARAMS.chain_id, ALICE.public_key, nonce, 10, 0, body), ALICE)
 
 
 def test_answers_a_call_by_name_and_by_position():
-    node = fake_node()
-    extend(node)
+    node = chain_node()
+    node.produce()
     by_name = ask(request("block", {"height": 0}), node=node)
     by_position = ask(request("block", [0]), node=node)
     assert by_name == by_position
@@ -96,7 +96,7 @@ def test_a_wrong_parameter_is_named_with_its_path():
 
 
 def test_a_refused_transaction_brings_its_reason_and_a_way_out():
-    node = fake_node()
+    node = chain_node()
     node.verdict = Reason.NONCE_TOO_LOW
     error = ask(request("send_transaction", [encode(transfer()).hex()]), node=node)["error"]
     assert error["code"] == Code.REFUSED
@@ -107,7 +107,7 @@ def test_a_refused_transaction_brings_its_reason_and_a_way_out():
 
 
 def test_a_sent_transaction_is_found_waiting():
-    node = fake_node()
+    node = chain_node()
     signed = transfer()
     sent = ask(request("send_transaction", {"encoded": encode(signed).hex()}), node=node)["result"]
     assert sent == {"id": signed.id.hex()}

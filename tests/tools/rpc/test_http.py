@@ -5,7 +5,7 @@ import json
 import pytest
 import trio
 
-from tests.tools.fake_node import extend, fake_node
+from tests.tools.chain_node import chain_node
 from tools.rpc.client import CallFailed, Client, Unreachable
 from tools.rpc.messages import BlockView, Status
 from tools.rpc.server import RpcServer, bind
@@ -33,8 +33,8 @@ STATUS = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "status"}).encode()
 
 @pytest.fixture
 async def server(nursery):
-    node = fake_node()
-    extend(node)
+    node = chain_node()
+    node.produce()
     binding = await bind(port=0)
     nursery.start_soon(RpcServer(node).serve, binding)
     return node, binding.port

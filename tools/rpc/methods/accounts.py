@@ -1,8 +1,7 @@
 """Accounts and their coins."""
 
 from chain.codec import U64
-from chain.execution import coins
-from chain.execution.ledger import Ledger
+from chain.execution import queries
 from tools.rpc.messages import AccountView
 from tools.rpc.view import NodeView
 from tools.rpc.wire import Address
@@ -10,7 +9,7 @@ from tools.rpc.wire import Address
 
 def account(node: NodeView, address: Address) -> AccountView:
     """An account in the last final state; one that nobody has used is empty."""
-    found = coins.account(Ledger(node.state), address)
+    found = queries.account(node.state, address)
     return AccountView(
         address=address,
         public_key=address,

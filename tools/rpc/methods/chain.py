@@ -9,14 +9,13 @@ from tools.rpc.faults import Code, RpcFault
 from tools.rpc.messages import (
     BlockView,
     CommitteeView,
-    EventView,
     MempoolLine,
     PeerLine,
     SeatView,
     Status,
     TransactionLine,
 )
-from tools.rpc.methods.events import all_events
+from tools.rpc.methods.events import all_events, event_view
 from tools.rpc.view import NodeView
 from tools.version import version
 
@@ -76,10 +75,9 @@ def block(node: NodeView, height: U64 | None = None) -> BlockView:
         base_fee=header.base_fee,
         state_root=header.state_root,
         transactions=_lines(found, outcome),
-        events=tuple(EventView(wanted, e.reason, e.reason.explanation, e.subject, e.other, e.amount, e.detail)
-                     for e in all_events(outcome)),
+        events=tuple(event_view(wanted, event) for event in all_events(outcome)),
         certified=node.store.finalization(wanted) is not None,
-    )  # fmt: skip
+    )
 
 
 def committee(node: NodeView) -> CommitteeView:

@@ -1,8 +1,9 @@
-"""The ledger's events in order."""
+"""The ledger's events in order, and as people read them."""
 
 from collections.abc import Iterator
 
 from chain.types.receipt import BlockOutcome, Event
+from tools.rpc.messages import EventView
 
 
 def all_events(outcome: BlockOutcome) -> Iterator[Event]:
@@ -11,3 +12,16 @@ def all_events(outcome: BlockOutcome) -> Iterator[Event]:
     for receipt in outcome.receipts:
         yield from receipt.events
     yield from outcome.closing
+
+
+def event_view(height: int, event: Event) -> EventView:
+    """One line of somebody's story."""
+    return EventView(
+        height=height,
+        reason=event.reason,
+        explanation=event.reason.explanation,
+        subject=event.subject,
+        other=event.other,
+        amount=event.amount,
+        detail=event.detail,
+    )

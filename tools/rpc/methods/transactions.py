@@ -39,11 +39,7 @@ def transaction(node: NodeView, id: Hash32) -> TransactionView:  # noqa: A002 - 
     if place is None:
         waiting = node.mempool.get(id)
         if waiting is None:
-            raise RpcFault(
-                Code.NOT_FOUND,
-                f"this node knows no transaction {id.hex()}",
-                next_step="check the id; a transaction that a full mempool dropped must be sent again",
-            )
+            raise _unknown(node, id)
         return _view(waiting, node.genesis.params.address_prefix)
     height, index = place
     block, outcome = node.store.block(height), node.store.outcome(height)
@@ -84,6 +80,19 @@ def summary_of(body: Body, *, prefix: str) -> str:
             return f"commit to {units} units: {len(tasks)} tasks, {count} commons units"
         case ProveWork(commit=commit, proof=proof):
             return f"prove commit {commit.hex()} in {len(proof)} bytes"
+
+
+def _unknown(node: NodeView, transaction_id: bytes) -> RpcFault:
+    fate = node.mempool.fate(transaction_id)
+    if fate is not None:
+        fault = refusal(fate)
+        fault.message = f"this node dropped the transaction: {fault.message}"
+        return fault
+    return RpcFault(
+        Code.NOT_FOUND,
+        f"this node knows no transaction {transaction_id.hex()}",
+        next_step="check the id; if it was sent long ago and is not final, send it again",
+    )
 
 
 def _view(signed: SignedTransaction, prefix: str) -> TransactionView:

@@ -1,0 +1,148 @@
+"""Why: everything that the ledger says about one name, in order, and how it stands now."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from chain.address import AddressError, decode_address, encode_address
+from chain.codec import AtMost
+from chain.execution import queries
+from chain.execution.records import TaskStatus
+from chain.reasons import Reason
+from chain.types.receipt import Receipt
+from chain.types.transaction import CommitWork, SignedTransaction, SubmitTask
+from tools.rpc.faults import Code, RpcFault
+from tools.rpc.messages import EventView, Story
+from tools.rpc.methods.events import event_view
+from tools.rpc.methods.transactions import summary_of
+from tools.rpc.view import NodeView
+
+Name = Annotated[str, AtMost(128)]
+
+_TASK = {
+    TaskStatus.WAITING: "waits for a miner",
+    TaskStatus.ASSIGNED: "is in a miner's hands",
+    TaskStatus.COMMITTED: "has an answer whose proof is due",
+    TaskStatus.ANSWERED: "is answered, proven and paid",
+    TaskStatus.REFUNDED: "was refunded",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Final:
+    """A final transaction in its place."""
+
+    height: int
+    signed: SignedTransaction
+    receipt: Receipt
+
+
+def why(node: NodeView, id: Name) -> Story:  # noqa: A002 - the parameter's name on the wire
+    """The story of a task, commit, transaction, miner, account or consensus key.
+
+    The name is an id or key in hexadecimal, or an address.
+    """
+    subject = _subject(node, id)
+    final = _final(node, subject)
+    events = [event_view(height, event) for height, event in node.store.events_about(subject)]
+    if final is not None:
+        events = [*_receipt_line(node, final), *events]
+    events.sort(key=lambda event: event.height)
+    kind, summary = _kind(node, subject, final)
+    if kind == "unknown" and not events:
+        raise RpcFault(
+            Code.NOT_FOUND,
+            f"nothing final, and nothing waiting at this node, is called {id[:80]!a}",
+            next_step="check the name; what was sent through another node may take a second to arrive",
+        )
+    return Story(subject=subject, kind=kind, summary=summary, events=tuple(events))
+
+
+def _subject(node: NodeView, name: str) -> bytes:
+    try:
+        raw = bytes.fromhex(name)
+        if len(raw) == 32 and raw.hex() == name:
+            return raw
+    except ValueError:
+        pass
+    try:
+        return decode_address(name, prefix=node.genesis.params.address_prefix)
+    except AddressError as error:
+        raise RpcFault(
+            Code.INVALID_PARAMS,
+            f"$.id: neither 64 hexadecimal digits nor an address: {error}",
+            next_step="give a task, commit or transaction id, a consensus key, or an address",
+        ) from None
+
+
+def _final(node: NodeView, subject: bytes) -> _Final | None:
+    place = node.store.find_transaction(subject)
+    if place is None:
+        return None
+    height, index = place
+    block, outcome = node.store.block(height), node.store.outcome(height)
+    assert block is not None and outcome is not None, "the index points into the final chain"
+    return _Final(height, block.transactions[index], outcome.receipts[index])
+
+
+def _receipt_line(node: NodeView, final: _Final) -> list[EventView]:
+    """The transaction's own outcome; a refusal has left an event already, with its values."""
+    transaction, receipt = final.signed.transaction, final.receipt
+    if receipt.reason is not Reason.OK:
+        return []
+    detail = summary_of(transaction.body, prefix=node.genesis.params.address_prefix)
+    return [
+        EventView(
+            height=final.height,
+            reason=receipt.reason,
+            explanation=receipt.reason.explanation,
+            subject=receipt.transaction,
+            other=transaction.sender,
+            amount=receipt.fee,
+            detail=f"{detail}; the fee was {receipt.fee}",
+        )
+    ]
+
+
+def _kind(node: NodeView, subject: bytes, final: _Final | None) -> tuple[str, str]:
+    """What a name names, and how that stands."""
+    if final is not None:
+        return _of_transaction(node, subject, final)
+    if node.mempool.get(subject) is not None:
+        return "transaction", "The transaction waits at this node to be put into a block."
+    fate = node.mempool.fate(subject)
+    if fate is not None:
+        return "transaction", f"This node dropped the waiting transaction: {fate.name}. {fate.explanation}"
+    prefix = node.genesis.params.address_prefix
+    miner = queries.miner(node.state, subject)
+    if miner is not None:
+        holds = f"a bond of {miner.bond} and {miner.open_commits} open commits"
+        return "miner", f"The miner is {miner.status.name}, with {holds}."
+    tied = queries.miner_of(node.state, subject)
+    seats = node.status().committee.seats_of(subject)
+    if tied is not None or seats:
+        owner = "no miner" if tied is None else f"miner {encode_address(tied, prefix=prefix)}"
+        return (
+            "consensus key",
+            f"The key belongs to {owner} and holds {seats} seats in the present committee.",
+        )
+    account = queries.account(node.state, subject)
+    if account.balance or account.nonce:
+        return (
+            "account",
+            f"The account has {account.balance} base units and sent {account.nonce} transactions.",
+        )
+    return "unknown", "The name is not in the final state; its past is below."
+
+
+def _of_transaction(node: NodeView, subject: bytes, final: _Final) -> tuple[str, str]:
+    reason = final.receipt.reason
+    body = final.signed.transaction.body
+    if reason is not Reason.OK:
+        return "transaction", f"Only the fee was taken: {reason.name}. {reason.explanation}"
+    if isinstance(body, SubmitTask):
+        task = queries.task(node.state, subject)
+        return "task", "The task is finished." if task is None else f"The task {_TASK[task.status]}."
+    if isinstance(body, CommitWork):
+        is_open = queries.commit(node.state, subject) is not None
+        return "commit", "The commit awaits its proof." if is_open else "The commit is closed; how, is below."
+    return "transaction", f"The transaction is final at height {final.height} and did what it asked for."

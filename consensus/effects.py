@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from chain.types.block import Block, Header
-from consensus.evidence import Evidence
 from consensus.events import Timer
+from consensus.evidence import Evidence
 from consensus.messages import Certificate, ConsensusMessage, Statement
 from p2p.network import PeerId
 

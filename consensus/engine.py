@@ -1,14 +1,77 @@
-"""Runs the protocol: the trio shell that turns frames, clocks and disks into events and performs the effects."""
+"""Runs the protocol: the shell that turns frames, clocks and disks into events and performs the effects.
 
+    frames, timers, fetched bodies, synced batches ──► one bounded queue ──► one task
+        decode, sort by epoch, drop what is known, verify ──► Simplex.step ──► effects, in order
+
+The one task owns the protocol state, the signer and the ledger's writes; so an effect is done before the next begins,
+and what was signed is on disk before it is sent.
+"""
+
+import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
+from typing import Final
 
 import trio
 
-from consensus.ledger import Ledger
-from consensus.safe_store import Journal
+from chain.codec import DecodeError
+from chain.execution.invalid import InvalidBlock
+from chain.types.block import Block, beacon_input
+from consensus import effects, events
+from consensus.admission import Admission, Place
+from consensus.effects import Effect
+from consensus.events import Event
+from consensus.evidence import Evidence
+from consensus.fetcher import Fetcher
+from consensus.ledger import BuildRequest, Ledger
+from consensus.messages import (
+    Certificate,
+    CertificateError,
+    ConsensusMessage,
+    Proposal,
+    Vote,
+    decode_message,
+    encode_message,
+)
+from consensus.requests import FetchRequest
+from consensus.safe_store import Journal, SafeStore
 from consensus.signer import Signer
-from p2p.network import Inbound, Network, PeerEvent
+from consensus.signing_guard import GuardError
+from consensus.simplex import Setting, Simplex
+from consensus.sync import LIE_WEIGHT, Sync, body_matches
+from consensus.timers import Pace
+from consensus.tree import SafetyViolation
+from p2p.network import MAX_CONSENSUS_FRAME, Inbound, Lane, Network, PeerConnected, PeerEvent, PeerId
+
+log = logging.getLogger(__name__)
+
+QUEUE: Final = 64
+"""Inputs that wait for the one task; a full queue slows down whoever fills it."""
+
+KEPT_EVIDENCE: Final = 64
+
+
+class HaltReason(Enum):
+    """Why a node must not go on."""
+
+    SAFETY_VIOLATED = "safety_violated"
+    """Certificates contradict each other: more than a third of the committee is faulty, or this machine is."""
+    CERTIFIED_BLOCK_INVALID = "certified_block_invalid"
+    """Two thirds made final what does not execute here."""
+    DISK_FAILED = "disk_failed"
+    """Nobody knows any more what is durable."""
+    KEY_IN_USE_ELSEWHERE = "key_in_use_elsewhere"
+    """A vote of our key that we never signed: another process holds it."""
+
+
+class Halted(Exception):  # noqa: N818 - reads as a sentence where it is caught
+    """This machine is wrong, or cannot know that it is right."""
+
+    def __init__(self, reason: HaltReason, message: str) -> None:
+        super().__init__(f"{reason.value}: {message}")
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +99,29 @@ class EngineStatus:
     """Consensus key of the current view's leader."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    origin: PeerId
+    wanted: effects.Fetch
+    blocks: tuple[Block, ...]
+    certificates: tuple[Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Synced:
+    blocks: tuple[Block, ...]
+    certificate: Certificate
+    applied: trio.Event
+
+
+_Input = Inbound | PeerEvent | events.TimerFired | effects.Build | _Found | _Synced
+
+
 class Engine:
     """One node's part in consensus.
 
-    The node hands over every frame of `Lane.CONSENSUS` with `receive` and every `PeerEvent` with `peer_event`; the
-    engine sends on the same lane and registers its request handlers on ``network``.
+    The node hands over every frame of `Lane.CONSENSUS` with `receive` and every `PeerEvent` with `peer_event`;
+    the engine sends on the same lane and registers its request handlers on ``network``.
     """
 
     def __init__(
@@ -54,24 +135,338 @@ class Engine:
         settings: EngineSettings | None = None,
     ) -> None:
         """Take the node's parts; ``signer`` is None for a node that only follows, ``now_ms`` the wall clock."""
-        raise NotImplementedError
+        self.evidence: deque[Evidence] = deque(maxlen=KEPT_EVIDENCE)
+        """Proofs against validators, oldest first."""
+        self._network, self._ledger, self._signer, self._now_ms = network, ledger, signer, now_ms
+        self._settings = settings or EngineSettings()
+        self._chain_id = ledger.params.chain_id
+        self._store = SafeStore(journal)
+        self._admission = Admission(self._next_epoch(), answer_every_ms=2 * ledger.params.network_delay_ms)
+        self._simplex = self._new_instance()
+        self._events: deque[Event] = deque()
+        self._inputs_in, self._inputs = trio.open_memory_channel[_Input](QUEUE)
+        self._timers: dict[object, trio.CancelScope] = {}
+        timeout = self._settings.request_timeout
+        self._fetcher = Fetcher(network, found=self._deliver_found, shelf=self._shelf, timeout=timeout)
+        self._sync = Sync(
+            network, ledger, self._deliver_synced,
+            request_timeout=timeout, poll_interval=self._settings.poll_interval,
+        )  # fmt: skip
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take part until cancelled.
 
         Raises:
-            consensus.engine.Halted: This machine, or more than a third of the committee, is wrong.
+            Halted: With any of the reasons of `HaltReason`; the node must stop.
         """
-        raise NotImplementedError
+        self._fetcher.register()
+        self._sync.register()
+        halted: Halted | None = None
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._sync.run)
+            try:
+                await self._start_epoch()
+                task_status.started()
+                async for item in self._inputs:
+                    await self._take(item)
+            except Halted as error:
+                log.critical("event=halted reason=%s", error)
+                halted = error
+                nursery.cancel_scope.cancel()
+        if halted is not None:
+            raise halted
 
     async def receive(self, frame: Inbound) -> None:
         """Queue one frame of the consensus lane; waits while the queue is full."""
-        raise NotImplementedError
+        await self._inputs_in.send(frame)
 
     async def peer_event(self, event: PeerEvent) -> None:
         """Tell that a peer came or went."""
-        raise NotImplementedError
+        await self._inputs_in.send(event)
 
     def status(self) -> EngineStatus:
         """Where we are."""
-        raise NotImplementedError
+        simplex = self._simplex
+        return EngineStatus(
+            simplex.epoch, simplex.view, self._ledger.final_head.height, simplex.is_member,
+            simplex.leader(simplex.view),
+        )  # fmt: skip
+
+    def _next_epoch(self) -> int:
+        return self._ledger.params.epoch_of(self._ledger.final_head.height + 1)
+
+    def _new_instance(self) -> Simplex:
+        ledger, params, head = self._ledger, self._ledger.params, self._ledger.final_head
+        epoch = self._next_epoch()
+        before = ledger.final_block(params.last_height(epoch) - params.epoch_length)
+        assert before is not None, f"the last block before epoch {epoch} is not in the ledger"
+        has_begun = head.height > before.header.height
+        setting = Setting(
+            epoch=epoch,
+            committee=ledger.committee(epoch),
+            beacon=before.header.beacon,
+            last_height=params.last_height(epoch),
+            pace=Pace(params.network_delay_ms, params.block_interval_ms),
+            me=None if self._signer is None else self._signer.public_key,
+            base=head,
+            base_digest=head.digest,
+            base_certificate=ledger.finalization(head.height) if has_begun else None,
+        )
+        return Simplex(setting)
+
+    async def _start_epoch(self) -> None:
+        self._events.clear()
+        self._fetcher.forget_keys()
+        self._simplex = simplex = self._new_instance()
+        saved = self._store.load(epoch=simplex.epoch, above=self._ledger.final_head.height)
+        own = ((), ()) if self._signer is None else self._signer.resume(simplex.epoch)
+        log.info(
+            "event=epoch_started epoch=%d height=%d member=%s",
+            simplex.epoch, self._ledger.final_head.height, simplex.is_member,
+        )  # fmt: skip
+        held = self._admission.enter(simplex.epoch)
+        await self._step(events.Resumed(saved.certificates, saved.blocks, *own))
+        for origin, message in held:
+            await self._on_message(origin, message)
+
+    async def _take(self, item: _Input) -> None:
+        match item:
+            case Inbound():
+                await self._on_frame(item)
+            case PeerConnected(peer):
+                self._sync.hint(peer)
+                await self._step(events.PeerJoined(peer))
+            case events.TimerFired():
+                await self._step(item)
+            case effects.Build():
+                await self._build(item)
+            case _Found():
+                await self._on_found(item)
+            case _Synced():
+                await self._on_synced(item)
+
+    async def _on_frame(self, frame: Inbound) -> None:
+        try:
+            message = decode_message(frame.payload, limit=MAX_CONSENSUS_FRAME)
+        except DecodeError as error:
+            self._blame(frame.peer, f"malformed consensus frame: {error}")
+            return
+        await self._on_message(frame.peer, message)
+
+    async def _on_message(self, origin: PeerId, message: ConsensusMessage) -> None:
+        """Cheap checks first: epoch, then whether it is news, then signatures."""
+        place = self._admission.sort(origin, message, now_ms=int(trio.current_time() * 1000))
+        if place is Place.STUCK:
+            end = self._ledger.finalization(self._ledger.params.last_height(message.epoch))
+            if end is not None:
+                self._network.send(origin, Lane.CONSENSUS, encode_message(end))
+        elif place in (Place.HELD, Place.AHEAD):
+            self._sync.hint(origin)
+        if place is not Place.NOW or self._simplex.knows(message):
+            return
+        event = self._verified(origin, message)
+        if event is not None:
+            await self._step(event)
+
+    def _verified(self, origin: PeerId, message: ConsensusMessage) -> Event | None:
+        """The event of a message whose signatures hold; complains about the peer otherwise."""
+        if isinstance(message, Vote):
+            return self._verified_vote(origin, message)
+        if isinstance(message, Proposal):
+            return self._verified_proposal(origin, message)
+        try:
+            known = self._simplex.known_signatures(message.statement)
+            message.verify(self._simplex.committee, self._chain_id, known=known)
+        except CertificateError as error:
+            self._blame(origin, f"certificate of view {message.view}: {error}")
+            return None
+        return events.CertificateSeen(origin, message)
+
+    def _verified_vote(self, origin: PeerId, vote: Vote) -> Event | None:
+        if not vote.is_authentic(self._chain_id):
+            self._blame(origin, f"vote of {vote.signer.hex()} with another's signature")
+            return None
+        if self._signer is not None and vote.signer == self._signer.public_key:
+            if not self._signer.has_signed(vote.statement):
+                raise Halted(
+                    HaltReason.KEY_IN_USE_ELSEWHERE,
+                    f"peer {origin} sent our own {vote.kind.name} of epoch {vote.epoch} view {vote.view}, which is "
+                    "not in our signing log",
+                )
+            return None
+        self._fetcher.learn(vote.signer, origin)
+        return events.VoteSeen(origin, vote)
+
+    def _verified_proposal(self, origin: PeerId, proposal: Proposal) -> Event | None:
+        statement = proposal.statement
+        if not proposal.is_authentic(self._simplex.leader(proposal.view), self._chain_id):
+            self._blame(origin, f"proposal of view {proposal.view} that its leader did not sign")
+            return None
+        if not body_matches(proposal.block):
+            self._blame(origin, f"proposal of view {proposal.view} whose header names other transactions")
+            return None
+        ahead = proposal.block.header.timestamp_ms - self._now_ms()
+        if ahead > self._settings.max_clock_ahead_ms:
+            # Our own clock may be the wrong one: no vote, but no complaint and no verdict on the block either.
+            log.warning("event=proposal_from_the_future view=%d ahead_ms=%d", proposal.view, ahead)
+            return None
+        return events.ProposalSeen(origin, proposal, statement.digest)
+
+    def _blame(self, peer: PeerId, reason: str) -> None:
+        log.warning("event=peer_wrong peer=%s reason=%s", peer, reason)
+        self._network.report(peer, reason, weight=LIE_WEIGHT)
+
+    async def _step(self, event: Event) -> None:
+        """Take an event and all that follow from it at once."""
+        self._events.append(event)
+        while self._events:
+            simplex = self._simplex
+            try:
+                for effect in simplex.step(self._events.popleft()):
+                    await self._perform(effect)
+            except SafetyViolation as error:
+                raise Halted(HaltReason.SAFETY_VIOLATED, str(error)) from error
+            if simplex.done and simplex is self._simplex:
+                await self._start_epoch()
+
+    async def _perform(self, effect: Effect) -> None:
+        match effect:
+            case effects.Broadcast(message):
+                self._network.broadcast(Lane.CONSENSUS, encode_message(message))
+            case effects.Send(to, message):
+                self._network.send(to, Lane.CONSENSUS, encode_message(message))
+            case effects.SetTimer():
+                self._set_timer(effect)
+            case effects.Sign() | effects.Propose() | effects.Save():
+                self._write(effect)
+            case effects.Validate(block, digest):
+                self._events.append(events.Validated(digest, await self._fault(block)))
+            case effects.Build():
+                self._set_build(effect)
+            case effects.Finalize(blocks, certificate):
+                await self._finalize(blocks, certificate)
+            case effects.Fetch():
+                self._nursery.start_soon(self._fetcher.fetch, effect)
+            case effects.Report(origin, reason):
+                self._blame(origin, reason)
+            case effects.Accuse(evidence):
+                log.warning("event=equivocation signer=%s", evidence.signer.hex())
+                self.evidence.append(evidence)
+
+    def _write(self, effect: effects.Sign | effects.Propose | effects.Save) -> None:
+        """What has to be on disk before anything else happens."""
+        try:
+            if isinstance(effect, effects.Save):
+                self._store.save(effect.certificates, effect.blocks)
+                return
+            assert self._signer is not None, "an observer was asked to sign"
+            if isinstance(effect, effects.Sign):
+                self._events.append(events.Signed(self._signer.vote(effect.statement)))
+            else:
+                digest, proposal = self._signer.propose(self._simplex.epoch, effect.view, effect.block)
+                self._events.append(events.Proposed(proposal, digest))
+        except GuardError as error:
+            # After a restart the guard may know more than the journal gave back; it has the last word.
+            log.warning("event=guard_refused reason=%s", error)
+        except OSError as error:
+            raise Halted(HaltReason.DISK_FAILED, str(error)) from error
+
+    async def _fault(self, block: Block) -> str | None:
+        try:
+            await self._ledger.validate(block)
+        except InvalidBlock as error:
+            return str(error)
+        return None
+
+    async def _finalize(self, blocks: tuple[Block, ...], certificate: Certificate) -> None:
+        try:
+            await self._ledger.finalize(blocks, certificate)
+        except InvalidBlock as error:
+            height = blocks[-1].header.height
+            raise Halted(HaltReason.CERTIFIED_BLOCK_INVALID, f"up to height {height}: {error}") from error
+        except OSError as error:
+            raise Halted(HaltReason.DISK_FAILED, str(error)) from error
+        last = blocks[-1].header
+        self._store.finalized(epoch=last.epoch, view=certificate.view, height=last.height)
+        log.info(
+            "event=finalized height=%d epoch=%d view=%d block=%s",
+            last.height, last.epoch, certificate.view, certificate.digest.hex(),
+        )  # fmt: skip
+
+    def _set_timer(self, effect: effects.SetTimer) -> None:
+        fired = events.TimerFired(effect.timer, effect.epoch, effect.view)
+        self._wait_then(effect.timer, effect.delay_ms, fired)
+
+    def _set_build(self, effect: effects.Build) -> None:
+        """A leader waits for the block interval after its parent, but never longer than that, whatever the clocks."""
+        interval = self._ledger.params.block_interval_ms
+        due = effect.parent.timestamp_ms + interval - self._now_ms()
+        self._wait_then(effects.Build, min(max(due, 0), interval), effect)
+
+    def _wait_then(self, name: object, delay_ms: int, item: _Input) -> None:
+        """Queue ``item`` after a while, in place of the last one that waited under this name."""
+        if name in self._timers:
+            self._timers[name].cancel()
+        scope = self._timers[name] = trio.CancelScope()
+        self._nursery.start_soon(self._wait, scope, delay_ms, item)
+
+    async def _wait(self, scope: trio.CancelScope, delay_ms: int, item: _Input) -> None:
+        with scope:
+            await trio.sleep(delay_ms / 1000)
+            await self._inputs_in.send(item)
+
+    async def _build(self, wanted: effects.Build) -> None:
+        if (self._simplex.epoch, self._simplex.view) != (wanted.epoch, wanted.view):
+            return
+        assert self._signer is not None, "an observer was asked to build"
+        alpha = beacon_input(self._chain_id, wanted.parent.beacon, wanted.view)
+        request = BuildRequest(
+            parent=wanted.parent_digest,
+            epoch=wanted.epoch,
+            view=wanted.view,
+            timestamp_ms=max(self._now_ms(), wanted.parent.timestamp_ms + 1),
+            proposer=self._signer.public_key,
+            vrf_proof=self._signer.prove(alpha),
+        )
+        block = await self._ledger.build(request)
+        await self._step(events.Built(wanted.epoch, wanted.view, block, block.digest))
+
+    async def _deliver_found(
+        self, origin: PeerId, wanted: effects.Fetch, blocks: tuple[Block, ...],
+        certificates: tuple[Certificate, ...],
+    ) -> None:  # fmt: skip
+        await self._inputs_in.send(_Found(origin, wanted, blocks, certificates))
+
+    async def _on_found(self, found: _Found) -> None:
+        for block in found.blocks:
+            if self._simplex.epoch == found.wanted.epoch:
+                await self._step(events.BlockFetched(block, block.digest))
+        for certificate in found.certificates:
+            await self._on_message(found.origin, certificate)
+
+    def _shelf(self, request: FetchRequest) -> tuple[list[Block], list[Certificate]]:
+        simplex = self._simplex
+        every = [simplex.block(digest) or self._ledger.block(digest) for digest in request.digests]
+        is_current = request.epoch == simplex.epoch and request.first_view < request.end_view
+        certificates = simplex.certificates(request.first_view, request.end_view) if is_current else ()
+        return [block for block in every if block is not None], list(certificates)
+
+    async def _deliver_synced(self, blocks: tuple[Block, ...], certificate: Certificate) -> None:
+        item = _Synced(blocks, certificate, trio.Event())
+        await self._inputs_in.send(item)
+        await item.applied.wait()
+
+    async def _on_synced(self, item: _Synced) -> None:
+        height = self._ledger.final_head.height
+        blocks = tuple(block for block in item.blocks if block.header.height > height)
+        if blocks:
+            if blocks[0].header.parent != self._ledger.final_head.digest:
+                raise Halted(HaltReason.SAFETY_VIOLATED, f"a certified block conflicts with final height {height}")
+            await self._finalize(blocks, item.certificate)
+            last = blocks[-1].header
+            if self._next_epoch() != self._simplex.epoch:
+                await self._start_epoch()
+            else:
+                await self._step(events.Advanced(last, item.certificate.digest, item.certificate))
+        item.applied.set()

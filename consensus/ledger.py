@@ -29,7 +29,8 @@ class BuildRequest:
 class Ledger(Protocol):
     """The final chain, and speculative blocks on top of it, keyed by digest.
 
-    One task calls it, one call at a time; the synchronous methods are quick look-ups.
+    One task calls the asynchronous methods, one at a time. The others are quick look-ups that come at any time
+    between, also while one of those waits.
     """
 
     @property
@@ -54,7 +55,7 @@ class Ledger(Protocol):
         ...
 
     def final_block(self, height: int) -> Block | None:
-        """The final block at ``height`` >= 1, or None above the head."""
+        """The final block at ``height``, genesis (0) included, or None above the head."""
         ...
 
     def finalization(self, height: int) -> Certificate | None:

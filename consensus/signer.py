@@ -78,6 +78,10 @@ class Signer:
         self._guard.record(statement, encode(proposal))
         return statement.digest, proposal
 
+    def has_signed(self, statement: Statement) -> bool:
+        """Whether the log holds this very vote, or is not kept any more for its epoch."""
+        return self._guard.covers(statement)
+
     def prove(self, alpha: bytes) -> bytes:
         """The VRF proof of the consensus key over ``alpha``."""
         return self._prove(alpha)

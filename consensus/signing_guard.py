@@ -74,6 +74,11 @@ class SigningGuard:
         views = sorted(key for key in self._signed if key[0] == epoch)
         return tuple(entry for key in views for entry in self._signed[key].values() if entry.stored)
 
+    def covers(self, statement: Statement) -> bool:
+        """Whether this very statement was signed here, or is of an epoch whose records are gone."""
+        entry = self._signed.get((statement.epoch, statement.view), {}).get(statement.kind)
+        return statement.epoch < self._watermark or (entry is not None and entry.statement == statement)
+
     def stored(self, statement: Statement) -> bytes | None:
         """What was stored for this kind in this view, if it may be released for ``statement``.
 
@@ -157,7 +162,7 @@ class SigningGuard:
     def _bury(self, head: Record | None) -> None:
         """Write down what a torn record may have covered, in place of it."""
         if head is not None and head.kind <= RecordKind.FINALIZE:
-            if head.kind not in self._signed.get((head.epoch, head.view), {}):
+            if Kind(head.kind) not in self._signed.get((head.epoch, head.view), {}):
                 self._take(Record(RecordKind.LOST, head.epoch, head.view, head.digest, bytes([head.kind])))
         elif head is None:
             epoch, view = max(self._signed, default=(self._watermark, -1))

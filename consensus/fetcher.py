@@ -1,0 +1,115 @@
+"""S8: asks for missing bodies and certificates, first those peers that signed them."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from chain.codec import DecodeError, decode, encode
+from chain.types.block import Block
+from consensus.effects import Fetch
+from consensus.messages import Certificate
+from consensus.requests import (
+    FETCH,
+    MAX_ANSWER,
+    MAX_CERTIFICATES,
+    MAX_REQUEST,
+    FetchRequest,
+    FetchResponse,
+)
+from consensus.sync import LIE_WEIGHT, body_matches
+from p2p.network import Network, PeerId, RequestFailed, RequestRefused
+
+log = logging.getLogger(__name__)
+
+TRIED_PEERS: Final = 4
+"""Peers that one fetch asks, one after the other; the protocol asks again when it re-sends."""
+
+MAX_IN_FLIGHT: Final = 16
+
+_BODY_BYTES: Final = MAX_ANSWER - (2 << 20)
+
+Found = Callable[[PeerId, Fetch, tuple[Block, ...], tuple[Certificate, ...]], Awaitable[None]]
+Shelf = Callable[[FetchRequest], tuple[list[Block], list[Certificate]]]
+
+
+class Fetcher:
+    """Questions in flight, and answers to those of others."""
+
+    def __init__(self, network: Network, *, found: Found, shelf: Shelf, timeout: float) -> None:
+        """``found`` takes bodies that are what was asked for and certificates that nobody has checked yet."""
+        self._network = network
+        self._found = found
+        self._shelf = shelf
+        self._timeout = timeout
+        self._peer_of: dict[bytes, PeerId] = {}
+        self._in_flight: set[tuple[tuple[bytes, ...], int, int]] = set()
+
+    def register(self) -> None:
+        """Answer other nodes."""
+        self._network.set_handler(FETCH, self._answer, limit=MAX_REQUEST)
+
+    def learn(self, key: bytes, peer: PeerId) -> None:
+        """``peer`` sent a vote signed by ``key``: most likely it is that validator."""
+        self._peer_of[key] = peer
+
+    def forget_keys(self) -> None:
+        """A new epoch has other validators."""
+        self._peer_of.clear()
+
+    async def fetch(self, wanted: Fetch) -> None:
+        """Ask until somebody has an answer, or a few peers had none."""
+        key = (wanted.digests, wanted.first_view, wanted.end_view)
+        if key in self._in_flight or len(self._in_flight) >= MAX_IN_FLIGHT:
+            return
+        self._in_flight.add(key)
+        try:
+            for peer in self._targets(wanted):
+                response = await self._ask(peer, wanted)
+                if response is not None and (response.blocks or response.certificates):
+                    await self._found(peer, wanted, response.blocks, response.certificates)
+                    return
+        finally:
+            self._in_flight.discard(key)
+
+    def _targets(self, wanted: Fetch) -> list[PeerId]:
+        peers = self._network.peers()
+        holders = [self._peer_of[key] for key in wanted.holders if key in self._peer_of]
+        ordered = dict.fromkeys([peer for peer in holders if peer in peers] + list(peers))
+        return list(ordered)[:TRIED_PEERS]
+
+    async def _ask(self, peer: PeerId, wanted: Fetch) -> FetchResponse | None:
+        request = FetchRequest(wanted.digests, wanted.epoch, wanted.first_view, wanted.end_view)
+        try:
+            answer = await self._network.request(
+                peer, FETCH, encode(request), timeout=self._timeout, limit=MAX_ANSWER
+            )
+            response = decode(FetchResponse, answer, limit=MAX_ANSWER)
+        except RequestFailed as failure:
+            log.info("event=fetch_failed peer=%s reason=%s", peer, failure)
+            return None
+        except DecodeError as error:
+            self._network.report(peer, f"malformed answer to a fetch: {error}", weight=LIE_WEIGHT)
+            return None
+        for block in response.blocks:
+            if block.digest not in wanted.digests or not body_matches(block):
+                self._network.report(peer, f"block {block.digest.hex()} is not what was asked for", weight=LIE_WEIGHT)
+                return None
+        return response
+
+    async def _answer(self, peer: PeerId, payload: bytes) -> bytes:
+        await trio.lowlevel.checkpoint()
+        try:
+            request = decode(FetchRequest, payload, limit=MAX_REQUEST)
+        except DecodeError as error:
+            raise RequestRefused(str(error)) from error
+        blocks, certificates = self._shelf(request)
+        kept: list[Block] = []
+        size = 0
+        for block in blocks:
+            size += len(encode(block))
+            if kept and size > _BODY_BYTES:
+                break
+            kept.append(block)
+        return encode(FetchResponse(tuple(kept), tuple(certificates[:MAX_CERTIFICATES])))

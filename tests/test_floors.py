@@ -4,16 +4,18 @@ The import contracts are data in pyproject.toml and are run here. The rest is wh
 what a process has really loaded.
 """
 
+import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from importlinter.cli import lint_imports
 
 from tests.house import PACKAGES, ROOT, sources
 
-HEAVY = ("torch", "triton", "libp2p", "nacl", "plyvel", "msgpack", "trio", "httpx", "starlette", "anycorn")
+HEAVY = ("torch", "triton", "libp2p", "nacl", "plyvel", "msgpack", "trio", "h11")
 
 
 def loaded_by(module: str) -> set[str]:
@@ -55,3 +57,38 @@ def test_a_node_never_loads_torch() -> None:
     """A validator verifies everything with numpy alone; 200 MB and a GPU stack stay out of its process."""
     modules = [".".join(path.with_suffix("").parts) for path in sources("tools/node")]
     assert "torch" not in loaded_by(", ".join(modules))
+
+
+BREACHES = {
+    "pouw/breach.py": "import chain.codec",
+    "p2p/breach.py": "import pouw.verifier",
+    "chain/breach.py": "import plyvel, torch",
+    "chain/types/breach.py": "import msgpack",
+    "consensus/breach.py": "import nacl.bindings",
+    "genesis/breach.py": "import h11",
+    "tools/node/breach.py": "import libp2p, pouw.backends.cpu",
+}
+"""One file for each way to break the floors."""
+
+
+def test_the_contracts_would_notice(tmp_path: Path) -> None:
+    """A contract that always passes says nothing: every one must break on a tree made to break it."""
+    for package in PACKAGES:
+        shutil.copytree(
+            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "data")
+        )
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name, line in BREACHES.items():
+        (tmp_path / name).write_text(line + "\n")
+    (tmp_path / "pouw" / "verifier.py").write_text("import trio\n")
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert " KEPT" not in done.stdout
+    assert done.stdout.count(" BROKEN") == len(contracts())
+
+
+def contracts() -> list[dict[str, object]]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        found: list[dict[str, object]] = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    return found

@@ -42,7 +42,7 @@ def test_only_the_owner_reads_keys_and_passwords(tmp_path: Path) -> None:
         *tmp_path.rglob("keys/*.json"),
         *tmp_path.rglob("accounts/*.json"),
     ]
-    assert len(secrets) == 17
+    assert len(secrets) == 16
     assert {stat.S_IMODE(path.stat().st_mode) for path in secrets} == {0o600}
 
 

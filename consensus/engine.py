@@ -25,6 +25,7 @@ from consensus.effects import Effect
 from consensus.events import Event
 from consensus.evidence import Evidence
 from consensus.fetcher import Fetcher
+from consensus.instance import Setting
 from consensus.ledger import BuildRequest, Ledger
 from consensus.messages import (
     Certificate,
@@ -39,7 +40,7 @@ from consensus.requests import FetchRequest
 from consensus.safe_store import Journal, SafeStore
 from consensus.signer import Signer
 from consensus.signing_guard import GuardError
-from consensus.simplex import Setting, Simplex
+from consensus.simplex import Simplex
 from consensus.sync import LIE_WEIGHT, Sync, body_matches
 from consensus.timers import Pace
 from consensus.tree import SafetyViolation
@@ -449,8 +450,8 @@ class Engine:
         simplex = self._simplex
         every = [simplex.block(digest) or self._ledger.block(digest) for digest in request.digests]
         is_current = request.epoch == simplex.epoch and request.first_view < request.end_view
-        certificates = simplex.certificates(request.first_view, request.end_view) if is_current else ()
-        return [block for block in every if block is not None], list(certificates)
+        certificates = list(simplex.certificates(request.first_view, request.end_view)) if is_current else []
+        return [block for block in every if block is not None], certificates
 
     async def _deliver_synced(self, blocks: tuple[Block, ...], certificate: Certificate) -> None:
         item = _Synced(blocks, certificate, trio.Event())

@@ -7,7 +7,6 @@ certificates beyond that only one at a time, because each of them makes us enter
 from dataclasses import dataclass, field
 from typing import Final
 
-from chain.types.block import Block
 from chain.types.committee import Committee
 from consensus.messages import Certificate, Kind, Proposal, Vote
 from consensus.votes import VoteTable
@@ -15,6 +14,8 @@ from p2p.network import PeerId
 
 VIEWS_AHEAD: Final = 16
 """Votes of views further ahead are dropped; a certificate brings us there."""
+
+_COUNTED_VIEWS: Final = 64
 
 
 @dataclass(slots=True)
@@ -44,6 +45,19 @@ class Round:
         """The one block that a quorum notarized; a finalization shows as much."""
         certificate = self.notarization or self.finalization
         return None if certificate is None else certificate.digest
+
+    def put(self, certificate: Certificate) -> bool:
+        """Keep a certificate; False if there is one of its kind."""
+        match certificate.kind:
+            case Kind.NOTARIZE if self.notarization is None:
+                self.notarization = certificate
+            case Kind.NULLIFY if self.nullification is None:
+                self.nullification = certificate
+            case Kind.FINALIZE if self.finalization is None:
+                self.finalization = certificate
+            case _:
+                return False
+        return True
 
     def certificates(self) -> tuple[Certificate, ...]:
         """Those there are."""
@@ -107,28 +121,28 @@ class Rounds:
         # All down to the base: either the base is the parent, or a notarization that we lack is.
         return Support(holds=parent == base_digest and not gaps, gaps=tuple(gaps))
 
-    def fruitless(self, view: int, limit: int) -> int:
-        """Views in a row before ``view`` that were waited for and brought no block, at most ``limit``."""
+    def fruitless(self, view: int) -> int:
+        """Views in a row before ``view`` that were waited for and brought no block; the newest few count."""
         count = 0
-        for below in range(view - 1, max(self.floor, view - 4 * limit) - 1, -1):
+        for below in range(view - 1, max(self.floor, view - _COUNTED_VIEWS) - 1, -1):
             found = self._rounds.get(below)
-            if found is None or found.nullification is None or found.notarized is not None or count == limit:
+            if found is None or found.nullification is None or found.notarized is not None:
                 break
             count += not found.skipped
         return count
 
-    def is_named(self, digest: bytes) -> bool:
+    def _is_named(self, digest: bytes) -> bool:
         """Whether a certificate names the block, or we voted for it."""
         return any(
             digest == found.notarized or digest == found.signed.get(Kind.NOTARIZE)
             for found in self._rounds.values()
         )
 
-    def stale_proposals(self, view: int) -> list[tuple[bytes, Block]]:
-        """Forget the proposals of ``view`` and return those bodies that nothing names."""
+    def stale_proposals(self, view: int) -> list[bytes]:
+        """Forget the proposals of ``view`` and return the digests of those that nothing names."""
         found = self._rounds.get(view)
         if found is None:
             return []
-        forgotten = [(digest, proposal.block) for digest, proposal, _ in found.proposals]
+        forgotten = [digest for digest, _, _ in found.proposals]
         found.proposals = []
-        return [(digest, block) for digest, block in forgotten if not self.is_named(digest)]
+        return [digest for digest in forgotten if not self._is_named(digest)]

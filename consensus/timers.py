@@ -9,7 +9,7 @@ waits; any signature ends it, so that a validator that came back is waited for a
 
 _DOUBLE_EVERY: Final = 4
 _MOST_DOUBLINGS: Final = 3
-_MOST_BACKOFF: Final = 4
+_MOST_BACKOFF: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

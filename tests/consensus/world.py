@@ -24,7 +24,8 @@ from consensus.messages import Certificate, ConsensusMessage, Proposal, Vote
 from consensus.safe_store import SafeStore
 from consensus.signer import Signer
 from consensus.signing_guard import GuardError, create_log, open_log
-from consensus.simplex import Setting, Simplex
+from consensus.instance import Setting
+from consensus.simplex import Simplex
 from consensus.timers import Pace
 from p2p.network import PeerId
 from tests.consensus.fakes import CHAIN_ID, ChainTwin, MemoryJournal, PowerCut, SimDisk, TagKey
@@ -299,7 +300,7 @@ class World:
         def ask(node: Node) -> None:
             found = [(d, b) for d in wanted.digests if (b := node.simplex.block(d) or node.chain.block(d))]
             same = node.simplex.epoch == wanted.epoch and wanted.end_view > wanted.first_view
-            certificates = node.simplex.certificates(wanted.first_view, wanted.end_view) if same else ()
+            certificates = tuple(node.simplex.certificates(wanted.first_view, wanted.end_view)) if same else ()
 
             def answer(_: Node) -> None:
                 for digest, block in found:

@@ -65,7 +65,7 @@ class AddressBook:
             known = _parse(path.read_bytes()[: MAX_FILE + 1])
         except FileNotFoundError:
             return
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             aside = path.with_suffix(path.suffix + ".unreadable")
             path.replace(aside)
             log.warning("event=address_book_set_aside path=%s as=%s reason=%s", path, aside, error)

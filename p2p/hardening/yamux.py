@@ -246,7 +246,7 @@ class BoundedYamux(IMuxedConn):  # type: ignore[misc]
             await loop()
             self.end("closed by peer")
         except YamuxViolation as violation:
-            log.warning("event=yamux_violation peer=%s reason=%s", self.peer_id, violation)
+            log.info("event=yamux_violation peer=%s reason=%s", self.peer_id, violation)
             self.end(f"broke yamux: {violation}")
         except Exception as error:  # noqa: BLE001 - a peer's bytes end its session, never the node
             log.debug("event=connection_lost peer=%s error=%r", self.peer_id, error)

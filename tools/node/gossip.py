@@ -11,7 +11,8 @@ from typing import Annotated, Final
 
 import trio
 
-from chain.codec import AtMost, DecodeError, decode, encode
+from chain.codec import AtMost, decode, encode
+from chain.msgpack_reader import DecodeError
 from chain.reasons import Reason
 from chain.types.transaction import SignedTransaction
 from p2p.network import MAX_TRANSACTIONS_FRAME, Inbound, Lane, Network, PeerId

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import trio
 
 from chain.codec import encode
+from chain.execution.models import ModelRegistry
 from chain.mempool import Mempool
 from chain.reasons import Reason
 from chain.state.tree import StateTree
@@ -37,6 +38,7 @@ class NodeParts:
     """What a node is put together from; each part is made by `tools.node.run`."""
 
     genesis: GenesisDocument
+    models: ModelRegistry
     store: BlockStore
     ledger: NodeLedger
     mempool: Mempool
@@ -61,6 +63,11 @@ class Node:
     def genesis(self) -> GenesisDocument:
         """What the chain is made of."""
         return self._parts.genesis
+
+    @property
+    def models(self) -> ModelRegistry:
+        """The chain's models."""
+        return self._parts.models
 
     @property
     def store(self) -> BlockStore:

@@ -145,6 +145,7 @@ def _assembled(
     )
     parts = NodeParts(
         genesis=genesis,
+        models=models,
         store=store,
         ledger=ledger,
         mempool=mempool,

@@ -16,12 +16,12 @@ from pouw.backends.backend import Backend, BackendError
 from pouw.generator import random_bytes
 from pouw.requant import Requant
 
-ANSWER: Final = "f108a8bcc700e6b24dd66baa8438555029629d4782774b6b2fdb97bbd0fc59fe"
+ANSWER: Final = ""
 """BLAKE3 over all results below, from the reference backend; checked against plain Python integers in the
 tests."""
 
 _SHAPES: Final = (
-    (1, 1, 1), (1, 64, 10), (3, 2, 5), (16, 64, 128), (17, 24, 8), (32, 128, 64), (5, 1024, 7), (5, 1025, 7),
+    (1, 1, 1), (5, 1, 3), (1, 64, 10), (3, 2, 5), (16, 64, 128), (17, 24, 8), (32, 128, 64), (5, 1024, 7), (5, 1025, 7),
     (33, 1040, 9), (33, 1041, 9), (4, 4096, 16), (32, 64, 64), (2, 131071, 2),
 )  # fmt: skip
 """(m, k, n): around every padding, blocking and rounding limit known of the fast paths."""

@@ -11,7 +11,6 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 import trio
@@ -21,29 +20,30 @@ from chain.execution.invalid import InvalidBlock
 from chain.types.block import Block, beacon_input
 from consensus import effects, events
 from consensus.admission import Admission, Place
+from consensus.alarms import Alarms
 from consensus.effects import Effect
 from consensus.events import Event
 from consensus.evidence import Evidence
 from consensus.fetcher import Fetcher
-from consensus.instance import Setting
+from consensus.halting import Halted, HaltReason
+from consensus.inputs import EngineSettings, Found, Input, Synced
 from consensus.ledger import BuildRequest, Ledger
 from consensus.messages import (
     Certificate,
-    CertificateError,
     ConsensusMessage,
-    Proposal,
     Vote,
     decode_message,
     encode_message,
 )
+from consensus.opening import open_epoch
 from consensus.requests import FetchRequest
 from consensus.safe_store import Journal, SafeStore
 from consensus.signer import Signer
 from consensus.signing_guard import GuardError
 from consensus.simplex import Simplex
-from consensus.sync import LIE_WEIGHT, Sync, body_matches
-from consensus.timers import Pace
+from consensus.sync import LIE_WEIGHT, Sync
 from consensus.tree import SafetyViolation
+from consensus.verifier import Distrust, Lie, Verifier
 from p2p.network import MAX_CONSENSUS_FRAME, Inbound, Lane, Network, PeerConnected, PeerEvent, PeerId
 
 log = logging.getLogger(__name__)
@@ -52,39 +52,6 @@ QUEUE: Final = 64
 """Inputs that wait for the one task; a full queue slows down whoever fills it."""
 
 KEPT_EVIDENCE: Final = 64
-
-
-class HaltReason(Enum):
-    """Why a node must not go on."""
-
-    SAFETY_VIOLATED = "safety_violated"
-    """Certificates contradict each other: more than a third of the committee is faulty, or this machine is."""
-    CERTIFIED_BLOCK_INVALID = "certified_block_invalid"
-    """Two thirds made final what does not execute here."""
-    DISK_FAILED = "disk_failed"
-    """Nobody knows any more what is durable."""
-    KEY_IN_USE_ELSEWHERE = "key_in_use_elsewhere"
-    """A vote of our key that we never signed: another process holds it."""
-
-
-class Halted(Exception):  # noqa: N818 - reads as a sentence where it is caught
-    """This machine is wrong, or cannot know that it is right."""
-
-    def __init__(self, reason: HaltReason, message: str) -> None:
-        super().__init__(f"{reason.value}: {message}")
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """Local choices; nothing here is agreed between nodes."""
-
-    max_clock_ahead_ms: int = 10_000
-    """A proposal whose timestamp is further ahead of our clock gets no vote."""
-    request_timeout: float = 5.0
-    """Seconds for one request to one peer."""
-    poll_interval: float = 5.0
-    """Seconds between two looks at the heights of peers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +65,6 @@ class EngineStatus:
     """Whether our key has seats in this epoch."""
     leader: bytes
     """Consensus key of the current view's leader."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    origin: PeerId
-    wanted: effects.Fetch
-    blocks: tuple[Block, ...]
-    certificates: tuple[Certificate, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Synced:
-    blocks: tuple[Block, ...]
-    certificate: Certificate
-    applied: trio.Event
-
-
-_Input = Inbound | PeerEvent | events.TimerFired | effects.Build | _Found | _Synced
 
 
 class Engine:
@@ -145,8 +94,10 @@ class Engine:
         self._admission = Admission(self._next_epoch(), answer_every_ms=2 * ledger.params.network_delay_ms)
         self._simplex = self._new_instance()
         self._events: deque[Event] = deque()
-        self._inputs_in, self._inputs = trio.open_memory_channel[_Input](QUEUE)
-        self._timers: dict[object, trio.CancelScope] = {}
+        self._inputs_in, self._inputs = trio.open_memory_channel[Input](QUEUE)
+        self._verifier = Verifier(
+            self._chain_id, signer, now_ms=now_ms, max_clock_ahead_ms=self._settings.max_clock_ahead_ms
+        )
         timeout = self._settings.request_timeout
         self._fetcher = Fetcher(network, found=self._deliver_found, shelf=self._shelf, timeout=timeout)
         self._sync = Sync(
@@ -164,7 +115,7 @@ class Engine:
         self._sync.register()
         halted: Halted | None = None
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._nursery, self._alarms = nursery, Alarms[Input](nursery, self._inputs_in.send)
             nursery.start_soon(self._sync.run)
             try:
                 await self._start_epoch()
@@ -198,23 +149,7 @@ class Engine:
         return self._ledger.params.epoch_of(self._ledger.final_head.height + 1)
 
     def _new_instance(self) -> Simplex:
-        ledger, params, head = self._ledger, self._ledger.params, self._ledger.final_head
-        epoch = self._next_epoch()
-        before = ledger.final_block(params.last_height(epoch) - params.epoch_length)
-        assert before is not None, f"the last block before epoch {epoch} is not in the ledger"
-        has_begun = head.height > before.header.height
-        setting = Setting(
-            epoch=epoch,
-            committee=ledger.committee(epoch),
-            beacon=before.header.beacon,
-            last_height=params.last_height(epoch),
-            pace=Pace(params.network_delay_ms, params.block_interval_ms),
-            me=None if self._signer is None else self._signer.public_key,
-            base=head,
-            base_digest=head.digest,
-            base_certificate=ledger.finalization(head.height) if has_begun else None,
-        )
-        return Simplex(setting)
+        return Simplex(open_epoch(self._ledger, None if self._signer is None else self._signer.public_key))
 
     async def _start_epoch(self) -> None:
         self._events.clear()
@@ -231,7 +166,7 @@ class Engine:
         for origin, message in held:
             await self._on_message(origin, message)
 
-    async def _take(self, item: _Input) -> None:
+    async def _take(self, item: Input) -> None:
         match item:
             case Inbound():
                 await self._on_frame(item)
@@ -242,9 +177,9 @@ class Engine:
                 await self._step(item)
             case effects.Build():
                 await self._build(item)
-            case _Found():
+            case Found():
                 await self._on_found(item)
-            case _Synced():
+            case Synced():
                 await self._on_synced(item)
 
     async def _on_frame(self, frame: Inbound) -> None:
@@ -266,53 +201,19 @@ class Engine:
             self._sync.hint(origin)
         if place is not Place.NOW or self._simplex.knows(message):
             return
-        event = self._verified(origin, message)
-        if event is not None:
-            await self._step(event)
-
-    def _verified(self, origin: PeerId, message: ConsensusMessage) -> Event | None:
-        """The event of a message whose signatures hold; complains about the peer otherwise."""
-        if isinstance(message, Vote):
-            return self._verified_vote(origin, message)
-        if isinstance(message, Proposal):
-            return self._verified_proposal(origin, message)
         try:
-            known = self._simplex.known_signatures(message.statement)
-            message.verify(self._simplex.committee, self._chain_id, known=known)
-        except CertificateError as error:
-            self._blame(origin, f"certificate of view {message.view}: {error}")
-            return None
-        return events.CertificateSeen(origin, message)
-
-    def _verified_vote(self, origin: PeerId, vote: Vote) -> Event | None:
-        if not vote.is_authentic(self._chain_id):
-            self._blame(origin, f"vote of {vote.signer.hex()} with another's signature")
-            return None
-        if self._signer is not None and vote.signer == self._signer.public_key:
-            if not self._signer.has_signed(vote.statement):
-                raise Halted(
-                    HaltReason.KEY_IN_USE_ELSEWHERE,
-                    f"peer {origin} sent our own {vote.kind.name} of epoch {vote.epoch} view {vote.view}, which is "
-                    "not in our signing log",
-                )
-            return None
-        self._fetcher.learn(vote.signer, origin)
-        return events.VoteSeen(origin, vote)
-
-    def _verified_proposal(self, origin: PeerId, proposal: Proposal) -> Event | None:
-        statement = proposal.statement
-        if not proposal.is_authentic(self._simplex.leader(proposal.view), self._chain_id):
-            self._blame(origin, f"proposal of view {proposal.view} that its leader did not sign")
-            return None
-        if not body_matches(proposal.block):
-            self._blame(origin, f"proposal of view {proposal.view} whose header names other transactions")
-            return None
-        ahead = proposal.block.header.timestamp_ms - self._now_ms()
-        if ahead > self._settings.max_clock_ahead_ms:
-            # Our own clock may be the wrong one: no vote, but no complaint and no verdict on the block either.
-            log.warning("event=proposal_from_the_future view=%d ahead_ms=%d", proposal.view, ahead)
-            return None
-        return events.ProposalSeen(origin, proposal, statement.digest)
+            event = self._verifier.check(self._simplex, origin, message)
+        except Lie as lie:
+            self._blame(origin, str(lie))
+            return
+        except Distrust as doubt:
+            log.warning("event=message_doubted peer=%s reason=%s", origin, doubt)
+            return
+        if event is None:
+            return
+        if isinstance(message, Vote):
+            self._fetcher.learn(message.signer, origin)
+        await self._step(event)
 
     def _blame(self, peer: PeerId, reason: str) -> None:
         log.warning("event=peer_wrong peer=%s reason=%s", peer, reason)
@@ -333,20 +234,26 @@ class Engine:
 
     async def _perform(self, effect: Effect) -> None:
         match effect:
-            case effects.Broadcast(message):
-                self._network.broadcast(Lane.CONSENSUS, encode_message(message))
-            case effects.Send(to, message):
-                self._network.send(to, Lane.CONSENSUS, encode_message(message))
-            case effects.SetTimer():
-                self._set_timer(effect)
             case effects.Sign() | effects.Propose() | effects.Save():
                 self._write(effect)
             case effects.Validate(block, digest):
                 self._events.append(events.Validated(digest, await self._fault(block)))
-            case effects.Build():
-                self._set_build(effect)
             case effects.Finalize(blocks, certificate):
                 await self._finalize(blocks, certificate)
+            case _:
+                self._perform_now(effect)
+
+    def _perform_now(self, effect: Effect) -> None:
+        """What neither writes nor waits."""
+        match effect:
+            case effects.Broadcast(message):
+                self._network.broadcast(Lane.CONSENSUS, encode_message(message))
+            case effects.Send(to, message):
+                self._network.send(to, Lane.CONSENSUS, encode_message(message))
+            case effects.SetTimer(timer, epoch, view, delay_ms):
+                self._alarms.set(timer, delay_ms, events.TimerFired(timer, epoch, view))
+            case effects.Build():
+                self._set_build(effect)
             case effects.Fetch():
                 self._nursery.start_soon(self._fetcher.fetch, effect)
             case effects.Report(origin, reason):
@@ -395,27 +302,11 @@ class Engine:
             last.height, last.epoch, certificate.view, certificate.digest.hex(),
         )  # fmt: skip
 
-    def _set_timer(self, effect: effects.SetTimer) -> None:
-        fired = events.TimerFired(effect.timer, effect.epoch, effect.view)
-        self._wait_then(effect.timer, effect.delay_ms, fired)
-
     def _set_build(self, effect: effects.Build) -> None:
-        """A leader waits for the block interval after its parent, but never longer than that, whatever the clocks."""
+        """A leader waits for the block interval after its parent, but never longer, whatever the clocks say."""
         interval = self._ledger.params.block_interval_ms
         due = effect.parent.timestamp_ms + interval - self._now_ms()
-        self._wait_then(effects.Build, min(max(due, 0), interval), effect)
-
-    def _wait_then(self, name: object, delay_ms: int, item: _Input) -> None:
-        """Queue ``item`` after a while, in place of the last one that waited under this name."""
-        if name in self._timers:
-            self._timers[name].cancel()
-        scope = self._timers[name] = trio.CancelScope()
-        self._nursery.start_soon(self._wait, scope, delay_ms, item)
-
-    async def _wait(self, scope: trio.CancelScope, delay_ms: int, item: _Input) -> None:
-        with scope:
-            await trio.sleep(delay_ms / 1000)
-            await self._inputs_in.send(item)
+        self._alarms.set(effects.Build, min(max(due, 0), interval), effect)
 
     async def _build(self, wanted: effects.Build) -> None:
         if (self._simplex.epoch, self._simplex.view) != (wanted.epoch, wanted.view):
@@ -437,9 +328,9 @@ class Engine:
         self, origin: PeerId, wanted: effects.Fetch, blocks: tuple[Block, ...],
         certificates: tuple[Certificate, ...],
     ) -> None:  # fmt: skip
-        await self._inputs_in.send(_Found(origin, wanted, blocks, certificates))
+        await self._inputs_in.send(Found(origin, wanted, blocks, certificates))
 
-    async def _on_found(self, found: _Found) -> None:
+    async def _on_found(self, found: Found) -> None:
         for block in found.blocks:
             if self._simplex.epoch == found.wanted.epoch:
                 await self._step(events.BlockFetched(block, block.digest))
@@ -454,11 +345,11 @@ class Engine:
         return [block for block in every if block is not None], certificates
 
     async def _deliver_synced(self, blocks: tuple[Block, ...], certificate: Certificate) -> None:
-        item = _Synced(blocks, certificate, trio.Event())
+        item = Synced(blocks, certificate, trio.Event())
         await self._inputs_in.send(item)
         await item.applied.wait()
 
-    async def _on_synced(self, item: _Synced) -> None:
+    async def _on_synced(self, item: Synced) -> None:
         height = self._ledger.final_head.height
         blocks = tuple(block for block in item.blocks if block.header.height > height)
         if blocks:

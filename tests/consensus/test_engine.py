@@ -11,7 +11,8 @@ from trio.testing import MockClock
 
 from chain.crypto import vrf
 from chain.crypto.ed25519 import SecretKey, derive_seed
-from consensus.engine import Engine, EngineSettings
+from consensus.engine import Engine
+from consensus.inputs import EngineSettings
 from consensus.signer import Signer
 from consensus.signing_guard import create_log, open_log
 from p2p.memory import Link, MemoryHub, open_hub

@@ -21,12 +21,11 @@ from consensus import effects, events
 from consensus.admission import Admission, Place
 from consensus.ledger import BuildRequest
 from consensus.messages import Certificate, ConsensusMessage, Proposal, Vote
+from consensus.opening import open_epoch
 from consensus.safe_store import SafeStore
 from consensus.signer import Signer
 from consensus.signing_guard import GuardError, create_log, open_log
-from consensus.instance import Setting
 from consensus.simplex import Simplex
-from consensus.timers import Pace
 from p2p.network import PeerId
 from tests.consensus.fakes import CHAIN_ID, ChainTwin, MemoryJournal, PowerCut, SimDisk, TagKey
 
@@ -78,17 +77,9 @@ class Node:
         self.life += 1
 
     def start_epoch(self) -> None:
-        chain = self.chain
-        head = chain.final_head
-        epoch = chain.params.epoch_of(head.height + 1)
-        in_epoch = head.height > 0 and head.epoch == epoch
-        start = chain.headers[chain.final[epoch * chain.params.epoch_length]]
-        certificate = chain.certificates[head.height] if in_epoch else None
-        self.simplex = self.machine(Setting(
-            epoch, chain.committee(epoch), start.beacon, chain.params.last_height(epoch),
-            Pace(chain.params.network_delay_ms, chain.params.block_interval_ms), self.key.public_key,
-            head, chain.final[-1], certificate,
-        ))  # fmt: skip
+        setting = open_epoch(self.chain, self.key.public_key)
+        epoch, head = setting.epoch, setting.base
+        self.simplex = self.machine(setting)
         saved = self.store.load(epoch=epoch, above=head.height)
         votes, proposals = self.resume(epoch)
         held = self.admission.enter(epoch)

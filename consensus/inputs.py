@@ -1,0 +1,45 @@
+"""What the engine's one task takes from its queue, and what a node tells the engine at the start."""
+
+from dataclasses import dataclass
+
+import trio
+
+from chain.types.block import Block
+from consensus import effects, events
+from consensus.messages import Certificate
+from p2p.network import Inbound, PeerEvent, PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Local choices; nothing here is agreed between nodes."""
+
+    max_clock_ahead_ms: int = 10_000
+    """A proposal whose timestamp is further ahead of our clock gets no vote."""
+    request_timeout: float = 5.0
+    """Seconds for one request to one peer."""
+    poll_interval: float = 5.0
+    """Seconds between two looks at the heights of peers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a fetch brought: the bodies are what was asked for, the certificates have not been checked."""
+
+    origin: PeerId
+    wanted: effects.Fetch
+    blocks: tuple[Block, ...]
+    certificates: tuple[Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """Blocks proven final by sync, and the finalization of the last."""
+
+    blocks: tuple[Block, ...]
+    certificate: Certificate
+    applied: trio.Event
+    """Set when they are final here."""
+
+
+Input = Inbound | PeerEvent | events.TimerFired | effects.Build | Found | Synced

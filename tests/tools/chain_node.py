@@ -29,7 +29,8 @@ from tools.rpc.view import NodeStatus, PeerView
 PREFIX = "hrt"
 PARAMS = replace(
     LOCAL_PARAMS, chain_id="tools-test", address_prefix=PREFIX, epoch_length=10, committee_size=16,
-    commons_batch=4, beacon_delay=2, proof_window=6, task_deadline=4, samples=8,
+    commons_batch=4, beacon_delay=2, proof_window=6, task_deadline=4, samples=8, max_open_commits=8,
+    max_commons_units=32, reward_per_million_units=1_000_000,
 )  # fmt: skip
 COMMITTEE = Committee((Validator(CONSENSUS.public_key, ALICE.public_key, 16),))
 FUNDS = 1_000_000_000

@@ -1,0 +1,190 @@
+"""What a miner does next: a pure function of what the node says and what the miner has sent.
+
+```
+ not registered ──► Register
+ registered     ──► Prove (a commit whose beacon exists) ──► Commit (tasks first, else commons) ──► Rest
+ slashed, suspended, leaving: prove what is open, then Stop
+```
+
+Proofs come first because a late one costs part of the bond; tasks come before the commons because somebody
+waits for them. Only commons work keeps to the duty: a task in hand has a deadline.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from chain.execution.records import MinerStatus
+from chain.types.params import ChainParams
+from chain.types.transaction import MAX_TASKS_A_COMMIT
+from tools.rpc.messages import AssignedTask, MinerWork, OpenCommit
+
+COMMIT_WEIGHT: Final = 500
+"""Bytes of a commit of commons units alone, rounded up; a task adds its answer."""
+SLACK_PENALTIES: Final = 20
+"""Missed proofs that a fresh bond survives before it falls below the least."""
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A transaction of ours that is not known to be final."""
+
+    id: bytes
+    nonce: int
+    kind: str
+    """register, commit or prove."""
+    encoded: bytes
+    proves: bytes = b""
+    """The commit that it proves."""
+    tasks: tuple[bytes, ...] = ()
+    commons_epoch: int = 0
+    commons_end: int = 0
+    """First commons index behind the range that it commits to; 0 without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """Lock a bond and begin."""
+
+    bond: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommonsJob:
+    """Consecutive commons units."""
+
+    epoch: int
+    seed: bytes
+    """Of the epoch."""
+    start: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Do this work and commit to it."""
+
+    tasks: tuple[AssignedTask, ...]
+    """Ascending by id."""
+    commons: CommonsJob | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prove:
+    """Open what the beacon drew."""
+
+    commit: OpenCommit
+    beacon: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do now."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Nothing to do any more."""
+
+    why: str
+
+
+Step = Register | Commit | Prove | Rest | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the miner can afford."""
+
+    resting: bool
+    """Whether the duty forbids commons work now."""
+    units_a_commit: int
+    """Commons units that fill the working time of one commit, by what was measured."""
+    proof_bytes: int
+    """Size of a proof, by what was seen."""
+    hopeless: frozenset[bytes] = frozenset()
+    """Open commits that cannot be proven: better no proof than a wrong one."""
+
+
+def next_step(
+    work: MinerWork, in_flight: Sequence[InFlight], *, params: ChainParams, means: Means, unit_cost: int
+) -> Step:
+    """Decide.
+
+    Args:
+        work: What the node said last.
+        in_flight: What was sent and is not final.
+        params: The chain's rules.
+        means: What the miner can afford.
+        unit_cost: Work units of one commons unit.
+    """
+    if work.syncing:
+        return Rest(f"the node is not in step with the chain: {work.syncing}")
+    if work.status is None:
+        return _register(work, in_flight, params)
+    if work.status is MinerStatus.SLASHED:
+        return Stop(
+            "slashed: signed work of this miner was wrong and its bond is burned; `headrace why` says what"
+        )
+    proving = _prove(work, in_flight, means.hopeless)
+    if proving is not None:
+        return proving
+    if work.status is not MinerStatus.ACTIVE:
+        return _wind_up(work)
+    waiting = sum(item.kind == "commit" for item in in_flight)
+    if len(work.commits) + waiting >= params.max_open_commits:
+        return Rest(f"all {params.max_open_commits} commits that the chain allows at once await their proof")
+    taken = {task for item in in_flight for task in item.tasks}
+    tasks = tuple(task for task in work.tasks if task.id not in taken and task.due > work.height)
+    if tasks:
+        return Commit(tasks[:MAX_TASKS_A_COMMIT], None)
+    return _commons(work, in_flight, params=params, means=means, unit_cost=unit_cost)
+
+
+def _register(work: MinerWork, in_flight: Sequence[InFlight], params: ChainParams) -> Step:
+    if any(item.kind == "register" for item in in_flight):
+        return Rest("the registration is on its way")
+    reserve = 2 * COMMIT_WEIGHT * max(work.base_fee, params.base_fee_floor)
+    if work.balance < params.min_bond + reserve:
+        return Rest(
+            f"a bond of {params.min_bond} and fees are due, the account has {work.balance}: send it coins"
+        )
+    wanted = params.min_bond + SLACK_PENALTIES * params.missed_proof_penalty
+    return Register(min(wanted, max(params.min_bond, work.balance - 10 * reserve)))
+
+
+def _prove(work: MinerWork, in_flight: Sequence[InFlight], hopeless: frozenset[bytes]) -> Prove | None:
+    sent = {item.proves for item in in_flight} | hopeless
+    for commit in sorted(work.commits, key=lambda commit: (commit.due, commit.id)):
+        if commit.beacon is not None and commit.id not in sent and commit.due > work.height:
+            return Prove(commit, commit.beacon)
+    return None
+
+
+def _wind_up(work: MinerWork) -> Step:
+    assert work.status is not None, "nobody to wind up"
+    if work.commits:
+        return Rest(f"{work.status.name}: open commits are proven, nothing new is begun")
+    if work.status is MinerStatus.SUSPENDED:
+        return Stop(f"suspended: the bond fell to {work.bond}; register again with the difference to go on")
+    return Stop("the miner has left; its bond comes back after the unbonding time")
+
+
+def _commons(
+    work: MinerWork, in_flight: Sequence[InFlight], *, params: ChainParams, means: Means, unit_cost: int
+) -> Step:
+    if means.resting:
+        return Rest("duty")
+    fee = work.base_fee * (COMMIT_WEIGHT + means.proof_bytes + params.samples * params.cell_weight)
+    if work.balance < 2 * fee:
+        return Rest(f"a commit and its proof cost about {fee} in fees, the account has {work.balance}")
+    reward = unit_cost * params.reward_per_million_units
+    worthwhile = fee * 1_000_000 // reward + 1 if reward else params.max_commons_units + 1
+    if worthwhile > params.max_commons_units:
+        return Rest(f"fees of {fee} would be more than {params.max_commons_units} commons units earn")
+    count = min(max(means.units_a_commit, worthwhile), params.max_commons_units)
+    ends = [item.commons_end for item in in_flight if item.commons_end and item.commons_epoch == work.epoch]
+    start = max([work.next_commons, *ends])
+    return Commit((), CommonsJob(work.epoch, work.epoch_seed, start, count))

@@ -1,0 +1,316 @@
+"""The miner's loop: ask the node, decide, work in a thread, send, and start over.
+
+Nothing is kept on disk. What a commit covers is on the ledger, and the work is exact: a miner that was killed
+asks for its open commits, does the same work again, gets the same root and proves it.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+
+import trio
+
+from chain.address import encode_address
+from chain.codec import encode
+from chain.crypto.ed25519 import SecretKey
+from chain.reasons import Reason
+from chain.types.params import ChainParams
+from chain.types.transaction import (
+    Body,
+    CommitWork,
+    ProveWork,
+    RegisterMiner,
+    Transaction,
+    sign_transaction,
+)
+from pouw.backends.backend import BackendError
+from tools.miner.chain import Chain
+from tools.miner.plan import (
+    Commit,
+    CommonsJob,
+    InFlight,
+    Means,
+    Prove,
+    Register,
+    Rest,
+    Stop,
+    next_step,
+)
+from tools.miner.report import Tally, line
+from tools.miner.workshop import Finished, TaskJob, Unprovable
+from tools.rpc.client import CallFailed, Unreachable
+from tools.rpc.messages import MinerWork, OpenCommit, Possession, Sent, TaskView, TransactionView
+
+FIRST_UNITS: Final = 64
+"""Commons units of the first commit, before the machine's speed is known."""
+FIRST_PROOF_BYTES: Final = 40_000
+WORK_SECONDS: Final = 0.5
+"""Commons work of one commit; shorter commits cost more in fees, longer ones keep tasks waiting."""
+POLL_SECONDS: Final = 0.5
+BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+SAY_AGAIN_SECONDS: Final = 60.0
+
+_LOG: Final = logging.getLogger("headrace.miner")
+_T = TypeVar("_T")
+
+
+class Worker(Protocol):
+    """Does the work; `tools.miner.workshop.Workshop` is the one that does it right."""
+
+    def work(self, tasks: list[TaskJob], commons: CommonsJob | None) -> Finished:
+        """Run tasks and commons units."""
+        ...
+
+    def prove(self, finished: Finished, *, beacon: bytes) -> bytes:
+        """The encoded proof of finished work."""
+        ...
+
+
+Offload = Callable[[Callable[[], _T]], Awaitable[_T]]
+"""Runs something that blocks without blocking the loop."""
+
+
+async def in_thread(blocking: Callable[[], Any]) -> Any:
+    """Run in a worker thread; a cancelled miner leaves it behind."""
+    return await trio.to_thread.run_sync(blocking, limiter=_WORK_LIMITER, abandon_on_cancel=True)
+
+
+_WORK_LIMITER: Final = trio.CapacityLimiter(1)
+
+
+@dataclass(slots=True)
+class Miner:
+    """One key's work for one chain."""
+
+    key: SecretKey
+    chain: Chain
+    params: ChainParams
+    worker: Worker
+    models: tuple[bytes, ...]
+    """Whose tasks it takes, ascending."""
+    unit_cost: int
+    """Work units of one commons unit."""
+    duty: float
+    """Share of the time, over 0 and up to 1, that may go into commons work."""
+    clock: Callable[[], float]
+    """Seconds; measures how long work took."""
+    offload: Offload[Any] = in_thread
+    tally: Tally = field(default_factory=Tally)
+    _in_flight: list[InFlight] = field(default_factory=list)
+    _finished: dict[bytes, Finished] = field(default_factory=dict)
+    _hopeless: set[bytes] = field(default_factory=set)
+    _rest_until: float = 0.0
+    _units_a_commit: int = FIRST_UNITS
+    _proof_bytes: int = FIRST_PROOF_BYTES
+    _refused_in_a_row: int = 0
+    _said: tuple[str, float] = ("", 0.0)
+
+    @property
+    def address(self) -> str:
+        """The miner's account."""
+        return encode_address(self.key.public_key, prefix=self.params.address_prefix)
+
+    async def run(self) -> str:
+        """Work until there is nothing to do any more; returns why."""
+        failures = 0
+        while True:
+            try:
+                stop = await self._turn()
+                failures = 0
+            except Unreachable as error:
+                self._say(line("node_unreachable", error=error), why="unreachable")
+                await trio.sleep(BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)])
+                failures += 1
+            except CallFailed as error:
+                self._refused(error.code, error.message, "call")
+                await trio.sleep(self._patience())
+            else:
+                if stop is not None:
+                    _LOG.warning(line("stopped", reason=stop))
+                    return stop
+
+    async def _turn(self) -> str | None:
+        """One decision, carried out; the reason to stop, if there is one."""
+        work = await self.chain.call(MinerWork, "miner_work", address=self.address)
+        await self._settle(work)
+        step = next_step(
+            work, self._in_flight, params=self.params, means=self._means(), unit_cost=self.unit_cost
+        )
+        match step:
+            case Stop(why=why):
+                return why
+            case Rest(why=why):
+                self._say(line("resting", why=why), why=why.rstrip("0123456789 "))
+                left = self._rest_until - trio.current_time()
+                await trio.sleep(min(POLL_SECONDS, left) if left > 0 else POLL_SECONDS)
+            case Register(bond=bond):
+                await self._register(work, bond)
+            case Commit():
+                await self._commit(work, step)
+            case Prove(commit=commit, beacon=beacon):
+                return await self._prove(work, commit, beacon)
+        return None
+
+    def _means(self) -> Means:
+        return Means(
+            resting=trio.current_time() < self._rest_until,
+            units_a_commit=self._units_a_commit,
+            proof_bytes=self._proof_bytes,
+            hopeless=frozenset(self._hopeless),
+        )
+
+    async def _register(self, work: MinerWork, bond: int) -> None:
+        answer = await self.chain.call(Possession, "possession", miner=self.address)
+        body = RegisterMiner(answer.consensus_key, answer.possession, bond, self.models)
+        if await self._send(work, body, kind="register") is not None:
+            _LOG.info(line("registering", bond=bond, consensus_key=answer.consensus_key))
+
+    async def _commit(self, work: MinerWork, step: Commit) -> None:
+        jobs = [TaskJob(task.id, task.model, task.rows, task.inputs) for task in step.tasks]
+        finished, seconds = await self._timed(lambda: self.worker.work(jobs, step.commons))
+        done = finished.commons
+        if done is not None and seconds > 0:
+            self._units_a_commit = max(1, round(done.count * WORK_SECONDS / seconds))
+        body = CommitWork(
+            root=finished.root,
+            units=finished.units,
+            commons_epoch=0 if done is None else done.epoch,
+            commons_start=0 if done is None else done.start,
+            commons_count=0 if done is None else done.count,
+            tasks=finished.answers,
+        )
+        commit = await self._send(
+            work, body, kind="commit", tasks=tuple(job.id for job in jobs),
+            commons_epoch=body.commons_epoch, commons_end=body.commons_start + body.commons_count,
+        )  # fmt: skip
+        if commit is not None:
+            self._finished[commit] = finished
+            _LOG.info(
+                line("committed", commit=commit, tasks=len(jobs), commons=body.commons_count, ms=_ms(seconds))
+            )
+
+    async def _prove(self, work: MinerWork, commit: OpenCommit, beacon: bytes) -> str | None:
+        try:
+            finished = self._finished.get(commit.id) or await self._again(commit)
+            if finished is None:
+                return None
+            proof, seconds = await self._timed(lambda: self.worker.prove(finished, beacon=beacon))
+        except (Unprovable, BackendError) as error:
+            # The next proof may be wrong too, and a missing proof costs less than a wrong one.
+            return f"this machine computes wrongly: {error}"
+        self._proof_bytes = len(proof)
+        if await self._send(work, ProveWork(commit.id, proof), kind="prove", proves=commit.id) is not None:
+            _LOG.info(line("proving", commit=commit.id, bytes=len(proof), ms=_ms(seconds)))
+        return None
+
+    async def _again(self, commit: OpenCommit) -> Finished | None:
+        """The work of a commit from before this process started; None if it does not come out the same."""
+        jobs = []
+        for task in commit.tasks:
+            view = await self.chain.call(TaskView, "task", id=task.hex())
+            jobs.append(TaskJob(task, view.model, view.rows, view.inputs))
+        commons = None
+        if commit.commons_count:
+            # The epoch is only known by its seed; nothing but a new commit would need its number.
+            commons = CommonsJob(0, commit.commons_seed, commit.commons_start, commit.commons_count)
+        finished, seconds = await self._timed(lambda: self.worker.work(jobs, commons))
+        if (finished.root, finished.units) != (commit.root, commit.units):
+            self._hopeless.add(commit.id)
+            _LOG.error(
+                line("commit_not_reproducible", commit=commit.id, expected=commit.root, got=finished.root)
+            )
+            return None
+        _LOG.info(line("worked_again", commit=commit.id, ms=_ms(seconds)))
+        self._finished[commit.id] = finished
+        return finished
+
+    async def _timed(self, blocking: Callable[[], _T]) -> tuple[_T, float]:
+        """Run in a thread, and owe rest for it as the duty says."""
+        begun = self.clock()
+        result: _T = await self.offload(blocking)
+        seconds = self.clock() - begun
+        self.tally.busy_seconds += seconds
+        owed = seconds * (1 / self.duty - 1)
+        self._rest_until = max(self._rest_until, trio.current_time()) + owed
+        return result, seconds
+
+    async def _send(self, work: MinerWork, body: Body, *, kind: str, **details: Any) -> bytes | None:
+        """Sign and send; the transaction's id, or None if the node refused it."""
+        nonce = max([work.next_nonce, *(item.nonce + 1 for item in self._in_flight)])
+        highest = 2 * max(work.base_fee, self.params.base_fee_floor)
+        transaction = Transaction(self.params.chain_id, self.key.public_key, nonce, highest, 0, body)
+        signed = sign_transaction(transaction, self.key)
+        item = InFlight(signed.id, nonce, kind, encode(signed), **details)
+        # Noted first: if the node goes away now, nobody knows whether it took the transaction.
+        self._in_flight.append(item)
+        try:
+            await self.chain.call(Sent, "send_transaction", encoded=item.encoded.hex())
+        except CallFailed as error:
+            self._in_flight.remove(item)
+            self._refused(error.code, error.message, kind)
+            await trio.sleep(self._patience())
+            return None
+        self._refused_in_a_row = 0
+        return item.id
+
+    async def _settle(self, work: MinerWork) -> None:
+        """Learn what became of what was sent; send again what the node has lost."""
+        for item in [item for item in self._in_flight if item.nonce < work.nonce]:
+            self._in_flight.remove(item)
+            await self._learn(item)
+        for item in [item for item in self._in_flight if item.nonce >= work.next_nonce]:
+            try:
+                await self.chain.call(Sent, "send_transaction", encoded=item.encoded.hex())
+                _LOG.info(line("sent_again", kind=item.kind, transaction=item.id))
+            except CallFailed as error:
+                if error.code == Reason.ALREADY_KNOWN.name:
+                    continue
+                # It and those after it can never be final as they are; their work is done anew.
+                self._refused(error.code, error.message, item.kind)
+                self._in_flight = [other for other in self._in_flight if other.nonce < item.nonce]
+                break
+        known = {commit.id for commit in work.commits} | {item.id for item in self._in_flight}
+        self._finished = {commit: kept for commit, kept in self._finished.items() if commit in known}
+
+    async def _learn(self, item: InFlight) -> None:
+        try:
+            view = await self.chain.call(TransactionView, "transaction", id=item.id.hex())
+        except CallFailed as error:
+            self._refused(error.code, f"another transaction took nonce {item.nonce}", item.kind)
+            return
+        if view.reason is not Reason.OK:
+            self._refused("UNKNOWN" if view.reason is None else view.reason.name, view.explanation, item.kind)
+            return
+        match item.kind:
+            case "register":
+                _LOG.info(line("registered", miner=self.address, height=view.height))
+            case "commit":
+                self.tally.commits += 1
+                self.tally.tasks += len(item.tasks)
+            case "prove":
+                self.tally.proofs += 1
+                units = self._finished[item.proves].units if item.proves in self._finished else 0
+                self.tally.units += units
+                _LOG.info(line("proven", commit=item.proves, units=units, fee=view.fee, height=view.height))
+
+    def _refused(self, code: str, message: str, kind: str) -> None:
+        self.tally.refusals[code] += 1
+        self._refused_in_a_row += 1
+        _LOG.warning(line("refused", kind=kind, reason=code, message=message))
+
+    def _patience(self) -> float:
+        """Seconds to wait after refusals in a row."""
+        return BACK_OFF_SECONDS[min(self._refused_in_a_row, len(BACK_OFF_SECONDS)) - 1]
+
+    def _say(self, text: str, *, why: str) -> None:
+        """Log a state when it begins and once a minute while it lasts."""
+        said, at = self._said
+        now = trio.current_time()
+        if why != said or now - at >= SAY_AGAIN_SECONDS:
+            self._said = why, now
+            _LOG.info(text)
+
+
+def _ms(seconds: float) -> int:
+    return round(1000 * seconds)

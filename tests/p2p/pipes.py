@@ -63,16 +63,17 @@ class Replay:
     def __init__(self, data: bytes, sizes: list[int] | None = None) -> None:
         self._data = data
         self._sizes = sizes or []
+        self._at = 0
         self.written = bytearray()
 
     async def read(self, n: int | None = None) -> bytes:
         await trio.lowlevel.checkpoint()
-        if not self._data:
+        left = len(self._data) - self._at
+        if not left:
             raise MuxedStreamEOF("over")
-        size = self._sizes.pop(0) if self._sizes else len(self._data)
-        size = min(size, len(self._data) if n is None else n)
-        piece, self._data = self._data[:size], self._data[size:]
-        return piece
+        size = min(self._sizes.pop(0) if self._sizes else left, left if n is None else n)
+        self._at += size
+        return self._data[self._at - size : self._at]
 
     async def write(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()

@@ -59,8 +59,7 @@ def test_memory_is_bounded_by_what_arrived_and_not_by_what_was_promised() -> Non
     trio.run(promise_much)  # Import and set up whatever the first run needs.
     assert peak_of(lambda: trio.run(promise_much)) < 300_000
     data = frame(bytes(1 << 20))
-    # The test's own stream copies its remainder with each read; two more for the reader.
-    assert peak_of(lambda: trio.run(big)) < 4 * len(data) + 300_000 + FIXED
+    assert peak_of(lambda: trio.run(big)) < 3 * len(data) + 300_000 + FIXED
 
 
 async def test_a_reset_stream_is_a_lost_connection() -> None:

@@ -1,0 +1,136 @@
+"""The turn of an epoch: weights over the window become seats, and old things are dropped."""
+
+from dataclasses import replace
+
+from chain.execution import queries, state_keys
+from chain.execution.records import EpochUnits, Weight
+from chain.reasons import Reason
+from chain.types.transaction import Unregister
+from tests.chain.execution.world import PARAMS, UNIT, World, key
+
+
+def seats(world: World) -> dict[str, int]:
+    committee = world.executions[-1].next_committee
+    names = {key(name + "/consensus").public_key: name for name in world.accounts}
+    names[key("validator").public_key] = "genesis"
+    return {names[v.consensus_key]: v.seats for v in committee.validators}
+
+
+def closing(world: World) -> list[Reason]:
+    return [e.reason for e in world.outcome.closing if e.reason >= 500]
+
+
+def test_the_genesis_committee_sits_as_long_as_genesis_says():
+    world = World(params=replace(PARAMS, genesis_epochs=3))
+    world.register("alice")
+    world.earn("alice")
+    world.until(10)
+    assert (closing(world), seats(world)) == ([Reason.COMMITTEE_FROM_GENESIS], {"genesis": 8})
+    world.until(20)
+    assert (closing(world), seats(world)) == ([Reason.COMMITTEE_FROM_GENESIS], {"genesis": 8})
+    world.until(30)
+    assert (closing(world), seats(world)) == ([Reason.SEATS_APPORTIONED], {"alice": 8})
+
+
+def test_the_committee_stays_if_nobody_worked():
+    world = World()
+    world.until(10)
+    assert (closing(world), seats(world)) == ([Reason.COMMITTEE_KEPT], {"genesis": 8})
+
+
+def test_the_committee_changes_in_the_last_block_and_not_before():
+    world = World()
+    world.register("alice")
+    world.earn("alice")
+    world.until(9)
+    assert seats(world) == {"genesis": 8}
+    world.block()
+    assert seats(world) == {"alice": 8}
+    world.block()
+    assert seats(world) == {"alice": 8}
+    assert queries.committee(world.state, 0).root != queries.committee(world.state, 1).root
+    assert queries.committee(world.state, 2) is None
+
+
+def test_three_times_the_work_gives_three_times_the_seats():
+    world = World(params=replace(PARAMS, epoch_length=20, max_open_commits=4))
+    world.register("alice")
+    world.register("bob")
+    world.earn("alice", units=30)
+    world.earn("bob", units=10)
+    world.until(20)
+    assert seats(world) == {"alice": 6, "bob": 2}
+
+
+def test_work_counts_for_the_window_and_no_longer():
+    world = World()
+    world.register("alice")
+    world.earn("alice", units=2)
+    consensus = key("alice/consensus").public_key
+    for epoch in range(PARAMS.averaging_window):
+        assert queries.weight(world.state, consensus).since(0) == 2 * UNIT
+        world.until(PARAMS.last_height(epoch))
+        assert seats(world) == {"alice": 8}
+    world.until(PARAMS.last_height(PARAMS.averaging_window))
+    assert closing(world) == [Reason.COMMITTEE_KEPT]
+    assert queries.weight(world.state, consensus) == Weight(())
+
+
+def test_work_of_several_epochs_adds_up():
+    world = World()
+    world.register("alice")
+    world.earn("alice", units=2)
+    world.until(10)
+    world.earn("alice", units=3)
+    consensus = key("alice/consensus").public_key
+    assert queries.weight(world.state, consensus) == Weight(
+        (EpochUnits(0, 2 * UNIT), EpochUnits(1, 3 * UNIT))
+    )
+
+
+def test_entries_older_than_the_window_are_dropped_as_new_ones_come():
+    weight = Weight(tuple(EpochUnits(epoch, 1) for epoch in range(4)))
+    assert weight.credited(4, 5, window=3).epochs == (
+        EpochUnits(1, 1), EpochUnits(2, 1), EpochUnits(3, 1), EpochUnits(4, 5),
+    )  # fmt: skip
+    assert weight.credited(3, 5, window=3).epochs[-1] == EpochUnits(3, 6)
+
+
+def test_only_active_miners_are_seated():
+    world = World(params=replace(PARAMS, epoch_length=20, unbonding_blocks=40, max_open_commits=4))
+    for name in ("alice", "bob", "carol"):
+        world.register(name)
+        world.earn(name, units=5)
+    world.do("bob", Unregister())
+    world.commit(world.work("carol"), units=1)
+    world.until(20)
+    assert seats(world) == {"alice": 8}
+    told = {
+        e.subject: (e.other, e.amount) for e in world.outcome.closing if e.reason is Reason.SEATS_APPORTIONED
+    }
+    assert told == {key("alice/consensus").public_key: (key("alice").public_key, 8)}
+
+
+def test_seeds_committees_and_cursors_of_old_epochs_are_dropped():
+    world = World()
+    world.register("alice")
+    for epoch in range(4):
+        world.earn("alice", units=1)
+        world.until(PARAMS.last_height(epoch))
+        beacon = queries.head(world.state).beacon
+        assert queries.epoch_seed(world.state, epoch + 1) == beacon
+    kept = [epoch for epoch in range(6) if queries.epoch_seed(world.state, epoch) is not None]
+    assert kept == [3, 4]
+    assert [epoch for epoch in range(6) if queries.committee(world.state, epoch) is not None] == [3, 4]
+    cursors = [key_[1:9] for key_ in world.state.keys(b"\x05")]
+    assert cursors == [state_keys.number(3)]
+
+
+def test_tips_go_to_the_miner_behind_the_proposer():
+    world = World()
+    world.register("alice")
+    world.earn("alice")
+    world.until(10)
+    before = world.balance("alice")
+    world.block(world.sign("bob", Unregister(), tip=2))
+    assert world.balance("alice") == before + 2 * world.receipt.weight

@@ -10,6 +10,7 @@ import click
 from tools.cli.errors import CliError, Exit
 from tools.cli.options import json_option
 from tools.cli.output import emit, table
+from tools.rpc.messages import Status
 
 DOWN_TIMEOUT_S: Final = 30.0
 """Every process has 10 s to end by itself."""
@@ -110,28 +111,25 @@ def status(folder: Path | None, as_json: bool) -> None:
     """
     import trio
 
-    from tools.testnet.record import RecordError, read_record
+    from tools.testnet.record import RecordError, read_record, targets_of
     from tools.testnet.report import summary
-    from tools.testnet.watch import Watcher, status_line
+    from tools.testnet.watch import Watcher, chain_parts
 
     chosen = _order(folder, "ping")
     try:
         record = read_record(chosen)
     except RecordError as error:
         raise CliError(str(error), code="NO_TESTNET", next_step="start one: `headrace testnet up`") from None
-    look = trio.run(Watcher([(node.name, node.rpc) for node in record.nodes]).look)
-    rows = [
-        (node.name, node.pid or "ended", seen.height, f"{seen.lag_ms / 1000:.1f} s", seen.peers,
-         seen.own_seats, seen.syncing or "follows the chain")
-        if (seen := shown.status) is not None
-        else (node.name, node.pid or "ended", "", "", "", "", "does not answer")
-        for node, shown in zip(record.nodes, look.nodes, strict=True)
-    ]  # fmt: skip
+    look = trio.run(Watcher(targets_of(record)).look)
+    rows: list[tuple[object, ...]] = [
+        (node.name, node.pid or "ended", *_node_cells(seen))
+        for node, (_, seen) in zip(record.nodes, look.nodes, strict=True)
+    ]
     rows += [
         (miner.name, miner.pid or "ended", "", "", "", "", f"works for {miner.node}, duty {miner.duty:g}")
         for miner in record.miners
     ]
-    lines = [status_line(look, 0).partition(" | ")[2]]
+    lines = [" | ".join(chain_parts(look))]
     lines += table(("PROCESS", "PID", "HEIGHT", "FINAL AGO", "PEERS", "SEATS", "STATE"), rows)
     emit({"testnet": asdict(record), **summary(look)}, lines, as_json=as_json)
 
@@ -200,6 +198,13 @@ def start(name: str, folder: Path | None) -> None:
     """
     _order(folder, "start", name)
     click.echo(f"{name} was started.")
+
+
+def _node_cells(seen: Status | None) -> tuple[object, ...]:
+    if seen is None:
+        return ("", "", "", "", "does not answer")
+    state = seen.syncing or "follows the chain"
+    return (seen.height, f"{seen.lag_ms / 1000:.1f} s", seen.peers, seen.own_seats, state)
 
 
 def _duties(text: str) -> tuple[float, ...]:

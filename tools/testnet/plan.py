@@ -115,8 +115,8 @@ def check_options(options: TestnetOptions) -> None:
             "give one number for all of them, or one each"
         )
     for duty in options.duties:
-        if not 0 <= duty <= 1:
-            raise PlanError(f"--duty {duty}: expected 0 to 1, the part of one core's time")
+        if not 0 < duty <= 1:
+            raise PlanError(f"--duty {duty}: expected more than 0 and at most 1, the part of one core's time")
     highest = 65536 - port_count(options)
     if options.base_port is not None and not 1024 <= options.base_port <= highest:
         raise PlanError(f"--base-port {options.base_port}: expected 1024 to {highest}")

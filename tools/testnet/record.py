@@ -19,6 +19,7 @@ from tools.testnet.plan import (
     dial_address,
     plan_testnet,
 )
+from tools.testnet.watch import Target
 
 FILE_NAME: Final = "testnet.json"
 VERSION: Final = 1
@@ -144,6 +145,14 @@ def plan_of(record: TestnetRecord) -> TestnetPlan:
         seed=record.seed,
     )
     return plan_testnet(options, [port for node in record.nodes for port in (node.p2p_port, node.rpc_port)])
+
+
+def targets_of(record: TestnetRecord) -> list[Target]:
+    """Its nodes, to be asked."""
+    return [
+        Target(node.name, node.rpc, None if node.consensus_key is None else bytes.fromhex(node.consensus_key))
+        for node in record.nodes
+    ]
 
 
 def _node_record(folder: Path, node: NodePlan) -> NodeRecord:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, TextIO
 
+from tools.rpc.messages import Status
 from tools.testnet.record import TestnetRecord
 from tools.testnet.watch import Look, status_line
 
@@ -84,22 +85,25 @@ class Reporter:
 
 def summary(look: Look) -> dict[str, object]:
     """A look as plain values."""
-    committee = look.furthest.committee if look.furthest else None
     return {
         "height": look.height,
-        "answering": look.answering,
-        "from_genesis": None if committee is None else committee.from_genesis,
+        "answering": len(look.statuses),
+        "from_genesis": None if look.committee is None else look.committee.from_genesis,
+        "units": sum(miner.units for miner in look.miners),
         "nodes": {
-            node.name: None
-            if node.status is None
-            else {
-                "height": node.status.height,
-                "lag_ms": node.status.lag_ms,
-                "peers": node.status.peers,
-                "epoch": node.status.epoch,
-                "seats": node.status.own_seats,
-                "syncing": node.status.syncing,
-            }
-            for node in look.nodes
+            target.name: None if status is None else node_summary(status) for target, status in look.nodes
         },
+    }
+
+
+def node_summary(status: Status) -> dict[str, object]:
+    """One node's status as plain values."""
+    return {
+        "height": status.height,
+        "state_root": status.state_root.hex(),
+        "lag_ms": status.lag_ms,
+        "peers": status.peers,
+        "epoch": status.epoch,
+        "seats": status.own_seats,
+        "syncing": status.syncing,
     }

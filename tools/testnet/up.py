@@ -21,7 +21,7 @@ import trio
 from tools.testnet import control
 from tools.testnet.control import ControlError, Order, Verb
 from tools.testnet.plan import TestnetPlan, miner_command, node_command
-from tools.testnet.record import TestnetRecord, record_of, write_record
+from tools.testnet.record import TestnetRecord, record_of, targets_of, write_record
 from tools.testnet.report import Reporter
 from tools.testnet.supervisor import Child, Exit, NotRunning, Supervisor, tail
 from tools.testnet.watch import Look, Watcher
@@ -59,7 +59,7 @@ class Testnet:
         self._record = record_of(folder, plan)
         self._children = children_of(folder, plan)
         self._supervisor = Supervisor(self._children, nursery)
-        self._watcher = Watcher([(node.name, node.rpc) for node in plan.nodes])
+        self._watcher = Watcher(targets_of(self._record))
         self._starting = True
         self._stop = trio.CancelScope()
         self._failure: StartFailed | None = None
@@ -93,8 +93,8 @@ class Testnet:
         except trio.TooSlowError:
             look = await self._watcher.look()
             self._fail(
-                f"not up after {START_TIMEOUT_S:.0f} s: {look.answering} of {len(look.nodes)} nodes answer, "
-                f"{look.connections} connections, height {look.height}"
+                f"not up after {START_TIMEOUT_S:.0f} s: {len(look.statuses)} of {len(look.nodes)} nodes "
+                f"answer, {look.connections} connections, height {look.height}"
             )
             return
         self._starting = False
@@ -106,7 +106,7 @@ class Testnet:
             for node in nodes:
                 self._supervisor.start(node.name)
         with self._stage("RPC answers"):
-            await self._wait_for(lambda look: look.answering == len(nodes))
+            await self._wait_for(lambda look: len(look.statuses) == len(nodes))
         links = len(nodes) * (len(nodes) - 1) // 2
         with self._stage("peers connected", f"{links} connections"):
             await self._wait_for(lambda look: look.connections >= links)

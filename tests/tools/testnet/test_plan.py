@@ -74,8 +74,11 @@ def test_full_nodes_hold_no_consensus_key() -> None:
             {"duties": (0.1, 0.2)},
             "--duty names 2 miners, the testnet has 4: give one number for all of them, or one each",
         ),
-        ({"duties": (1.5,)}, "--duty 1.5: expected 0 to 1, the part of one core's time"),
-        ({"duties": (float("nan"),)}, "--duty nan: expected 0 to 1, the part of one core's time"),
+        ({"duties": (1.5,)}, "--duty 1.5: expected more than 0 and at most 1, the part of one core's time"),
+        (
+            {"duties": (float("nan"),)},
+            "--duty nan: expected more than 0 and at most 1, the part of one core's time",
+        ),
         ({"base_port": 80}, "--base-port 80: expected 1024 to 65528"),
         ({"base_port": 65529}, "--base-port 65529: expected 1024 to 65528"),
     ],
@@ -88,7 +91,7 @@ def test_options_that_cannot_work_are_refused(options: dict[str, object], messag
 
 def test_one_duty_is_for_all_miners_or_one_for_each() -> None:
     assert [miner.duty for miner in planned(validators=3, duties=(0.2,)).miners] == [0.2, 0.2, 0.2]
-    assert [miner.duty for miner in planned(validators=3, duties=(0.3, 0.1, 0)).miners] == [0.3, 0.1, 0]
+    assert [miner.duty for miner in planned(validators=3, duties=(0.3, 0.1, 1)).miners] == [0.3, 0.1, 1]
 
 
 def test_genesis_gives_even_seats_and_funds_whom_it_promises() -> None:

@@ -5,11 +5,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from tools.rpc.messages import CommitteeView, SeatView, Status
+from chain.execution.records import MinerStatus
+from tools.rpc.messages import CommitteeView, MinerView, SeatView, Status
 from tools.testnet.plan import TestnetOptions, plan_testnet, port_count
 from tools.testnet.record import record_of
 from tools.testnet.report import Reporter
-from tools.testnet.watch import Look, NodeLook, status_line
+from tools.testnet.watch import Look, Target, status_line
 
 KEYS = (b"\1" * 32, b"\2" * 32)
 STATUS = Status(
@@ -21,20 +22,31 @@ COMMITTEE = CommitteeView(
     epoch=1, seats=64, quorum=43, from_genesis=False, largest_permille=625, to_halt=1,
     validators=(SeatView(KEYS[0], bytes(32), 40), SeatView(KEYS[1], bytes(32), 24)),
 )  # fmt: skip
+MINER = MinerView(
+    address=bytes(32), consensus_key=KEYS[0], status=MinerStatus.ACTIVE, bond=1, unbonds_at=0, open_commits=0,
+    models=(), units=12_340_000, seats=40,
+)  # fmt: skip
+TARGETS = (
+    Target("validator-0", "http://127.0.0.1:1", KEYS[0]),
+    Target("validator-1", "http://127.0.0.1:2", KEYS[1]),
+    Target("full-0", "http://127.0.0.1:3", None),
+)
 BEHIND = replace(STATUS, height=60, consensus_key=KEYS[1], own_seats=24)
-LOOK = Look((NodeLook("validator-0", STATUS, COMMITTEE), NodeLook("validator-1", BEHIND, COMMITTEE)))
+ONLOOKER = replace(STATUS, consensus_key=None, own_seats=0)
+LOOK = Look(tuple(zip(TARGETS, (BEHIND, STATUS, ONLOOKER), strict=True)), COMMITTEE, (MINER, MINER))
 
 
 def test_one_line_tells_how_it_stands() -> None:
     assert status_line(LOOK, 3661.9) == (
-        "01:01:01 | height 63 | final 0.4 s ago | epoch 1, committee from work, seats 40 24 | mempool 2"
+        "01:01:01 | height 63 | final 0.4 s ago | "
+        "epoch 1, committee from work, seats 40 24 | work 24.7 M units"
     )
 
 
-def test_a_node_that_does_not_answer_shows() -> None:
-    look = Look((LOOK.nodes[0], NodeLook("validator-1", None, None)))
-    assert "1/2 nodes answer" in status_line(look, 0)
-    assert status_line(Look((look.nodes[1],)), 5) == "00:00:05 | no node answers"
+def test_a_node_that_does_not_answer_shows_and_keeps_its_place() -> None:
+    look = replace(LOOK, nodes=((TARGETS[0], None), *LOOK.nodes[1:]))
+    assert "| 2/3 nodes answer | epoch 1, committee from work, seats 40 24 |" in status_line(look, 0)
+    assert status_line(Look(tuple((target, None) for target in TARGETS)), 5) == "00:00:05 | no node answers"
 
 
 def test_a_person_sees_accounts_keys_and_logs() -> None:
@@ -73,4 +85,4 @@ def test_a_program_reads_one_document_a_line() -> None:
     documents = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [document["event"] for document in documents] == ["begin", "ready", "status", "note"]
     assert documents[1]["testnet"]["nodes"][0]["rpc"] == "http://127.0.0.1:30001"
-    assert documents[2]["nodes"]["validator-1"]["height"] == 60
+    assert documents[2]["nodes"]["validator-0"]["height"] == 60

@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from chain.codec import decode, encode
 from chain.crypto import vrf
 from chain.database.memory import MemoryDatabase
 from chain.execution import queries
@@ -18,8 +19,10 @@ from chain.state.tree import StateTree
 from chain.store import BlockStore, FinalBlock
 from chain.types.block import Block, Header, beacon_input
 from chain.types.committee import Committee, Validator
-from chain.types.params import MAX_BLOCK_OVERHEAD
+from chain.types.params import MAX_BLOCK_OVERHEAD, ChainParams
 from chain.types.transaction import SignedTransaction, possession_message
+from consensus.light import ChainProof, make_chain_proof
+from consensus.messages import Certificate, Kind, Seal, Statement
 from genesis.document import Balance, GenesisDocument
 from genesis.presets import LOCAL_PARAMS
 from genesis.registry import digits_model, registry_of
@@ -34,6 +37,28 @@ PARAMS = replace(
 )  # fmt: skip
 COMMITTEE = Committee((Validator(CONSENSUS.public_key, ALICE.public_key, 16),))
 FUNDS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class StoredChain:
+    """What a chain proof is made from."""
+
+    store: BlockStore
+    params: ChainParams
+
+    @property
+    def final_head(self) -> Header:
+        return self.store.head
+
+    def committee(self, epoch: int) -> Committee:
+        return self.store.committee(epoch)
+
+    def final_block(self, height: int) -> Block | None:
+        return self.store.block(height)
+
+    def finalization(self, height: int) -> Certificate | None:
+        found = self.store.next_finalization(height)
+        return None if found is None else decode(Certificate, found[1], limit=1 << 20)
 
 
 @dataclass
@@ -73,6 +98,9 @@ class ChainNode:
             return None
         return CONSENSUS.sign(possession_message(self.genesis.params.chain_id, miner))
 
+    def chain_proof(self, height: int) -> ChainProof | None:
+        return make_chain_proof(StoredChain(self.store, self.genesis.params), height)
+
     async def submit(self, signed: SignedTransaction) -> Reason:
         self.sent.append(signed)
         return self.mempool.add(signed, self.state) if self.verdict is None else self.verdict
@@ -95,8 +123,11 @@ class ChainNode:
         header = make_header(parent, context, draft.execution, draft.transactions, view=view, vrf_proof=proof)
         block = Block(header, draft.transactions)
         closes = header.height == params.last_height(header.epoch)
+        statement = Statement(Kind.FINALIZE, header.epoch, view, header.digest)
+        seal = Seal(0, CONSENSUS.sign(statement.signing_bytes(params.chain_id)))
+        certificate = Certificate(Kind.FINALIZE, header.epoch, view, header.digest, (seal,))
         final = FinalBlock(
-            block, draft.execution.outcome, draft.execution.changes, b"certificate",
+            block, draft.execution.outcome, draft.execution.changes, encode(certificate),
             draft.execution.next_committee if closes else None,
         )  # fmt: skip
         self.store.append([final], draft.execution.state)

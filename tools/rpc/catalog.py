@@ -3,7 +3,7 @@
 import functools
 from typing import Final
 
-from tools.rpc.methods import accounts, chain, market, story, transactions, work
+from tools.rpc.methods import accounts, chain, genesis, market, proofs, story, transactions, work
 from tools.rpc.registry import Registry
 
 _FUNCTIONS: Final = (
@@ -15,9 +15,11 @@ _FUNCTIONS: Final = (
     chain.params,
     chain.peers,
     chain.status,
+    genesis.genesis,
     market.models,
     market.quote,
     market.task,
+    proofs.prove_balance,
     story.why,
     transactions.send_transaction,
     transactions.transaction,

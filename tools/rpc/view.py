@@ -10,6 +10,7 @@ from chain.store import BlockStore
 from chain.types.block import Header
 from chain.types.committee import Committee
 from chain.types.transaction import SignedTransaction
+from consensus.light import ChainProof
 from genesis.document import GenesisDocument
 
 
@@ -113,6 +114,10 @@ class NodeView(Protocol):
 
     def possession(self, miner: bytes) -> bytes | None:
         """This node's consensus key's signature that it belongs to `miner`; None without such a key."""
+        ...
+
+    def chain_proof(self, height: int) -> ChainProof | None:
+        """What proves the header of a final height to whoever has the genesis file; None for genesis."""
         ...
 
     async def submit(self, signed: SignedTransaction) -> Reason:

@@ -1,7 +1,8 @@
 """Transactions in and out."""
 
 from chain.address import encode_address
-from chain.codec import DecodeError, Hash32, decode, encode
+from chain.codec import Hash32, decode, encode
+from chain.msgpack_reader import DecodeError
 from chain.reasons import Reason
 from chain.types.transaction import (
     Body,

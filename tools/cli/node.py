@@ -1,0 +1,200 @@
+"""`headrace node`: run a node."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from tools.cli.errors import CliError, Exit
+from tools.cli.options import json_option, password_option
+from tools.cli.output import emit, table
+
+if TYPE_CHECKING:
+    from chain.crypto.keystore import KeyRole
+
+CONFIG_NAME: Final = "config.toml"
+
+home_option = click.option(
+    "--home", type=click.Path(path_type=Path, file_okay=False), default=Path("headrace-node"),
+    show_default=True, help="Folder of the node: configuration, keys, data.",
+)  # fmt: skip
+
+
+@click.command(epilog="Example: headrace node init --home ~/headrace --genesis genesis.json --validator")
+@home_option
+@click.option(
+    "--genesis",
+    "genesis_file",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The chain's genesis file.",
+)
+@click.option("--moniker", default="node", show_default=True, help="Name in logs and status pages.")
+@click.option(
+    "--validator", is_flag=True, help="Make a consensus key: the node votes once work has earned it seats."
+)
+@click.option(
+    "--bootstrap", multiple=True, metavar="MULTIADDR", help="Peer to start from; may be given again."
+)
+@password_option
+@json_option
+def init(
+    home: Path,
+    genesis_file: Path,
+    moniker: str,
+    bootstrap: tuple[str, ...],
+    password_file: Path | None,
+    *,
+    validator: bool,
+    as_json: bool,
+) -> None:
+    """Make a node's folder: configuration, genesis file, keys.
+
+    May be run again: what is there is left as it is. Keys are encrypted; their password is asked for at every
+    start, unless the configuration names a password file.
+    """
+    from chain.crypto.keystore import KeyRole
+    from tools.cli.genesis import load_genesis
+
+    document = load_genesis(genesis_file)
+    (home / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
+    done = [_made(home / "genesis.json", genesis_file.read_bytes())]
+    roles = [KeyRole.PEER, KeyRole.CONSENSUS] if validator else [KeyRole.PEER]
+    done += _make_keys(home / "keys", roles, password_file)
+    config = _config(moniker, bootstrap, password_file, validator=validator)
+    done.append(_made(home / CONFIG_NAME, config.encode()))
+    files = [{"file": str(path), "made": made} for path, made in done]
+    lines = [
+        *table(
+            ("file", ""),
+            [(item["file"], "made" if item["made"] else "found, left as it is") for item in files],
+        ),
+        f"chain {document.params.chain_id}, digest {document.digest.hex()}",
+        f"start it: headrace node run --home {home}",
+    ]
+    emit({"files": files, "genesis": document.digest.hex()}, lines, as_json=as_json)
+
+
+@click.command(epilog="Example: headrace node run --home ~/headrace")
+@home_option
+def run(home: Path) -> None:
+    """Follow a chain, verify everything, and vote if the node's key holds seats. Ctrl-C ends it."""
+    import trio
+
+    from tools.cli.secrets import read_password
+    from tools.node.config import ConfigError, read_config
+    from tools.node.run import run_node
+
+    try:
+        config = read_config(home / CONFIG_NAME)
+    except (ConfigError, OSError) as error:
+        raise CliError(
+            str(error),
+            code="BAD_CONFIG",
+            next_step=f"make one: `headrace node init --home {home} --genesis FILE`",
+        ) from None
+    logging.basicConfig(
+        stream=sys.stdout,
+        level=config.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        force=True,
+    )
+
+    async def main() -> None:
+        await run_node(config, password=lambda: read_password(None, "Password of the node's keys"))
+
+    try:
+        trio.run(main)
+    except BaseExceptionGroup as group:
+        raise _why_stopped(group) from None
+    except tuple(_explained()) as error:
+        raise _stopped(error) from None
+
+
+def _explained() -> list[type[Exception]]:
+    """Errors that say by themselves what is wrong with this machine or its settings."""
+    from chain.crypto.keystore import KeystoreError
+    from chain.database.interface import DatabaseError
+    from chain.store import ForeignDatabase
+    from consensus.signing_guard import GuardError
+    from genesis.document import GenesisError
+
+    return [KeystoreError, DatabaseError, ForeignDatabase, GuardError, GenesisError, OSError, CliError]
+
+
+def _why_stopped(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error behind a node's end if it explains itself; else all of them, with their tracebacks."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return _stopped(error) if isinstance(error, tuple(_explained())) else group
+
+
+def _stopped(error: BaseException) -> CliError:
+    if isinstance(error, CliError):
+        return error
+    safety = type(error).__name__ in ("GuardError", "ForeignDatabase")
+    return CliError(
+        f"the node cannot go on: {error}",
+        code=type(error).__name__,
+        next_step="see the message; nothing was lost",
+        exit_code=Exit.REFUSED if safety else Exit.ERROR,
+    )
+
+
+def _make_keys(folder: Path, roles: "list[KeyRole]", password_file: Path | None) -> list[tuple[Path, bool]]:
+    from chain.crypto.ed25519 import SecretKey
+    from chain.crypto.keystore import ENTROPY_BYTES, KdfStrength, KeystoreError, write_key_file
+    from tools.cli.secrets import keystore_failure, read_password
+
+    missing = [role for role in roles if not (folder / f"{role.value}.json").exists()]
+    if missing:
+        password = read_password(password_file, "Password for the node's keys", confirm=True)
+    for role in missing:
+        try:
+            write_key_file(
+                folder / f"{role.value}.json", SecretKey.generate(os.urandom(32)), role=role,
+                password=password, kdf=KdfStrength.MODERATE, entropy=os.urandom(ENTROPY_BYTES),
+            )  # fmt: skip
+        except KeystoreError as error:
+            raise keystore_failure(error) from None
+    return [(folder / f"{role.value}.json", role in missing) for role in roles]
+
+
+def _config(moniker: str, bootstrap: tuple[str, ...], password_file: Path | None, *, validator: bool) -> str:
+    import json
+
+    # A JSON string is a TOML basic string, and a JSON array of them a TOML array.
+    lines = [
+        f"moniker = {json.dumps(moniker)}",
+        'genesis = "genesis.json"',
+        'data_dir = "data"',
+        "",
+        "[p2p]",
+        'listen = ["/ip4/0.0.0.0/tcp/26656"]',
+        f"bootstrap = {json.dumps(list(bootstrap))}",
+        "",
+        "[rpc]",
+        'host = "127.0.0.1"',
+        "port = 26657",
+        "",
+        "[keys]",
+        'peer = "keys/peer.json"',
+    ]
+    if validator:
+        lines.append('consensus = "keys/consensus.json"')
+    if password_file is not None:
+        lines.append(f"password_file = {json.dumps(str(password_file.absolute()))}")
+    return "\n".join(lines) + "\n"
+
+
+def _made(path: Path, content: bytes) -> tuple[Path, bool]:
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        return path, False
+    return path, True

@@ -5,8 +5,8 @@ A peer starts at 0, loses points by report, wins them back with time, and is ban
 bounded: the oldest entries without a ban go first.
 """
 
+import math
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from p2p.network import BAN_SCORE, Ban, PeerId, Report
@@ -46,10 +46,10 @@ class Scoreboard:
         record = self._records.pop(peer, None) or _Record(since=now)
         self._records[peer] = record
         self._make_room(now)
-        record.points = _recovered(record, now) - weight
+        record.points = _points(record, now) - weight
         record.since = now
         record.reports.append(Report(reason=reason, weight=weight, at=now))
-        if record.points > BAN_SCORE or now < record.banned_until:
+        if math.floor(record.points) > BAN_SCORE or now < record.banned_until:
             return False
         record.banned_until = now + min(BAN_SECONDS * 2**record.bans, MAX_BAN_SECONDS)
         record.bans = min(record.bans + 1, 32)
@@ -61,7 +61,7 @@ class Scoreboard:
         record = self._records.get(peer)
         if record is None:
             return 0
-        return BAN_SCORE if now < record.banned_until else int(_recovered(record, now))
+        return BAN_SCORE if now < record.banned_until else math.floor(_points(record, now))
 
     def last_report(self, peer: PeerId) -> Report | None:
         """The latest complaint about `peer`."""
@@ -81,16 +81,6 @@ class Scoreboard:
             if now < record.banned_until
         )
 
-    def restore(self, bans: Iterable[Ban], now: float) -> None:
-        """Take over bans of an earlier run that still last."""
-        for ban in bans:
-            if now < ban.until <= now + MAX_BAN_SECONDS:
-                record = self._records.setdefault(ban.peer, _Record(since=now))
-                record.banned_until = ban.until
-                record.bans = max(record.bans, 1)
-                record.reports.extend(ban.reports)
-        self._make_room(now)
-
     def _make_room(self, now: float) -> None:
         if len(self._records) <= KEPT_PEERS:
             return
@@ -99,5 +89,5 @@ class Scoreboard:
         del self._records[victim if victim is not None else next(iter(self._records))]
 
 
-def _recovered(record: _Record, now: float) -> float:
+def _points(record: _Record, now: float) -> float:
     return min(0.0, record.points + (now - record.since) / RECOVERY_SECONDS)

@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from pouw.hashing import domain, framed, keyed, u64
 from pouw.program import Program
+from pouw.rows import WEIGHTS
 
 _CONTEXT: Final = domain("context")
 _TENSOR_NODE: Final = domain("tensor node")
@@ -43,6 +44,20 @@ def item_context(chain_id: bytes, miner: bytes, *, item_id: bytes, program: Prog
         program: what was to be run.
     """
     return keyed(_CONTEXT, framed(chain_id, miner, item_id, program.digest))
+
+
+def tensor_place(program: Program, context: bytes, *, tensor: int) -> tuple[bytes, int]:
+    """The context and the number that enter the key of a tensor's rows, see `pouw.rows.tensor_key`.
+
+    A kept tensor is committed as the weight that it will be, so that the next program can name its root. The
+    trees above it still bind it to its place, item and miner.
+
+    Args:
+        program: what was run.
+        context: from `item_context`.
+        tensor: its number in the run.
+    """
+    return (WEIGHTS, 0) if tensor in program.kept else (context, tensor)
 
 
 def join_tensors(left: bytes, right: bytes) -> bytes:

@@ -14,7 +14,16 @@ from typing import Final
 
 from pouw import merkle
 from pouw.backends.backend import BackendError
-from pouw.binding import MAX_ITEMS, SumNode, commit_root, item_context, item_leaf, join_sums, join_tensors
+from pouw.binding import (
+    MAX_ITEMS,
+    SumNode,
+    commit_root,
+    item_context,
+    item_leaf,
+    join_sums,
+    join_tensors,
+    tensor_place,
+)
 from pouw.check_cells import Model
 from pouw.hashing import HASH_BYTES
 from pouw.openings import ItemPlan, by_tensor, plan_item
@@ -70,7 +79,8 @@ class CommitBuilder:
             item_id: names the task or commons unit on its chain; 32 bytes, not added before.
             program: what was run.
             trace: all of its tensors.
-            answered: whether a customer was given the output, so that the proof must open it.
+            answered: whether the output was given to a customer, or the kept tensors to whoever trains on, so
+                that the proof must open their roots.
             recall: makes the trace again, bit for bit; without it the trace is kept.
 
         Raises:
@@ -180,7 +190,7 @@ class _CommittedTrace:
 
     def __init__(self, context: bytes, program: Program, trace: Trace) -> None:
         self.trees = [
-            RowTree(context, index, spec=spec, array=tensor)
+            RowTree(*tensor_place(program, context, tensor=index), spec=spec, array=tensor)
             for index, (spec, tensor) in enumerate(zip(program.tensors, trace.tensors, strict=True))
         ]
         self.levels = merkle.levels([tree.root for tree in self.trees], join_tensors)

@@ -38,11 +38,12 @@ def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool) -> Ite
     Args:
         program: the item's.
         cells: those that were drawn from it.
-        answered: whether an answer is known that must be the last op's output.
+        answered: whether an answer is known that must be the last op's output, or roots that the kept tensors
+            must have.
     """
     leaves: set[Place] = set()
     weights: set[Place] = set()
-    roots = {program.last} if answered else set()
+    roots = {program.last, *program.kept} if answered else set()
     for cell in cells:
         leaves.add((cell.tensor, program.tensors[cell.tensor].leaf_of(cell.row)))
         if cell.tensor == 0:

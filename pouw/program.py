@@ -88,6 +88,9 @@ class Program:
         digest: 32 bytes that bind all of it: shapes, types, ranges, constants, names, weight roots and order.
         unit_ends: units of tensors 0..i, for each i; the last is the total.
         row_ends: rows of tensors 0..i, for each i; the last is the total.
+        kept: numbers of the tensors that later programs take as weights, ascending: the next checkpoint of a
+            training run. They are committed as weights are, under a root that does not depend on who made
+            them.
     """
 
     weights: tuple[Weight, ...]
@@ -96,6 +99,7 @@ class Program:
     digest: bytes
     unit_ends: tuple[int, ...]
     row_ends: tuple[int, ...]
+    kept: tuple[int, ...] = ()
 
     @property
     def units(self) -> int:
@@ -117,13 +121,16 @@ class Program:
         return INPUT if tensor == 0 else self.steps[tensor - 1].op.name
 
 
-def build_program(program_input: TensorSpec, weights: Sequence[Weight], ops: Sequence[Op]) -> Program:
+def build_program(
+    program_input: TensorSpec, weights: Sequence[Weight], ops: Sequence[Op], *, kept: Sequence[str] = ()
+) -> Program:
     """Check a program and number its tensors.
 
     Args:
         program_input: shape and type of the input; its values may be anything the type holds.
         weights: the model's tensors that the ops name.
         ops: in order of execution.
+        kept: names of the outputs that later programs take as weights.
 
     Raises:
         ProgramError: SHAPE, DTYPE, CONSTANT or RANGE from an op; NAME; EMPTY; WEIGHT.
@@ -145,7 +152,16 @@ def build_program(program_input: TensorSpec, weights: Sequence[Weight], ops: Seq
         step = Step(op, sources, op.kind.infer(operands), op.kind.cost([value.spec for value in operands]))
         _name(known, op.name, (Source(False, index + 1), step.output))
         steps.append(step)
-    return _finish(program_input, tuple(weights), tuple(steps))
+    return _finish(program_input, tuple(weights), tuple(steps), kept=_numbers(steps, kept))
+
+
+def _numbers(steps: Sequence[Step], kept: Sequence[str]) -> tuple[int, ...]:
+    numbers = [number for number, step in enumerate(steps, start=1) if step.op.name in set(kept)]
+    if len(numbers) != len(kept):
+        raise ProgramError(
+            ProgramReason.NAME, f"{len(kept)} tensors to keep, {len(numbers)} of them are outputs"
+        )
+    return tuple(numbers)
 
 
 def _name(known: dict[str, tuple[Source, Bounded]], name: str, value: tuple[Source, Bounded]) -> None:
@@ -167,7 +183,9 @@ def _check_weight(weight: Weight) -> None:
         )
 
 
-def _finish(program_input: TensorSpec, weights: tuple[Weight, ...], steps: tuple[Step, ...]) -> Program:
+def _finish(
+    program_input: TensorSpec, weights: tuple[Weight, ...], steps: tuple[Step, ...], *, kept: tuple[int, ...]
+) -> Program:
     tensors = (program_input, *(step.output.spec for step in steps))
     unit_ends = tuple(accumulate((step.units for step in steps), initial=0))
     if not 1 <= unit_ends[-1] <= MAX_UNITS:
@@ -176,13 +194,16 @@ def _finish(program_input: TensorSpec, weights: tuple[Weight, ...], steps: tuple
         weights=weights,
         tensors=tensors,
         steps=steps,
-        digest=_digest(program_input, weights, steps),
+        digest=_digest(program_input, weights, steps, kept=kept),
         unit_ends=unit_ends,
         row_ends=tuple(accumulate(spec.rows for spec in tensors)),
+        kept=kept,
     )
 
 
-def _digest(program_input: TensorSpec, weights: tuple[Weight, ...], steps: tuple[Step, ...]) -> bytes:
+def _digest(
+    program_input: TensorSpec, weights: tuple[Weight, ...], steps: tuple[Step, ...], *, kept: tuple[int, ...]
+) -> bytes:
     parts = [_encode(Bounded(program_input, program_input.dtype.low, program_input.dtype.high))]
     parts.append(u32(len(weights)))
     for weight in weights:
@@ -195,6 +216,8 @@ def _digest(program_input: TensorSpec, weights: tuple[Weight, ...], steps: tuple
         parts.append(
             framed(step.op.name.encode(), kind, sources, _encode(step.output), u64(step.units_per_row))
         )
+    if kept:
+        parts.append(b"".join(map(u32, kept)))
     return keyed(_PROGRAM, framed(*parts))
 
 

@@ -14,11 +14,20 @@ a clock or depends on the order of a set.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pouw import merkle
-from pouw.binding import MAX_ITEMS, SumNode, commit_root, item_context, item_leaf, join_sums, join_tensors
+from pouw.binding import (
+    MAX_ITEMS,
+    SumNode,
+    commit_root,
+    item_context,
+    item_leaf,
+    join_sums,
+    join_tensors,
+    tensor_place,
+)
 from pouw.check_cells import Model, OpenedRun, check_cell
 from pouw.hashing import HASH_BYTES
 from pouw.opened_rows import Forest, check_places, split_hashes
@@ -39,12 +48,20 @@ class WorkItem:
         program: what had to be run.
         input_row: a row of what it had to be run on: 1-D, of the program's input type.
         answer: for a paid task, what the customer was given: the program's output; else None.
+        kept: for a step of training, the roots that its kept tensors were said to have, in the program's
+            order: the checkpoint that it claims to lead to; else None.
     """
 
     item_id: bytes
     program: Program
     input_row: Callable[[int], Array]
     answer: Array | None = None
+    kept: tuple[bytes, ...] | None = None
+
+    @property
+    def claims(self) -> bool:
+        """Whether something was told of its output, which the commit must then bear out."""
+        return self.answer is not None or self.kept is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +74,8 @@ class Statement:
         items: the work, in the commit's order; may be made on access, only the opened ones are read.
         root: the commit.
         units: the total that the commit claims.
-        answered: ascending indices of the items that have an answer. None: look at every item to find them.
+        answered: ascending indices of the items that have an answer or kept roots. None: look at every item
+            to find them.
     """
 
     chain_id: bytes
@@ -190,14 +208,14 @@ def _tiles_beside(count: int, indices: list[int], proof: Proof) -> list[tuple[in
 def _answered(statement: Statement) -> frozenset[int]:
     if statement.answered is not None:
         return frozenset(statement.answered)
-    return frozenset(i for i, item in enumerate(statement.items) if item.answer is not None)
+    return frozenset(i for i, item in enumerate(statement.items) if item.claims)
 
 
 def _open(statement: Statement, opening: OpenedItem, answered: frozenset[int]) -> _Opened:
     item = statement.items[opening.index]
-    assert (item.answer is not None) == (opening.index in answered), f"item {opening.index}: answered or not?"
+    assert item.claims == (opening.index in answered), f"item {opening.index}: answered or not?"
     context = item_context(statement.chain_id, statement.miner, item_id=item.item_id, program=item.program)
-    return _Opened(item, opening, item.answer is not None, context)
+    return _Opened(item, opening, item.claims, context)
 
 
 def _check_draws(statement: Statement, proof: Proof, opened: list[_Opened], *, samples: int) -> None:
@@ -256,7 +274,9 @@ def _check_rows(entry: _Opened) -> OpenedRun:
     )
     leaves = [run.derived(leaf) if leaf.tensor == 0 else leaf for leaf in entry.opening.leaves]
     forest = Forest(
-        run.where, program.tensors.__getitem__, lambda i: tensor_key(context, i, program.tensors[i])
+        run.where,
+        program.tensors.__getitem__,
+        lambda i: tensor_key(*tensor_place(program, context, tensor=i), program.tensors[i]),
     )
     for tensor, root in forest.roots(leaves, entry.opening.path).items():
         if root != roots[tensor]:
@@ -268,6 +288,8 @@ def _check_rows(entry: _Opened) -> OpenedRun:
             )
     if entry.item.answer is not None:
         _check_answer(entry, entry.item.answer, roots[program.last])
+    if entry.item.kept is not None:
+        _check_kept(entry, entry.item.kept, roots)
     run.hold(leaves)
     return run
 
@@ -281,12 +303,25 @@ def _check_answer(entry: _Opened, answer: Array, committed: bytes) -> None:
             ProofReason.ANSWER_SHAPE,
             f"item {entry.opening.index} was answered {got}, its program gives {spec}",
         )
-    root = RowTree(entry.context, program.last, spec=spec, array=answer).root
+    place = tensor_place(program, entry.context, tensor=program.last)
+    root = RowTree(*place, spec=spec, array=answer).root
     if root != committed:
         raise ProofError(
             ProofReason.ANSWER_MISMATCH,
             f"the answer of item {entry.opening.index} has root {root.hex()}, committed is {committed.hex()}",
         )
+
+
+def _check_kept(entry: _Opened, claimed: tuple[bytes, ...], roots: Mapping[int, bytes]) -> None:
+    program = entry.item.program
+    assert len(claimed) == len(program.kept), f"{len(claimed)} roots for {len(program.kept)} kept tensors"
+    for tensor, root in zip(program.kept, claimed, strict=True):
+        if roots[tensor] != root:
+            raise ProofError(
+                ProofReason.ANSWER_MISMATCH,
+                f"{program.name_of(tensor)} of item {entry.opening.index} was said to have root "
+                f"{root.hex()}, committed is {roots[tensor].hex()}",
+            )
 
 
 def _check_weights(proof: Proof, opened: list[_Opened]) -> Model:

@@ -15,8 +15,8 @@ from typing import Final
 
 import trio
 
-from chain.codec import DecodeError
 from chain.execution.invalid import InvalidBlock
+from chain.msgpack_reader import DecodeError
 from chain.types.block import Block, beacon_input
 from consensus import effects, events
 from consensus.admission import Admission, Place

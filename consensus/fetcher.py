@@ -6,7 +6,8 @@ from typing import Final
 
 import trio
 
-from chain.codec import DecodeError, decode, encode
+from chain.codec import decode, encode
+from chain.msgpack_reader import DecodeError
 from chain.types.block import Block
 from consensus.effects import Fetch
 from consensus.messages import Certificate

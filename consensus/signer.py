@@ -92,10 +92,11 @@ class Signer:
         votes: list[Vote] = []
         proposals: list[tuple[bytes, Proposal]] = []
         for entry in self._guard.entries(epoch):
-            if entry.statement.kind is Kind.PROPOSE:
+            if entry.statement.kind is not Kind.PROPOSE:
+                # A vote that was torn is signed once more: the same statement has the same signature.
+                votes.append(self.vote(entry.statement))
+            elif entry.stored:
                 proposals.append((entry.statement.digest, decode(Proposal, entry.stored, limit=MAX_PAYLOAD)))
-            else:
-                votes.append(self._as_vote(entry.statement, entry.stored))
         return tuple(votes), tuple(proposals)
 
     def _as_vote(self, statement: Statement, signature: bytes) -> Vote:

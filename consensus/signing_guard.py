@@ -70,9 +70,9 @@ class SigningGuard:
             self._bury(reading.torn.head)
 
     def entries(self, epoch: int) -> tuple[Entry, ...]:
-        """What was signed in ``epoch`` and stored, in the order of views, for sending it again."""
+        """What was signed in ``epoch``, in the order of views, for sending it again."""
         views = sorted(key for key in self._signed if key[0] == epoch)
-        return tuple(entry for key in views for entry in self._signed[key].values() if entry.stored)
+        return tuple(entry for key in views for entry in self._signed[key].values())
 
     def covers(self, statement: Statement) -> bool:
         """Whether this very statement was signed here, or is of an epoch whose records are gone."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import trio
 
-from chain.codec import DecodeError, decode, encode
+from chain.codec import decode, encode
+from chain.msgpack_reader import DecodeError
 from chain.types.block import Block, Header, transactions_root
 from chain.types.committee import Committee
 from consensus.ledger import Ledger

@@ -143,13 +143,12 @@ class Mempool:
         # The dearest check comes last, and nothing is dropped for a transaction that nobody signed.
         if not signed.is_authentic():
             return Reason.BAD_SIGNATURE
-        while self._is_full(entry, freed):
-            if not self._outbids(entry):
-                return Reason.MEMPOOL_FULL
-            self._drop(self._lowest_tail(), Reason.MEMPOOL_FULL)
+        if not self._make_room(entry, freed):
+            return Reason.MEMPOOL_FULL
         if replaced is not None:
             self._drop(replaced, Reason.REPLACED)
         self._put(entry)
+        self._arrivals += 1
         return Reason.OK
 
     def select(self, state: StateTree, *, max_bytes: int) -> list[SignedTransaction]:
@@ -236,8 +235,24 @@ class Mempool:
             or self._bytes - size + entry.size > self._limits.bytes
         )
 
+    def _make_room(self, entry: _Entry, freed: tuple[int, int]) -> bool:
+        """Drop cheaper tails until the entry fits; if that is not enough, drop nothing."""
+        victims: list[_Entry] = []
+        while self._is_full(entry, freed):
+            if not self._outbids(entry):
+                for victim in reversed(victims):
+                    self._put(victim)
+                return False
+            victims.append(self._lowest_tail())
+            self._remove(victims[-1])
+        for victim in victims:
+            self._remember(victim, Reason.MEMPOOL_FULL)
+        return True
+
     def _outbids(self, entry: _Entry) -> bool:
         """Whether the cheapest tail is another sender's and tips less."""
+        if not self._by_id:
+            return False
         tail = self._lowest_tail()
         return tail.tip < entry.tip and tail.signed.transaction.sender != entry.signed.transaction.sender
 
@@ -257,7 +272,6 @@ class Mempool:
         queue[transaction.nonce] = entry
         self._by_id[entry.id] = entry
         self._bytes += entry.size
-        self._arrivals += 1
         self._note_tail(queue)
         if len(self._tails) > 4 * len(self._by_id) + 64:
             self._tails = []
@@ -265,17 +279,23 @@ class Mempool:
                 self._note_tail(others)
 
     def _drop(self, entry: _Entry, reason: Reason) -> None:
+        self._remove(entry)
+        self._remember(entry, reason)
+
+    def _remove(self, entry: _Entry) -> None:
         transaction = entry.signed.transaction
         queue = self._queues[transaction.sender]
         del queue[transaction.nonce], self._by_id[entry.id]
         self._bytes -= entry.size
-        self._fates[entry.id] = reason
-        if len(self._fates) > _FATES_KEPT:
-            self._fates.popitem(last=False)
         if queue:
             self._note_tail(queue)
         else:
             del self._queues[transaction.sender]
+
+    def _remember(self, entry: _Entry, reason: Reason) -> None:
+        self._fates[entry.id] = reason
+        if len(self._fates) > _FATES_KEPT:
+            self._fates.popitem(last=False)
 
     def _note_tail(self, queue: dict[int, _Entry]) -> None:
         nonce = max(queue)

@@ -1,5 +1,4 @@
-"""The first model of the commons: handwritten digits, classified by a small int8 network that is part of
-genesis.
+"""The first model of the commons: handwritten digits and a small int8 network that tells them apart.
 
 Data and weights are files beside this one (`data/`): raw little-endian arrays, row by row, so that what is
 stored is what is hashed. `genesis.train_digits` made the weights and makes the same bytes again.

@@ -94,7 +94,15 @@ class OpenedRun:
         self._data: dict[Place, bytes] = {}
 
     def derived(self, leaf: OpenedLeaf) -> OpenedLeaf:
-        """A leaf of the input with the rows it must hold, in place of what came."""
+        """A leaf of the input with the rows that it must hold.
+
+        Raises:
+            ProofError: ROW_SIZE if rows came with it, which nobody would look at.
+        """
+        if leaf.data:
+            raise ProofError(
+                ProofReason.ROW_SIZE, f"{len(leaf.data)} bytes of input in {self.where}, which is known"
+            )
         rows = self.program.tensors[0].leaf_rows(leaf.leaf)
         return OpenedLeaf(0, leaf.leaf, b"".join(self.row(0, row).tobytes() for row in rows))
 

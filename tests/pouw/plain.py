@@ -1,4 +1,5 @@
-"""A backend in plain Python integers: nothing to wrap, round or vectorise. The reference is tested against it."""
+"""A backend in plain Python integers: nothing to wrap, round or vectorise. The reference is tested against
+it."""
 
 from operator import mul
 from typing import Any

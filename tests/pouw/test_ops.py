@@ -74,7 +74,7 @@ def test_matmul_float_twin() -> None:
     # Scale 5 times scale 6 is scale 11 for sums and biases; the multiplier brings it to its own scale.
     real = np.maximum(a / 32 @ (b / 64).T + (bias / 2048).T, 0) * 2048 * 37 / 2**18
     assert np.abs(np.clip(real, 0, 127) - got).max() <= 0.5 + 1e-9
-    assert 5 < np.std(got)
+    assert np.std(got) > 5
 
 
 def test_argmax_float_twin() -> None:
@@ -97,8 +97,18 @@ FULL = (-128, 127)
         (MatmulNT(), [(2, 3, I8, *FULL)], ProgramReason.SHAPE, "of 1 operands, it takes 2"),
         (MatmulNT(), [(2, 3, I8, *FULL), (2, 4, I8, *FULL)], ProgramReason.SHAPE, "rows of 3 and 4"),
         (MatmulNT(), [(2, 3, I32, 0, 1), (2, 3, I8, *FULL)], ProgramReason.DTYPE, "INT32 and INT8"),
-        (MatmulNT(), [(2, MAX_DEPTH + 1, I8, 0, 1), (2, MAX_DEPTH + 1, I8, 0, 1)], ProgramReason.RANGE, "of 131072"),
-        (MatmulNT(bias=True), [(2, 3, I8, *FULL), (4, 3, I8, *FULL), (3, 1, I32, 0, 1)], ProgramReason.SHAPE, "bias"),
+        (
+            MatmulNT(),
+            [(2, MAX_DEPTH + 1, I8, 0, 1), (2, MAX_DEPTH + 1, I8, 0, 1)],
+            ProgramReason.RANGE,
+            "of 131072",
+        ),
+        (
+            MatmulNT(bias=True),
+            [(2, 3, I8, *FULL), (4, 3, I8, *FULL), (3, 1, I32, 0, 1)],
+            ProgramReason.SHAPE,
+            "bias",
+        ),
         (
             MatmulNT(bias=True),
             [(2, 3, I8, *FULL), (4, 3, I8, *FULL), (4, 1, I32, 0, 2**31 - 1)],
@@ -108,7 +118,7 @@ FULL = (-128, 127)
         (Argmax(), [(2, 3, I8, *FULL)] * 2, ProgramReason.SHAPE, "of 2 operands"),
         (Argmax(), [(2, 3, DType.INT64, 0, 1)], ProgramReason.DTYPE, "of INT64"),
     ],
-)  # fmt: skip
+)
 def test_operands_that_do_not_fit(
     kind: OpKind, operands: list[tuple[int, int, DType, int, int]], reason: ProgramReason, message: str
 ) -> None:
@@ -120,7 +130,7 @@ def test_operands_that_do_not_fit(
 
 def test_the_longest_dot_product_fits_and_is_exact() -> None:
     worst = Bounded(TensorSpec(1, MAX_DEPTH, I8), -128, -128)
-    assert MatmulNT().infer([worst, worst]).high == MAX_DEPTH * 16384 == 2**31 - 16384
+    assert MatmulNT().infer([worst, worst]).high == MAX_DEPTH * 16384
     row = np.full((1, MAX_DEPTH), -128, np.int8)
     assert MatmulNT().run(REFERENCE, [row, row]).tolist() == [[MAX_DEPTH * 16384]]
 

@@ -96,7 +96,10 @@ def test_the_digest_binds_everything() -> None:
 
 def test_digest_vectors() -> None:
     assert build().digest.hex() == "a57d7ac2fdf90db4a268dc7905819e967647f8a7b58ed03bea6551d417efe8b3"
-    assert mlp_program(MANIFEST, 4).digest.hex() == "f69f8e61b6bc5de5192096e1ca07bc36dffc029c990ee211c8661e677cd2f38f"
+    assert (
+        mlp_program(MANIFEST, 4).digest.hex()
+        == "f69f8e61b6bc5de5192096e1ca07bc36dffc029c990ee211c8661e677cd2f38f"
+    )
     assert MANIFEST.digest.hex() == "064da50aeca22b0519aac1430092a8d6f8520a3ab299b1d901073be8a33b4fdc"
 
 

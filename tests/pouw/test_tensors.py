@@ -23,8 +23,9 @@ def test_impossible_shapes(rows: int, cols: int) -> None:
 
 @pytest.mark.parametrize(
     ("cols", "dtype", "rows_per_leaf"),
-    [(1, DType.INT8, 64), (1, DType.INT32, 16), (10, DType.INT32, 1), (3, DType.INT8, 16), (32, DType.INT8, 2),
-     (33, DType.INT8, 1), (64, DType.INT8, 1), (4096, DType.INT8, 1), (8, DType.INT64, 1)],
+    [(1, DType.INT8, 64), (1, DType.INT32, 16), (10, DType.INT32, 1), (3, DType.INT8, 16),
+     (32, DType.INT8, 2), (33, DType.INT8, 1), (64, DType.INT8, 1), (4096, DType.INT8, 1),
+     (8, DType.INT64, 1)],
 )  # fmt: skip
 def test_short_rows_share_a_leaf(cols: int, dtype: DType, rows_per_leaf: int) -> None:
     assert TensorSpec(100, cols, dtype).rows_per_leaf == rows_per_leaf

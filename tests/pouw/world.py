@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from blake3 import blake3
@@ -36,7 +37,7 @@ def int8s(name: str, *shape: int) -> NDArray[np.int8]:
 def make_model(name: str = "small", widths: Sequence[int] = WIDTHS) -> tuple[ModelManifest, Weights]:
     """A network of pseudo-random weights."""
     arrays: dict[str, Array] = {}
-    for layer, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (inputs, outputs) in enumerate(pairwise(widths)):
         arrays[weight_name(layer)] = int8s(f"{name} weight {layer}", outputs, inputs)
         arrays[bias_name(layer)] = int8s(f"{name} bias {layer}", outputs, 1).astype(np.int32) * 8
     weights = Weights(arrays)
@@ -118,10 +119,9 @@ def make_case(
     *,
     chain_id: bytes = CHAIN,
     miner: bytes = MINER,
-    builder: CommitBuilder | None = None,
 ) -> Case:
     """Commit to some jobs, with their honest traces unless others are given."""
-    builder = builder or CommitBuilder(chain_id, miner)
+    builder = CommitBuilder(chain_id, miner)
     for job, trace in zip(jobs, traces or [job.run() for job in jobs], strict=True):
         builder.add(job.item_id, job.program, trace, answered=job.answered)
     items = [job.work() for job in jobs]

@@ -83,7 +83,7 @@ async def test_a_changed_byte_burns_the_bond_on_every_node(tmp_path, autojump_cl
 
 
 def _with_a_changed_row(proof: bytes) -> bytes:
-    """Flip the lowest bit of the longest byte string's first byte: a row of the model's weights, not a hash."""
+    """Flip a bit of the longest byte string: a row of the model's weights, not a hash."""
     fields = decode_fields(proof, limit=1 << 20)
     holder, position = max(_byte_strings(fields), key=lambda place: len(place[0][place[1]]))
     row = holder[position]

@@ -5,8 +5,10 @@ from typing import Final
 
 import click
 
+from chain.address import encode_address
+from chain.reasons import Reason
 from tools.cli.options import Remote, account_of, remote_options
-from tools.cli.output import emit
+from tools.cli.output import coins, emit
 from tools.rpc import wire
 from tools.rpc.messages import EventView, Story
 
@@ -27,10 +29,14 @@ def why(id: str, url: str | None, testnet_dir: Path | None, *, show_all: bool, a
     remote = Remote.of(url, testnet_dir)
     named = account_of(remote.testnet, id)
     story = remote.call(Story, "why", id=named.address if named is not None else id)
-    emit(wire.write(Story, story, prefix=remote.prefix), tell(story, show_all=show_all), as_json=as_json)
+    emit(
+        wire.write(Story, story, prefix=remote.prefix),
+        tell(story, prefix=remote.prefix, show_all=show_all),
+        as_json=as_json,
+    )
 
 
-def tell(story: Story, *, show_all: bool) -> list[str]:
+def tell(story: Story, *, prefix: str, show_all: bool) -> list[str]:
     """A story in lines."""
     events = story.events if show_all else story.events[-SHOWN:]
     lines = [f"{story.kind} {story.subject.hex()}", story.summary, ""]
@@ -39,17 +45,35 @@ def tell(story: Story, *, show_all: bool) -> list[str]:
     width = max((len(event.reason.name) for event in events), default=0)
     for event in events:
         lines.append(f"{event.height:>8}  {event.reason.name:<{width}}  {event.explanation}")
-        details = _details(event, story.subject)
+        details = _details(event, story.subject, prefix=prefix)
         if details:
             lines.append(f"{'':>8}  {'':<{width}}  {details}")
     return lines
 
 
-def _details(event: EventView, subject: bytes) -> str:
-    other = event.other if event.subject == subject else event.subject
-    parts = [
-        event.detail,
-        f"amount {event.amount}" if event.amount else "",
-        f"with {other.hex()}" if other and other != subject else "",
-    ]
+def _details(event: EventView, subject: bytes, *, prefix: str) -> str:
+    is_subject = event.subject == subject
+    other, kind = (event.other, event.other_kind) if is_subject else (event.subject, event.subject_kind)
+    parts = [event.detail, _amount(event), _party(other, kind, prefix=prefix) if other != subject else ""]
     return "; ".join(part for part in parts if part)
+
+
+def _amount(event: EventView) -> str:
+    match event.amount_kind:
+        case "coins":
+            what = "fee " if event.reason is Reason.OK else ""
+            return f"{what}{coins(event.amount)} coins"
+        case "units":
+            return f"{event.amount / 1e6:.1f} M units"
+        case "height" | "epoch" | "attempts":
+            return f"{event.amount_kind} {event.amount}"
+        case "seats":
+            return f"{event.amount} seats"
+    return ""
+
+
+def _party(key: bytes, kind: str, *, prefix: str) -> str:
+    if not key:
+        return ""
+    name = encode_address(key, prefix=prefix) if kind in ("account", "miner") else key.hex()
+    return f"{kind} {name}".lstrip()

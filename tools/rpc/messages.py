@@ -50,8 +50,13 @@ class EventView:
     reason: Reason
     explanation: str
     subject: Subject
+    subject_kind: str
+    """account, miner, consensus key, transaction, task, commit or model; empty where there is none."""
     other: Subject
+    other_kind: str
     amount: U64
+    amount_kind: str
+    """coins, units, height, seats, attempts or epoch; empty where the amount says nothing."""
     detail: str
 
 

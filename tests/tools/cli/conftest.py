@@ -1,5 +1,6 @@
 """A node's RPC on a real port, in a thread of its own, and a runner for command lines."""
 
+import contextlib
 import json
 import threading
 from dataclasses import dataclass, field
@@ -13,9 +14,23 @@ from chain.crypto.keystore import ENTROPY_BYTES, KdfStrength, KeyRole, write_key
 from tests.tools.chain_node import PREFIX, ChainNode, chain_node
 from tests.tools.keys import ALICE, BOB
 from tools.cli.main import main
+from tools.miner.run import Miner
 from tools.rpc.server import RpcServer, bind
 
 PASSWORD = b"canary-password-never-printed"
+
+
+@dataclass(frozen=True)
+class EagerServer(RpcServer):
+    serving: "Serving | None" = None
+
+    async def handle(self, request):
+        answer = await super().handle(request)
+        if self.serving.miner is not None:
+            with trio.move_on_after(0.01):  # a miner that has nothing to do would rest for long
+                await self.serving.miner._turn()
+            self.node.produce()
+        return answer
 
 
 @dataclass
@@ -23,6 +38,8 @@ class Serving:
     node: ChainNode
     url: str = ""
     ready: threading.Event = field(default_factory=threading.Event)
+    miner: Miner | None = None
+    """Takes a turn with every request, and a block follows, so that whoever polls sees the chain move."""
 
     def run(self) -> None:
         trio.run(self._main)
@@ -33,12 +50,13 @@ class Serving:
         self.url = binding.url
         self.ready.set()
         with self.scope:
-            await RpcServer(self.node).serve(binding)
+            await EagerServer(self.node, serving=self).serve(binding)
         for listener in binding.listeners:
             await listener.aclose()
 
     def stop(self) -> None:
-        self.token.run_sync_soon(self.scope.cancel)
+        with contextlib.suppress(trio.RunFinishedError):
+            self.token.run_sync_soon(self.scope.cancel)
 
 
 @pytest.fixture

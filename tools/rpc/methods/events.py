@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from chain.types.receipt import BlockOutcome, Event
+from tools.rpc.meanings import meaning_of
 from tools.rpc.messages import EventView
 
 
@@ -16,12 +17,16 @@ def all_events(outcome: BlockOutcome) -> Iterator[Event]:
 
 def event_view(height: int, event: Event) -> EventView:
     """One line of somebody's story."""
+    meaning = meaning_of(event.reason)
     return EventView(
         height=height,
         reason=event.reason,
         explanation=event.reason.explanation,
         subject=event.subject,
+        subject_kind=meaning.subject,
         other=event.other,
+        other_kind=meaning.other if event.other else "",
         amount=event.amount,
+        amount_kind=meaning.amount,
         detail=event.detail,
     )

@@ -7,8 +7,9 @@ from chain.address import AddressError, decode_address, encode_address
 from chain.codec import AtMost
 from chain.execution import queries
 from chain.execution.records import TaskStatus
+from chain.execution.run import bounded_text
 from chain.reasons import Reason
-from chain.types.receipt import Receipt
+from chain.types.receipt import Event, Receipt
 from chain.types.transaction import CommitWork, SignedTransaction, SubmitTask
 from tools.rpc.faults import Code, RpcFault
 from tools.rpc.messages import EventView, Story
@@ -90,17 +91,8 @@ def _receipt_line(node: NodeView, final: _Final) -> list[EventView]:
     if receipt.reason is not Reason.OK:
         return []
     detail = summary_of(transaction.body, prefix=node.genesis.params.address_prefix)
-    return [
-        EventView(
-            height=final.height,
-            reason=receipt.reason,
-            explanation=receipt.reason.explanation,
-            subject=receipt.transaction,
-            other=transaction.sender,
-            amount=receipt.fee,
-            detail=f"{detail}; the fee was {receipt.fee}",
-        )
-    ]
+    event = Event(receipt.reason, receipt.transaction, transaction.sender, receipt.fee, bounded_text(detail))
+    return [event_view(final.height, event)]
 
 
 def _kind(node: NodeView, subject: bytes, final: _Final | None) -> tuple[str, str]:

@@ -1,0 +1,102 @@
+"""Making a node's folder, and every way in which a node cannot start."""
+
+import json
+import tomllib
+
+import pytest
+
+from genesis.document import to_json
+from tests.tools.chain_node import chain_node
+from tests.tools.cli.conftest import PASSWORD
+from tools.node.config import read_config
+
+
+@pytest.fixture
+def genesis_file(tmp_path):
+    path = tmp_path / "chain.json"
+    path.write_text(to_json(chain_node().genesis))
+    return path
+
+
+@pytest.fixture
+def password(tmp_path):
+    path = tmp_path / "password"
+    path.touch(0o600)
+    path.write_bytes(PASSWORD)
+    return path
+
+
+def test_init_makes_a_folder_that_a_node_can_read(headrace, tmp_path, genesis_file, password):
+    home = tmp_path / "home"
+    words = (
+        "node",
+        "init",
+        "--home",
+        home,
+        "--genesis",
+        genesis_file,
+        "--validator",
+        "--password-file",
+        password,
+    )
+    made = headrace(
+        *words, "--moniker", 'say "hi"', "--bootstrap", "/ip4/1.2.3.4/tcp/1/p2p/x", "--json"
+    ).document
+    assert all(item["made"] for item in made["files"])
+    config = read_config(home / "config.toml")
+    assert config.moniker == 'say "hi"'
+    assert config.bootstrap == ("/ip4/1.2.3.4/tcp/1/p2p/x",)
+    assert config.consensus_key == home / "keys" / "consensus.json"
+    assert config.genesis.read_bytes() == genesis_file.read_bytes()
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    again = headrace(*words, "--json").document
+    assert not any(item["made"] for item in again["files"])
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+def test_init_without_validator_makes_no_consensus_key(headrace, tmp_path, genesis_file, password):
+    home = tmp_path / "home"
+    headrace("node", "init", "--home", home, "--genesis", genesis_file, "--password-file", password)
+    assert "consensus" not in tomllib.loads((home / "config.toml").read_text())["keys"]
+    assert not (home / "keys" / "consensus.json").exists()
+
+
+def test_a_file_that_is_no_genesis_makes_nothing(headrace, tmp_path):
+    bad = tmp_path / "bad.json"
+    bad.write_text("{}")
+    result = headrace("node", "init", "--home", tmp_path / "home", "--genesis", bad, "--json")
+    assert (result.code, result.error["code"]) == (1, "BAD_GENESIS")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_node_without_a_folder_says_how_to_make_one(headrace, tmp_path):
+    result = headrace("node", "run", "--home", tmp_path / "nowhere")
+    assert result.code == 1
+    assert "headrace node init" in result.err
+
+
+def test_genesis_show(headrace, genesis_file, served):
+    document = headrace("genesis", "show", genesis_file, "--json").document
+    assert document["digest"] == chain_node().genesis.digest.hex()
+    assert headrace("genesis", "show", "--rpc", served.url, "--json").document == document
+    assert document["digest"] in headrace("genesis", "show", genesis_file).out
+
+
+def test_devices_lists_the_reference_everywhere(headrace):
+    document = headrace("miner", "devices", "--json").document
+    usable = {item["device"]: item["usable"] for item in document["devices"]}
+    assert usable["reference"] is True
+    assert json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("duty", "code"), [("0.5", 1), ("50%", 1), ("0", 2), ("1.5", 2), ("150%", 2), ("nan", 2), ("x", 2)]
+)
+def test_duty_is_a_share(headrace, tmp_path, duty, code):
+    # A share in order gets as far as the key file, which is missing.
+    assert headrace("miner", "run", "--key", tmp_path / "none", "--duty", duty).code == code
+
+
+@pytest.mark.parametrize(("size", "code"), [("512M", 1), ("2G", 1), ("x", 2), ("5T", 2), ("", 2)])
+def test_memory_is_a_size(headrace, tmp_path, size, code):
+    assert headrace("miner", "run", "--key", tmp_path / "none", "--memory-limit", size).code == code

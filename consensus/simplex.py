@@ -164,7 +164,6 @@ class Simplex:
         if view > state.view + 1:
             state.presence.watch_from(view)
         state.view, state.attempt = view, 0
-        state.ask_again()
         self._helped.clear()
         for digest in state.rounds.stale_proposals(view - _RESENT_VIEWS):
             state.tree.drop(digest)
@@ -257,6 +256,8 @@ class Simplex:
         if certificate.kind is not Kind.FINALIZE:
             state.save(certificate)
         state.out.append(effects.Broadcast(certificate))
+        if certificate.view >= state.view:
+            state.ask_again()
         if certificate.kind is Kind.NOTARIZE:
             self._sign_finalize(state.rounds.at(certificate.view))
         self._finalize()

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 
-from chain.codec import U16, U64, AtMost, DecodeError, Hash32, decode, encode
+from chain.codec import U16, U64, AtMost, Hash32, decode, encode
 from chain.database.interface import CorruptionError, Database
+from chain.msgpack_reader import DecodeError
 from chain.state.tree import StateTree
 from chain.types.block import Block, Header, transactions_root
 from chain.types.committee import Committee

@@ -50,15 +50,14 @@ def local_testnet_genesis(
     validators: Sequence[tuple[bytes, bytes]],
     balances: Mapping[bytes, int],
     timestamp_ms: int,
-    chain_id: str = LOCAL_PARAMS.chain_id,
 ) -> GenesisDocument:
     """The genesis of a local testnet whose first committee shares its seats evenly.
 
     Args:
         validators: (consensus key, payout account) of each, at most `LOCAL_PARAMS.committee_size`.
         balances: Base units by account key.
-        timestamp_ms: Milliseconds since 1970 of height 0.
-        chain_id: Name of the chain, for more than one at a time.
+        timestamp_ms: Milliseconds since 1970 of height 0. It is part of the chain's id: two testnets with the
+            same keys must not take each other's signatures for their own.
     """
     share, extra = divmod(LOCAL_PARAMS.committee_size, len(validators))
     ordered = sorted(validators)
@@ -69,7 +68,7 @@ def local_testnet_genesis(
         )
     )
     return GenesisDocument(
-        params=replace(LOCAL_PARAMS, chain_id=chain_id),
+        params=replace(LOCAL_PARAMS, chain_id=f"{LOCAL_PARAMS.chain_id}-{timestamp_ms:x}"),
         timestamp_ms=timestamp_ms,
         balances=tuple(Balance(account, amount) for account, amount in sorted(balances.items())),
         committee=committee,

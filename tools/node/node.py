@@ -22,6 +22,7 @@ from chain.store import BlockStore
 from chain.types.block import Header
 from chain.types.transaction import SignedTransaction
 from consensus.engine import Engine
+from consensus.light import ChainProof, make_chain_proof
 from consensus.messages import Certificate
 from genesis.document import GenesisDocument
 from p2p.network import Direction, Lane, Network, PeerConnected
@@ -127,6 +128,10 @@ class Node:
     def possession(self, miner: bytes) -> bytes | None:
         """This node's consensus key's signature that it belongs to `miner`; None without such a key."""
         return None if self._parts.possess is None else self._parts.possess(miner)
+
+    def chain_proof(self, height: int) -> ChainProof | None:
+        """What proves the header of a final height to whoever has the genesis file; None for genesis."""
+        return make_chain_proof(self._parts.ledger, height)
 
     async def submit(self, signed: SignedTransaction) -> Reason:
         """Hand a transaction to the mempool and the peers; `Reason.OK` or why not."""

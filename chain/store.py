@@ -1,10 +1,11 @@
 """The final chain on disk: blocks, outcomes, certificates, indices and the state, one atomic batch a block.
 
-Only final things are written here; speculation lives in memory and is lost without harm. The state is kept as its
-plain entries, and the authenticated tree over them is built again at start and must give the head's state root.
+Only final things are written here; speculation lives in memory and is lost without harm. The state is kept as
+its plain entries, and the authenticated tree over them is built again at start and must give the head's state
+root.
 
-Invariant: after every batch the database holds heights 0 to head without a hole, each with block and outcome, and the
-state of exactly the head.
+Invariant: after every batch the database holds heights 0 to head without a hole, each with block and outcome,
+and the state of exactly the head.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -233,7 +234,7 @@ class BlockStore:
             progress(height)
         if self.state.root != self.head.state_root:
             raise CorruptionError(
-                f"state root {self.state.root.hex()}, height {self.head.height} has {self.head.state_root.hex()}"
+                f"state root {self.state.root.hex()}, the head has {self.head.state_root.hex()}"
             )
 
     def close(self) -> None:
@@ -256,9 +257,9 @@ class BlockStore:
         for index, transaction in enumerate(final.block.transactions):
             changes.append((_PLACE_OF_TRANSACTION + transaction.id, encode(_Place(header.height, index))))
         for number, event in enumerate(_events(final.outcome)):
-            for subject in dict.fromkeys((event.subject, event.other)):
-                if subject:
-                    changes.append((_subject_prefix(subject) + at + number.to_bytes(4, "big"), encode(event)))
+            place, raw = at + number.to_bytes(4, "big"), encode(event)
+            parties = dict.fromkeys((event.subject, event.other))
+            changes += [(_subject_prefix(party) + place, raw) for party in parties if party]
         changes += [(_STATE + key, value) for key, value in final.changes.items()]
         return changes
 

@@ -16,14 +16,9 @@ DOWN_TIMEOUT_S: Final = 30.0
 """Every process has 10 s to end by itself."""
 
 
-@click.group()
+@click.group(epilog="Example: headrace testnet up --validators 4 --full-nodes 1")
 def testnet() -> None:
-    r"""Start, watch and stop a network on this machine.
-
-    \b
-    Example:
-      headrace testnet up --validators 4 --full-nodes 1
-    """
+    """Start, watch and stop a network on this machine."""
 
 
 dir_option: Final = click.option(
@@ -32,13 +27,14 @@ dir_option: Final = click.option(
 )  # fmt: skip
 
 
-@testnet.command()
+@testnet.command(epilog="Example: headrace testnet up --duty 0.15,0.05,0.05,0.05 --for 300")
 @click.option(
     "--validators", type=int, default=4, show_default=True, help="Nodes that vote, each with a miner."
 )
 @click.option("--full-nodes", type=int, default=0, show_default=True, help="Nodes that only verify.")
 @click.option(
-    "--duty", help="Part of a core's time that a miner works: one number, or one each (0.15,0.05,...)."
+    "--duty",
+    help="Share of the time that a miner works: one number, or one each (0.15,0.05,...).  [default: 0.05]",
 )
 @click.option("--seed", default="1", show_default=True, help="All keys follow from it.")
 @click.option("--base-port", type=int, help="First of the ports.  [default: free ones]")
@@ -62,13 +58,9 @@ def up(
     until_height: int | None,
     as_json: bool,
 ) -> None:
-    r"""Start a testnet and watch it until Ctrl-C.
+    """Start a testnet and watch it until Ctrl-C.
 
     Prints funded accounts, addresses and logs, then how the chain stands. Its processes end with this one.
-
-    \b
-    Example:
-      headrace testnet up --duty 0.15,0.05,0.05,0.05 --for 300
     """
     from tools.testnet import prepare
     from tools.testnet.control import ControlError
@@ -86,8 +78,7 @@ def up(
         else:
             options = TestnetOptions(validators, full_nodes, duties or (DEFAULT_DUTY,), seed, base_port)
             plan = prepare.make_testnet(chosen, options)
-        if folder is None:
-            prepare.make_current(chosen)
+        prepare.make_current(chosen)
         report.begin(chosen, plan.options.seed)
         run_testnet(chosen, plan, report, Until(seconds, until_height))
     except PlanError as error:
@@ -99,16 +90,11 @@ def up(
         raise CliError(str(error), code="START_FAILED", next_step=f"the logs are in {logs}") from None
 
 
-@testnet.command()
+@testnet.command(epilog="Example: headrace testnet status --json")
 @dir_option
 @json_option
 def status(folder: Path | None, as_json: bool) -> None:
-    r"""Show every process of a testnet and how its chain stands.
-
-    \b
-    Example:
-      headrace testnet status --json
-    """
+    """Show every process of a testnet and how its chain stands."""
     import trio
 
     from tools.testnet.record import RecordError, read_record, targets_of
@@ -134,15 +120,10 @@ def status(folder: Path | None, as_json: bool) -> None:
     emit({"testnet": asdict(record), **summary(look)}, lines, as_json=as_json)
 
 
-@testnet.command()
+@testnet.command(epilog="Example: headrace testnet down")
 @dir_option
 def down(folder: Path | None) -> None:
-    r"""End a testnet; its folder stays, and `up --dir` goes on with it.
-
-    \b
-    Example:
-      headrace testnet down
-    """
+    """End a testnet; its folder stays, and `up --dir` goes on with it."""
     from tools.testnet.control import answers, socket_path
 
     chosen = _order(folder, "down")
@@ -158,44 +139,29 @@ def down(folder: Path | None) -> None:
     click.echo(f"Ended. Everything is kept in {chosen}")
 
 
-@testnet.command()
+@testnet.command(epilog="Example: headrace testnet kill validator-2")
 @click.argument("name")
 @dir_option
 def kill(name: str, folder: Path | None) -> None:
-    r"""Kill one process with SIGKILL, as a power cut would.
-
-    \b
-    Example:
-      headrace testnet kill validator-2
-    """
+    """Kill one process with SIGKILL, as a power cut would."""
     _order(folder, "kill", name)
     click.echo(f"{name} was killed; `headrace testnet start {name}` starts it again.")
 
 
-@testnet.command()
+@testnet.command(epilog="Example: headrace testnet stop miner-0")
 @click.argument("name")
 @dir_option
 def stop(name: str, folder: Path | None) -> None:
-    r"""End one process in order.
-
-    \b
-    Example:
-      headrace testnet stop miner-0
-    """
+    """End one process in order."""
     _order(folder, "stop", name)
     click.echo(f"{name} was stopped; `headrace testnet start {name}` starts it again.")
 
 
-@testnet.command()
+@testnet.command(epilog="Example: headrace testnet start validator-2")
 @click.argument("name")
 @dir_option
 def start(name: str, folder: Path | None) -> None:
-    r"""Start a process that has ended.
-
-    \b
-    Example:
-      headrace testnet start validator-2
-    """
+    """Start a process that has ended."""
     _order(folder, "start", name)
     click.echo(f"{name} was started.")
 

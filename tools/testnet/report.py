@@ -55,6 +55,11 @@ class Reporter:
         self._emit("Miners")
         for miner in record.miners:
             self._emit(f"  {miner.name:<12} duty {miner.duty:g}, for {miner.node}  {miner.log}")
+        program, place = headrace_program(), f"--testnet {folder}"
+        self._emit("Try, in another terminal")
+        self._emit(f"  {program} task submit {place} --key alice --digits 0,5,17 --check")
+        self._emit(f"  {program} status {place}")
+        self._emit(f"  {program} testnet kill validator-2")
         self._emit(f"For programs: {folder / 'testnet.json'}")
         self._emit("To end it: Ctrl-C, or `headrace testnet down`\n")
 
@@ -81,6 +86,11 @@ class Reporter:
         if line:
             self._out.write(line + "\n")
             self._out.flush()
+
+
+def headrace_program() -> str:
+    """How our own command is called here: by its name if the shell finds it, else by its path."""
+    return "headrace" if shutil.which("headrace") else str(Path(sys.executable).with_name("headrace"))
 
 
 def summary(look: Look) -> dict[str, object]:

@@ -121,7 +121,9 @@ def live_testnet(folder: Path, *options: str) -> Iterator[LiveTestnet]:
         str(folder),
         *options,
     ]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    # Else the link to the developer's own last testnet would point to this one.
+    environment = {**os.environ, "XDG_STATE_HOME": str(folder.parent / "state")}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             net = LiveTestnet(folder, process)
             net.wait_until_ready()

@@ -72,7 +72,7 @@ class FinalBlock:
     certificate: bytes | None
     """The encoded finalization that names this very block, if there is one."""
     next_committee: Committee | None = None
-    """Of the next epoch, with the last block of an epoch; strangers ask for it long after the state forgot it."""
+    """Of the next epoch, with an epoch's last block; strangers ask for it long after the state forgot it."""
 
 
 class BlockStore:

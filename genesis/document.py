@@ -9,6 +9,7 @@ error.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -53,9 +54,9 @@ class GenesisDocument:
 
     def __post_init__(self) -> None:
         accounts = [balance.account for balance in self.balances]
-        if any(low >= high for low, high in zip(accounts, accounts[1:], strict=False)):
+        if any(low >= high for low, high in pairwise(accounts)):
             raise ValueError("balances are not strictly ascending by account")
-        if any(low >= high for low, high in zip(self.models, self.models[1:], strict=False)):
+        if any(low >= high for low, high in pairwise(self.models)):
             raise ValueError("models are not strictly ascending")
         if self.commons_model not in self.models:
             raise ValueError("the commons model is not among the models")

@@ -2,6 +2,8 @@
 
 from typing import Any, Protocol
 
+from pouw.backends.training import TrainingBackend
+from pouw.backends.transformer import TransformerOps
 from pouw.requant import Requant
 from pouw.tensors import Array
 
@@ -20,6 +22,14 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """What it is, for logs: device and the way it multiplies."""
+
+    @property
+    def training(self) -> TrainingBackend:
+        """What backward passes and updates need."""
+
+    @property
+    def transformer(self) -> TransformerOps:
+        """What transformers need."""
 
     def put(self, array: Array) -> Any:
         """A host array as a tensor of the backend. The array must not change afterwards."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from pouw.backends.backend import BackendError
+from pouw.backends.cpu_training import CpuTraining
 from pouw.backends.known_answer import check_backend
 from pouw.requant import Requant
 from pouw.tensors import Array, DType, index_dtype
@@ -35,11 +36,17 @@ class CpuBackend:
 
     def __init__(self, *, fast: bool) -> None:
         self._fast = fast
+        self._training = CpuTraining()
 
     @property
     def name(self) -> str:
         """See `Backend.name`."""
         return f"cpu (torch {torch.__version__}, {'int8' if self._fast else 'float32 by chunks'})"
+
+    @property
+    def training(self) -> CpuTraining:
+        """See `Backend.training`."""
+        return self._training
 
     def put(self, array: Array) -> torch.Tensor:
         """See `Backend.put`."""

@@ -13,6 +13,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from pouw.backends.backend import Backend, BackendError
+from pouw.backends.known_training import TRAINING_ANSWER, training_digest
 from pouw.generator import random_bytes
 from pouw.requant import Requant
 
@@ -54,6 +55,11 @@ def check_backend(backend: Backend) -> None:
     if got != ANSWER:
         raise BackendError(
             f"{backend.name} computes wrongly on this machine: known answer {ANSWER}, got {got}"
+        )
+    trained = training_digest(backend)
+    if trained != TRAINING_ANSWER:
+        raise BackendError(
+            f"{backend.name} trains wrongly on this machine: known answer {TRAINING_ANSWER}, got {trained}"
         )
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from pouw.backends.reference_training import ReferenceTraining
+from pouw.backends.reference_transformer import ReferenceTransformer
 from pouw.requant import Requant
 from pouw.tensors import Array, index_dtype
 
@@ -14,6 +16,16 @@ class ReferenceBackend:
     def name(self) -> str:
         """See `Backend.name`."""
         return "reference (numpy)"
+
+    @property
+    def training(self) -> ReferenceTraining:
+        """See `Backend.training`."""
+        return ReferenceTraining()
+
+    @property
+    def transformer(self) -> ReferenceTransformer:
+        """See `Backend.transformer`."""
+        return ReferenceTransformer()
 
     def put(self, array: Array) -> Array:
         """See `Backend.put`."""

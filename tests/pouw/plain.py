@@ -8,6 +8,7 @@ import numpy as np
 
 from pouw.requant import Requant
 from pouw.tensors import Array, index_dtype
+from tests.pouw.plain_training import PlainTraining
 
 
 class PlainBackend:
@@ -16,6 +17,10 @@ class PlainBackend:
     @property
     def name(self) -> str:
         return "plain Python"
+
+    @property
+    def training(self) -> PlainTraining:
+        return PlainTraining()
 
     def put(self, array: Array) -> Any:
         return array.tolist(), array.dtype

@@ -33,35 +33,38 @@ def measure(fields: object, *, limit: int) -> int:
         limit: largest size allowed.
 
     Raises:
-        FieldError: if anything else is in them, if they nest deeper than 4 lists, or if they exceed the
-            limit.
+        FieldError: if anything else is in them, if they nest deeper than 4 lists, or if they exceed the limit.
     """
-    total = 0
-    pending = [(fields, 0)]
-    while pending:
-        value, depth = pending.pop()
-        if type(value) is bytes:
-            total += len(value) + _header(len(value), _BYTES_SIZES)
-        elif type(value) is int:
-            if value < 0 or value.bit_length() > 64:
-                raise FieldError("an integer outside 0..2^64-1")
-            total += _header(value, _INT_SIZES)
-        elif isinstance(value, list | tuple) and depth <= _MAX_DEPTH:
-            # Every element takes a byte at least: a list longer than the limit is never walked.
-            total += 1 if len(value) < 16 else 3 if len(value) < 1 << 16 else 5
-            if total + len(value) <= limit:
-                pending += [(element, depth + 1) for element in value]
-            else:
-                total = limit + 1
+    return _measure(fields, limit, depth=0, whole=limit)
+
+
+def _measure(value: object, limit: int, *, depth: int, whole: int) -> int:
+    if type(value) is bytes:
+        size = len(value) + _header(len(value), _BYTES_SIZES)
+    elif type(value) is int:
+        if value < 0 or value.bit_length() > 64:
+            raise FieldError("an integer outside 0..2^64-1")
+        size = _header(value, _INT_SIZES)
+    elif isinstance(value, list | tuple) and depth <= _MAX_DEPTH:
+        size = 1 if len(value) < 16 else 3 if len(value) < 1 << 16 else 5
+        # Every element takes a byte at least: a list longer than what is left is never walked.
+        if size + len(value) <= limit:
+            for element in value:
+                size += _measure(element, limit - size, depth=depth + 1, whole=whole)
         else:
-            raise FieldError(f"a {type(value).__name__} at depth {depth}")
-        if total > limit:
-            raise FieldError(f"more than {limit} bytes", oversize=True)
-    return total
+            size = limit + 1
+    else:
+        raise FieldError(f"a {type(value).__name__} at depth {depth}")
+    if size > limit:
+        raise FieldError(f"more than {whole} bytes", oversize=True)
+    return size
 
 
 def _header(value: int, sizes: tuple[tuple[int, int], ...]) -> int:
-    return next(size for bits, size in sizes if value < 1 << bits)
+    for bits, size in sizes:
+        if value < 1 << bits:
+            return size
+    raise FieldError(f"{value} bytes in one field", oversize=True)
 
 
 def read_list(value: object, what: str, *, length: int) -> list[object]:

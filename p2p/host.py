@@ -167,9 +167,7 @@ async def open_host(
             listeners.append(await open_exclusive_listener(endpoint.host, endpoint.port))
         bound = [_endpoint_of(listener).multiaddr for listener in listeners]
         told = [Multiaddr(address) for address in advertise or bound]
-        basic = build_host(
-            key_pair, addresses=lambda: told, max_connections=2 * (limits.max_peers + limits.max_listeners)
-        )
+        basic = build_host(key_pair, addresses=lambda: told, max_connections=limits.max_connections)
         host = Host(basic, listeners, limits=limits)
         async with basic.run([]):
             try:

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -65,6 +66,7 @@ class Libp2pNetwork:
         self._inbox = Inbox(frames=limits.inbox_frames, size=limits.inbox_bytes)
         self._inbound_out, self._inbound = trio.open_memory_channel[Inbound](0)
         self._events_out, self._events = trio.open_memory_channel[PeerEvent](0)
+        self._strangers: dict[BoundedYamux, None] = {}
         self._book = AddressBook()
         if config.address_book is not None:
             self._book.load(config.address_book)
@@ -185,7 +187,7 @@ class Libp2pNetwork:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._inbox.pump, self._inbound_out)
                 nursery.start_soon(self._roster.comings.pump, self._events_out)
-                nursery.start_soon(self._host.accept, self._watch_stranger)
+                nursery.start_soon(self._host.accept, self._watch)
                 nursery.start_soon(self._roster.share_addresses)
                 nursery.start_soon(self._save_addresses)
                 nursery.start_soon(self._dialer.run)
@@ -194,20 +196,33 @@ class Libp2pNetwork:
         """Say goodbye to all peers, and remember where they are."""
         await self._roster.stop()
         if self._config.address_book is not None and self._book.changed:
-            save(self._config.address_book, self._book.text())
+            _save(self._config.address_book, self._book.text())
 
     async def _dial(self, peer: PeerId, address: str) -> None:
         self._nursery.start_soon(await self._connector.dial(peer, address))
 
-    async def _watch_stranger(self, connection: BoundedYamux) -> None:
-        """Part with a connection that became neither a session nor a listener in time."""
-        with trio.move_on_after(self._config.limits.idle_timeout):
-            await connection.event_closed.wait()
-        if any(session.link.connection is connection for session in self._roster.sessions.values()):
-            return
-        crowded = self._announcer.listeners > self._config.limits.max_listeners
-        if crowded or not self._announcer.listens(connection):
-            connection.end("too many listeners" if crowded else "neither shook hands nor listens")
+    async def _watch(self, connection: BoundedYamux) -> None:
+        """Keep an inbound connection only while it is of use to somebody.
+
+        Whoever connects and does nothing must not keep others out: past `max_strangers` the oldest has to go.
+        """
+        limits = self._config.limits
+        self._strangers[connection] = None
+        for stranger in tuple(self._strangers)[: -limits.max_strangers]:
+            if self._roster.has(stranger) or self._announcer.listens(stranger):
+                del self._strangers[stranger]
+            else:
+                stranger.end("others are waiting")
+        while not connection.is_closed:
+            with trio.move_on_after(limits.idle_timeout):
+                await connection.event_closed.wait()
+            if self._roster.has(connection):
+                continue
+            if not self._announcer.listens(connection):
+                connection.end("neither shook hands nor listens")
+            elif self._announcer.listeners > limits.max_listeners:
+                connection.end("too many listeners")
+        self._strangers.pop(connection, None)
 
     async def _on_gossip(self, connection: BoundedYamux, stream: BoundedYamuxStream) -> None:
         async def open_stream() -> BoundedYamuxStream:
@@ -220,7 +235,7 @@ class Libp2pNetwork:
         while path is not None:
             await trio.sleep(SAVING_PAUSE)
             if self._book.changed:
-                await trio.to_thread.run_sync(save, path, self._book.text())
+                await trio.to_thread.run_sync(_save, path, self._book.text())
 
     def _peer_stats(self, session: Session, now: float) -> PeerStats:
         link, scores = session.link, self._roster.scores
@@ -237,6 +252,14 @@ class Libp2pNetwork:
             score=scores.score(link.peer, now),
             last_report=scores.last_report(link.peer),
         )
+
+
+def _save(path: Path, text: str) -> None:
+    """Write the address book; a disk that fails must not end the node over a cache."""
+    try:
+        save(path, text)
+    except OSError as error:
+        log.warning("event=address_book_not_saved path=%s reason=%s", path, error)
 
 
 @asynccontextmanager

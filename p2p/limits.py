@@ -30,6 +30,7 @@ class Limits:
         idle_timeout: Seconds after which a connection without session or subscription is closed.
         max_peers: Sessions at a time; bootstrap peers are admitted beyond it.
         max_listeners: Connections without a session at a time (pure libp2p clients).
+        max_strangers: Inbound connections that are neither session nor listener yet; the oldest makes room.
         max_pending: Inbound connections being set up at a time; the oldest makes room.
     """
 
@@ -53,7 +54,13 @@ class Limits:
     idle_timeout: float = 15.0
     max_peers: int = 200
     max_listeners: int = 32
+    max_strangers: int = 64
     max_pending: int = 128
+
+    @property
+    def max_connections(self) -> int:
+        """Connections of all kinds together, with room for doubles that are about to be resolved."""
+        return 2 * self.max_peers + self.max_listeners + self.max_strangers
 
     def frame(self, lane: Lane) -> int:
         """Largest frame on `lane`, bytes."""

@@ -1,13 +1,14 @@
 """A bounded queue of outgoing frames and the one task that writes them.
 
-Small frames that wait together leave together: under load many messages share one encrypted packet.
+Small frames that wait together leave together: under load many messages share one encrypted packet. Large ones
+are never copied, so that a block on its way to a hundred peers is in memory once.
 """
 
 from collections import deque
 
 import trio
 
-from p2p.frames import CHUNK, ByteStream, frame, write
+from p2p.frames import CHUNK, LENGTH, ByteStream, write
 
 
 class Outbox:
@@ -26,7 +27,7 @@ class Outbox:
         """Queue one frame; False if there is no room."""
         if not self.has_room(len(payload)):
             return False
-        self._queue.append(frame(payload))
+        self._queue.append(payload)
         self._size += len(payload)
         self.frames_out += 1
         self._arrived.set()
@@ -53,14 +54,23 @@ class Outbox:
             if not self._queue:
                 self._arrived = trio.Event()
                 await self._arrived.wait()
-            await write(stream, self._take())
+            small, large = self._take()
+            await write(stream, small)
+            if large:
+                await write(stream, large)
 
-    def _take(self) -> bytes:
-        batch = [self._queue.popleft()]
-        size = len(batch[0])
-        while self._queue and size + len(self._queue[0]) <= CHUNK:
-            batch.append(self._queue.popleft())
-            size += len(batch[-1])
-        self._size -= size - 4 * len(batch)
+    def _take(self) -> tuple[bytes, bytes]:
+        """What to write next: small frames with their lengths, then what is left of a large one."""
+        parts: list[bytes] = []
+        size, large = 0, b""
+        while (self._queue and not large and size + len(self._queue[0]) <= CHUNK) or not parts:
+            payload = self._queue.popleft()
+            self._size -= len(payload)
+            parts.append(LENGTH.pack(len(payload)))
+            if len(payload) > CHUNK // 4:
+                large = payload
+            else:
+                parts.append(payload)
+            size += len(payload)
         self._left.unpark_all()
-        return b"".join(batch)
+        return b"".join(parts), large

@@ -22,7 +22,7 @@ from p2p.limits import Limits
 from p2p.methods import Methods
 from p2p.network import Direction, PeerConnected, PeerDisconnected, PeerId
 from p2p.scores import Scoreboard
-from p2p.session import Link, PeerLeft, Session, Streams
+from p2p.session import Connection, Link, PeerLeft, Session, Streams
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,10 @@ class Roster:
         self._methods = methods
         self._stopping = False
         self._somebody_came = trio.Event()
+
+    def has(self, connection: Connection) -> bool:
+        """Whether `connection` carries a session."""
+        return any(session.link.connection is connection for session in self.sessions.values())
 
     def may_dial(self, peer: PeerId) -> bool:
         """Whether a session with `peer` would be admitted, as far as we know now."""

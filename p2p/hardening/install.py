@@ -53,3 +53,11 @@ def make_warnings_visible() -> None:
     logger = logging.getLogger("libp2p")
     logger.propagate = True
     logger.setLevel(logging.WARNING)
+    # A connection that ends while it is being set up is an event, not an error: no traceback.
+    logging.getLogger("libp2p.network.swarm").addFilter(first_line_only)
+
+
+def first_line_only(record: logging.LogRecord) -> bool:
+    """A log filter that cuts a message after its first line, for the library puts tracebacks into messages."""
+    record.msg, record.args, record.exc_info = record.getMessage().partition("\n")[0], None, None
+    return True

@@ -311,6 +311,15 @@ async def test_lanes_without_a_handshake_are_refused() -> None:
                 await stream.read()
 
 
+async def test_strangers_do_not_keep_others_out() -> None:
+    limits = Limits(max_strangers=10, max_peers=5, max_listeners=5)
+    async with scene(limits=limits) as (victim, _, attacker):
+        connections = [await attacker.connect() for _ in range(limits.max_connections + 10)]
+        for connection in connections[:-10]:
+            await is_over(connection)
+        assert not any(connection.is_closed for connection in connections[-5:])
+
+
 async def test_strangers_that_do_nothing_are_sent_away() -> None:
     async with scene(limits=Limits(idle_timeout=1.0, handshake_timeout=0.5)) as (victim, _, attacker):
         half = await attacker.open(CONTROL)

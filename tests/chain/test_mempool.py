@@ -285,7 +285,7 @@ def test_what_stands_before_work_rides_along():
 
 
 def test_what_was_verified_is_remembered_with_its_signature():
-    """The id does not cover the signature: the same transaction with a false one must not pass for verified."""
+    """The id does not cover the signature: a verified transaction with a false one must not pass."""
     world = World()
     signed = transfer(world, "alice")
     pool = pool_of(world, signed)

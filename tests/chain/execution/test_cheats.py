@@ -1,4 +1,4 @@
-"""What a cheat tries, and what it costs: a reason of its own, no reward, the whole bond; and the chain goes on."""
+"""What a cheat tries and what it costs: a reason of its own, no reward, the bond; and the chain goes on."""
 
 from dataclasses import replace
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from chain.codec import decode_fields, encode_fields
+from chain.execution import state_keys
 from chain.execution.records import MinerStatus, TaskStatus
 from chain.execution.work import CommitItems, CommonsRange, commons_seed
-from chain.execution import state_keys
 from chain.reasons import Reason
 from chain.types.transaction import CommitWork, ProveWork
 from pouw.backends.reference import ReferenceBackend
@@ -78,7 +78,7 @@ def altered(proof: bytes, **changes) -> bytes:
 
 
 def test_one_byte_of_a_sampled_cell_before_the_commit(world: World):
-    """One byte of every row of one tensor is off by one in the committed trace; the draw finds one of them."""
+    """Every byte of one committed tensor is off by one; the draw finds one of them."""
 
     def trace(item) -> Trace:
         honest = honest_trace(item)

@@ -23,8 +23,9 @@ class Ledger(RuleBasedStateMachine):
     """Anything anybody might send, in any order, with the checks of `World.block` after every block."""
 
     @initialize(
-        window=st.integers(1, 4), delay=st.integers(1, 3), epoch=st.integers(1, 6), attempts=st.integers(1, 3),
-        penalty=st.sampled_from([0, 100, 5_000]), unbonding=st.integers(0, 6), retention=st.integers(0, 4), registered=st.sets(names),
+        window=st.integers(1, 4), delay=st.integers(1, 3), epoch=st.integers(1, 6),
+        attempts=st.integers(1, 3), penalty=st.sampled_from([0, 100, 5_000]), unbonding=st.integers(0, 6),
+        retention=st.integers(0, 4), registered=st.sets(names),
     )  # fmt: skip
     def begin(self, window, delay, epoch, attempts, penalty, unbonding, retention, registered):
         params = replace(
@@ -161,5 +162,5 @@ def test_the_check_sees_an_index_that_is_off():
     world = World()
     world.register("alice")
     forged = world.state.updated({state_keys.server(MODEL, key("alice").public_key): None})
-    with pytest.raises(StateError, match="index server: .* is missing"):
+    with pytest.raises(StateError, match=r"index server: .* is missing"):
         check_state(forged, params=PARAMS)

@@ -50,7 +50,8 @@ def test_task_is_assigned_in_the_next_block_answered_and_paid():
     logits = hidden @ TINY.weights.array("weight 1").astype(np.int64).T + TINY.weights.array("bias 1").T
     assert answer.reshape(-1).tolist() == logits.argmax(axis=1).tolist()
     assert world.reasons(task_id) == [
-        Reason.TASK_SUBMITTED, Reason.TASK_ASSIGNED, Reason.TASK_COMMITTED, Reason.TASK_ANSWERED, Reason.TASK_PAID,
+        Reason.TASK_SUBMITTED, Reason.TASK_ASSIGNED, Reason.TASK_COMMITTED, Reason.TASK_ANSWERED,
+        Reason.TASK_PAID,
     ]  # fmt: skip
 
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from chain.codec import encode
 from chain.execution import queries, state_keys
 from chain.execution.records import EpochUnits, TaskStatus, Weight
 from chain.execution.tasks import price_of
-from chain.codec import encode
 from chain.reasons import Reason
 from chain.types.transaction import SubmitTask, Unregister
 from tests.chain.execution.world import COINS, MODEL, MODELS, OTHER_MODEL, PARAMS, World, inputs_of, key

@@ -1,4 +1,4 @@
-"""A chain of one tiny model under a test's full control: keys, blocks without consensus, and honest miners."""
+"""A chain of tiny models under a test's control: keys, blocks without consensus, honest miners."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ from chain.hashing import digest
 from chain.reasons import Reason
 from chain.types.committee import Committee, Validator
 from chain.types.params import ChainParams
-from chain.types.receipt import Event, Receipt
+from chain.types.receipt import BlockOutcome, Event, Receipt
 from chain.types.transaction import (
     Body,
     CommitWork,
@@ -150,6 +150,11 @@ def inputs_of(rows: int, *, salt: int = 0) -> bytes:
     return bytes((7 * i + salt) % 17 for i in range(rows * WIDTH))
 
 
+def events_of(outcome: BlockOutcome) -> list[Event]:
+    """A block's events in order."""
+    return [*outcome.opening, *(e for r in outcome.receipts for e in r.events), *outcome.closing]
+
+
 @dataclass
 class World:
     """A chain: its newest state, and every execution that led there."""
@@ -184,7 +189,7 @@ class World:
         return self.head.height
 
     @property
-    def outcome(self):
+    def outcome(self) -> BlockOutcome:
         return self.executions[-1].outcome
 
     @property
@@ -208,22 +213,14 @@ class World:
 
     def events(self) -> list[Event]:
         """All events of the last block, in order."""
-        outcome = self.outcome
-        return [*outcome.opening, *(e for r in outcome.receipts for e in r.events), *outcome.closing]
+        return events_of(self.outcome)
 
     def reasons(self, subject: bytes) -> list[Reason]:
         """The whole story of a subject."""
-        found = []
-        for execution in self.executions:
-            outcome = execution.outcome
-            for event in (
-                *outcome.opening,
-                *(e for r in outcome.receipts for e in r.events),
-                *outcome.closing,
-            ):
-                if event.subject == subject:
-                    found.append(event.reason)
-        return found
+        outcomes = [execution.outcome for execution in self.executions]
+        return [
+            event.reason for outcome in outcomes for event in events_of(outcome) if event.subject == subject
+        ]
 
     # Writing ------------------------------------------------------------------------------------------
 

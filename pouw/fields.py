@@ -33,7 +33,7 @@ def measure(fields: object, *, limit: int) -> int:
         limit: largest size allowed.
 
     Raises:
-        FieldError: if anything else is in them, if they nest deeper than 4 lists, or if they exceed the limit.
+        FieldError: if anything else is in them, if they nest deeper than 4 lists, or exceed the limit.
     """
     return _measure(fields, limit, depth=0, whole=limit)
 

@@ -1,11 +1,12 @@
 """The last step of a check: each drawn cell, computed again from the rows that were opened."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 
 from pouw.opened_rows import row_of
-from pouw.openings import Place
+from pouw.openings import Place, needs_of
 from pouw.program import Program, Step, Weight
 from pouw.proof import OpenedLeaf, ProofError, ProofReason
 from pouw.rows import RowTree
@@ -143,7 +144,7 @@ def check_cell(run: OpenedRun, model: Model, cell: Cell) -> None:
         return
     step = run.program.steps[cell.tensor - 1]
     rows = []
-    for need in step.op.kind.needs(cell.row, cell.col):
+    for need in needs_of(step, cell, input_row=partial(run.row, 0)):
         source = step.sources[need.operand]
         if source.weight:
             rows.append(model.row(run.program.weights[source.index], need.row))

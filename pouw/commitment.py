@@ -136,8 +136,9 @@ class CommitBuilder:
         items = []
         for index in indices:
             entry = self._entries[index]
-            plan = plan_item(entry.program, cells[index], answered=entry.answered)
             trace = entry.recall()
+            known = trace.tensors[0].__getitem__
+            plan = plan_item(entry.program, cells[index], answered=entry.answered, input_row=known)
             items.append(_open_item(index, entry, trace, plan))
             for number, leaf in plan.weights:
                 weight = entry.program.weights[number]

@@ -15,7 +15,7 @@ def half(shift: int) -> int:
 
 
 def rounded(x: Wide, shift: int) -> Wide:
-    """x / 2^shift, rounded half up."""
+    """Divide by 2^shift, rounding half up."""
     return (x + half(shift)) >> shift
 
 

@@ -4,12 +4,15 @@ A proof says nothing about what it opens that could not be derived, so it has on
 places so that a wrong one can be named.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from pouw.program import Program
+from pouw.ops.gather import Gather
+from pouw.ops.kind import Need
+from pouw.program import Program, Step
 from pouw.sampling import Cell
+from pouw.tensors import Array
 
 Place = tuple[int, int]
 """A tensor's number and a leaf's."""
@@ -32,7 +35,20 @@ class ItemPlan:
     weights: tuple[Place, ...]
 
 
-def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool) -> ItemPlan:
+InputRow = Callable[[int], Array]
+"""A row of an item's input; nobody opens it, since everybody knows it."""
+
+
+def needs_of(step: Step, cell: Cell, *, input_row: InputRow) -> tuple[Need, ...]:
+    """The operand rows that decide a cell, those that the input names included."""
+    kind = step.op.kind
+    needs = kind.needs(cell.row, cell.col)
+    if isinstance(kind, Gather):
+        return (*needs, kind.follow(int(input_row(needs[0].row)[0])))
+    return needs
+
+
+def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool, input_row: InputRow) -> ItemPlan:
     """The openings of one item.
 
     Args:
@@ -40,6 +56,7 @@ def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool) -> Ite
         cells: those that were drawn from it.
         answered: whether an answer is known that must be the last op's output, or roots that the kept tensors
             must have.
+        input_row: the item's input.
     """
     leaves: set[Place] = set()
     weights: set[Place] = set()
@@ -49,7 +66,7 @@ def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool) -> Ite
         if cell.tensor == 0:
             continue
         step = program.steps[cell.tensor - 1]
-        for need in step.op.kind.needs(cell.row, cell.col):
+        for need in needs_of(step, cell, input_row=input_row):
             source = step.sources[need.operand]
             if source.weight:
                 weights.add((source.index, program.weights[source.index].spec.leaf_of(need.row)))

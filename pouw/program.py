@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import Final
 
 from pouw.hashing import HASH_BYTES, domain, framed, i64, keyed, u32, u64
+from pouw.ops.gather import Gather
 from pouw.ops.kind import Bounded, OpKind
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import TensorSpec
@@ -149,6 +150,10 @@ def build_program(
         if unknown:
             raise ProgramError(ProgramReason.NAME, f"op {op.name} reads {unknown[0]}, which nothing gives")
         sources, operands = zip(*(known[name] for name in op.operands), strict=True)
+        if isinstance(op.kind, Gather) and sources[0] != known[INPUT][0]:
+            raise ProgramError(
+                ProgramReason.SHAPE, f"op {op.name} gathers by {op.operands[0]}, not by the input"
+            )
         step = Step(op, sources, op.kind.infer(operands), op.kind.cost([value.spec for value in operands]))
         _name(known, op.name, (Source(False, index + 1), step.output))
         steps.append(step)

@@ -1,4 +1,4 @@
-"""Tables of functions, built from exact arithmetic: no floating point, so every machine builds the same bytes.
+"""Tables of functions, built from exact arithmetic: no floating point, the same bytes everywhere.
 
 Decimal arithmetic is defined digit by digit by the General Decimal Arithmetic specification (its exp and ln
 are correctly rounded), so at 50 digits an entry could only be in doubt if the true value lay within 10^-40 of
@@ -37,7 +37,8 @@ def attention_weights() -> NDArray[np.int8]:
     """round(127 * 2^(-z/256)) for z = 0..2047; the last is 0."""
     ln2 = _EXACT.ln(Decimal(2))
     steps = (_EXACT.divide(_EXACT.multiply(ln2, Decimal(-z)), Decimal(256)) for z in range(WEIGHT_STEPS))
-    table = np.array([round_half_up(_EXACT.multiply(Decimal(127), _EXACT.exp(s))) for s in steps], np.int8)
+    entries = [round_half_up(_EXACT.multiply(Decimal(127), _EXACT.exp(step))) for step in steps]
+    table = np.array(entries, np.int8)
     table.setflags(write=False)
     return table
 
@@ -47,13 +48,14 @@ def powers_of_two() -> NDArray[np.int64]:
     """round(2^30 * 2^(-z/256)) for z = 0..255."""
     ln2 = _EXACT.ln(Decimal(2))
     steps = (_EXACT.divide(_EXACT.multiply(ln2, Decimal(-z)), Decimal(256)) for z in range(256))
-    table = np.array([round_half_up(_EXACT.multiply(Decimal(1 << 30), _EXACT.exp(s))) for s in steps])
+    entries = [round_half_up(_EXACT.multiply(Decimal(1 << 30), _EXACT.exp(step))) for step in steps]
+    table = np.array(entries, np.int64)
     table.setflags(write=False)
-    return table.astype(np.int64)
+    return table
 
 
 def silu_table(numerator: int, denominator: int, fraction_bits: int) -> bytes:
-    """x * sigmoid(x) for the 256 int8 values v of x = v * numerator / denominator, as int16 little endian.
+    """Values of x * sigmoid(x) for the 256 int8 values v of x = v * numerator / denominator, as int16 little endian.
 
     Args:
         numerator: positive.
@@ -103,7 +105,7 @@ def _turns(positions: int, numerator: int, denominator: int, base: int) -> list[
 
 
 def _series(angle: Decimal, *, first: int) -> int:
-    """cos (first = 0) or sin (first = 1) of an angle from 0 to 1, by its power series, in 2^-96."""
+    """The cosine (first = 0) or sine (first = 1) of an angle from 0 to 1, by its power series, in 2^-96."""
     term = angle if first else Decimal(1)
     total = term
     square = _EXACT.multiply(angle, angle)
@@ -116,5 +118,3 @@ def _series(angle: Decimal, *, first: int) -> int:
 def _narrow(value: int) -> int:
     shift = _GUARD - TURN_BITS
     return (value + (1 << (shift - 1))) >> shift
-
-

@@ -235,7 +235,9 @@ def _check_draws(statement: Statement, proof: Proof, opened: list[_Opened], *, s
         where = f"item {entry.opening.index}"
         if not entry.cells and not entry.answered:
             raise ProofError(ProofReason.CELL_NOT_DRAWN, f"{where} is opened, nothing in it was drawn")
-        entry.plan = plan_item(entry.item.program, entry.cells, answered=entry.answered)
+        entry.plan = plan_item(
+            entry.item.program, entry.cells, answered=entry.answered, input_row=entry.item.input_row
+        )
         check_places(entry.opening.leaves, entry.plan.leaves, where=where)
 
 

@@ -1,0 +1,83 @@
+"""`attention_weights`: how much each query looks at each key up to its own position."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pouw.backends.backend import Backend
+from pouw.hashing import framed, u32
+from pouw.heads import Heads
+from pouw.ops.kind import Bounded, Expected, Need
+from pouw.ops.require import (
+    MAX_CONSTANT_MULTIPLIER,
+    MAX_CONSTANT_SHIFT,
+    require_constant,
+    require_count,
+    require_spec,
+)
+from pouw.tensors import Array, DType, TensorSpec
+from pouw.transformer_rows import weight_row
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionWeights:
+    """out[r,j] = round(127 * 2^((s[r,j] - max s[r]) * scale)) for keys j at or before the query, else 0.
+
+    Operands: queries and keys, int8, as `Heads` lays them out. Scores are never committed: they would be most
+    of what is hashed. A cell is a row; it opens the query and the keys that it may look at, which lie side by
+    side.
+
+    Args:
+        heads: the layout.
+        multiplier: of a difference of scores, 1..2^30-1.
+        shift: the product, shifted, is an exponent of two in 256ths.
+    """
+
+    heads: Heads
+    multiplier: int
+    shift: int
+
+    def encode(self) -> bytes:
+        """See `OpKind.encode`."""
+        return framed(b"attention_weights", self.heads.encode(), u32(self.multiplier) + u32(self.shift))
+
+    def infer(self, operands: Sequence[Bounded]) -> Bounded:
+        """See `OpKind.infer`."""
+        require_count("attention_weights", operands, 2)
+        require_constant("attention_weights by a multiplier of", self.multiplier, 1, MAX_CONSTANT_MULTIPLIER)
+        require_constant("attention_weights by a shift of", self.shift, 0, MAX_CONSTANT_SHIFT)
+        heads = self.heads
+        rows = heads.sequences * heads.queries * heads.tokens
+        require_spec("the queries", operands[0], rows, heads.dim, DType.INT8)
+        require_spec(
+            "the keys", operands[1], heads.sequences * heads.keys * heads.span, heads.dim, DType.INT8
+        )
+        # Scores differ by at most 2^15 * 1024 = 2^25, times 2^30.
+        return Bounded(TensorSpec(rows, heads.span, DType.INT8), 0, 127)
+
+    def cost(self, operands: Sequence[TensorSpec]) -> int:  # noqa: ARG002 - the heads say it
+        """See `OpKind.cost`: every score and its weight, those of later keys included."""
+        return self.heads.span * (self.heads.dim + 1)
+
+    def run(self, backend: Backend, operands: Sequence[Any]) -> Any:
+        """See `OpKind.run`."""
+        return backend.transformer.attention_weights(
+            *operands, heads=self.heads, multiplier=self.multiplier, shift=self.shift
+        )
+
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+        """See `OpKind.needs`."""
+        sequence, head, token = self.heads.query(row)
+        first = self.heads.first_key(sequence, head)
+        visible = range(first, first + self.heads.past + token + 1)
+        return (Need(0, row), *(Need(1, key) for key in visible))
+
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+        """See `OpKind.check`."""
+        weights = np.zeros(self.heads.span, np.int8)
+        weights[: len(rows) - 1] = weight_row(
+            rows[0], np.stack(rows[1:]), multiplier=self.multiplier, shift=self.shift
+        )
+        return Expected(0, weights)

@@ -1,0 +1,85 @@
+"""What ops say when operands do not fit."""
+
+from collections.abc import Sequence
+
+from pouw.ops.kind import Bounded
+from pouw.program_error import ProgramError, ProgramReason
+from pouw.tensors import DType, TensorSpec
+
+MAX_CONSTANT_SHIFT = 62
+MAX_CONSTANT_MULTIPLIER = (1 << 30) - 1
+
+
+def require(holds: bool, reason: ProgramReason, message: str) -> None:
+    """Refuse a program unless something holds.
+
+    Raises:
+        ProgramError: the reason given.
+    """
+    if not holds:
+        raise ProgramError(reason, message)
+
+
+def require_count(kind: str, operands: Sequence[object], count: int) -> None:
+    """Refuse another number of operands.
+
+    Raises:
+        ProgramError: SHAPE.
+    """
+    require(
+        len(operands) == count,
+        ProgramReason.SHAPE,
+        f"{kind} of {len(operands)} operands, it takes {count}",
+    )
+
+
+def require_spec(what: str, operand: Bounded, rows: int, cols: int, *dtypes: DType) -> None:
+    """Refuse another shape or type.
+
+    Raises:
+        ProgramError: SHAPE, DTYPE.
+    """
+    spec = operand.spec
+    require(
+        (spec.rows, spec.cols) == (rows, cols),
+        ProgramReason.SHAPE,
+        f"{what} of {spec.rows} x {spec.cols}, it must be {rows} x {cols}",
+    )
+    require_dtype(what, spec, *dtypes)
+
+
+def require_dtype(what: str, spec: TensorSpec, *dtypes: DType) -> None:
+    """Refuse another type.
+
+    Raises:
+        ProgramError: DTYPE.
+    """
+    names = " or ".join(dtype.name for dtype in dtypes)
+    require(spec.dtype in dtypes, ProgramReason.DTYPE, f"{what} of {spec.dtype.name}, it must be {names}")
+
+
+def require_constant(what: str, value: int, low: int, high: int) -> None:
+    """Refuse a constant outside its bounds.
+
+    Raises:
+        ProgramError: CONSTANT.
+    """
+    require(low <= value <= high, ProgramReason.CONSTANT, f"{what} {value}, allowed are {low}..{high}")
+
+
+def require_wide(what: str, bound: int) -> None:
+    """Refuse intermediate values that could leave int64.
+
+    Args:
+        what: names them.
+        bound: none is larger in size.
+
+    Raises:
+        ProgramError: RANGE.
+    """
+    require(bound < 1 << 63, ProgramReason.RANGE, f"{what} reaches {bound}, beyond int64")
+
+
+def size_of(operand: Bounded) -> int:
+    """The largest size of any value."""
+    return max(abs(operand.low), abs(operand.high))

@@ -45,8 +45,11 @@ from tools.rpc.messages import MinerWork, OpenCommit, Possession, Sent, TaskView
 FIRST_UNITS: Final = 64
 """Commons units of the first commit, before the machine's speed is known."""
 FIRST_PROOF_BYTES: Final = 40_000
-WORK_SECONDS: Final = 0.5
-"""Commons work of one commit; shorter commits cost more in fees, longer ones keep tasks waiting."""
+COMMIT_PERIOD: Final = 2.0
+"""Seconds from one commons commit to the next. The work between them is the duty's share of it: small commits
+at a low duty, so that seats follow work closely, and few enough that proofs cost the others little."""
+MAX_WORK_SECONDS: Final = 0.5
+"""Commons work of one commit at most; a task that comes meanwhile waits as long."""
 POLL_SECONDS: Final = 0.5
 BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 SAY_AGAIN_SECONDS: Final = 60.0
@@ -171,7 +174,8 @@ class Miner:
         finished, seconds = await self._timed(lambda: self.worker.work(jobs, step.commons))
         done = finished.commons
         if done is not None and seconds > 0:
-            self._units_a_commit = max(1, round(done.count * WORK_SECONDS / seconds))
+            aim = min(MAX_WORK_SECONDS, self.duty * COMMIT_PERIOD)
+            self._units_a_commit = max(1, round(done.count * aim / seconds))
         body = CommitWork(
             root=finished.root,
             units=finished.units,

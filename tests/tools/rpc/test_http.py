@@ -4,8 +4,10 @@ import json
 
 import pytest
 import trio
+import trio.testing
 
 from tests.tools.chain_node import chain_node
+from tools.rpc import http
 from tools.rpc.client import CallFailed, Client, Unreachable
 from tools.rpc.messages import BlockView, Status
 from tools.rpc.server import RpcServer, bind
@@ -17,7 +19,7 @@ async def exchange(port, raw):
     async with stream:
         await stream.send_all(raw)
         received = b""
-        with trio.fail_after(5):
+        with trio.fail_after(120):
             async for chunk in stream:
                 received += chunk
     return received
@@ -114,6 +116,23 @@ async def test_expect_100_is_answered(server):
             assert (await stream.receive_some(1000)).startswith(b"HTTP/1.1 100")
             await stream.send_all(body)
             assert (await stream.receive_some(1000)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_slow_request_is_ended_and_an_idle_connection_closed(server, autojump_clock):
+    _, port = server
+    assert (await exchange(port, post(STATUS)[:-10])).startswith(b"HTTP/1.1 408")
+    assert await exchange(port, b"") == b""
+
+
+async def test_connections_are_bounded(server, monkeypatch):
+    _, port = server
+    open_ones = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(http.MAX_CONNECTIONS)]
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert await exchange(port, b"") == b""
+    for stream in open_ones:
+        await stream.aclose()
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert (await exchange(port, post(STATUS))).startswith(b"HTTP/1.1 200")
 
 
 async def test_readiness_gives_its_reasons(server):

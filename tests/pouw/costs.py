@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import overload
 
 from genesis.digits import COMMONS_BATCH, load_digits, load_model
+from pouw.backends.backend import Backend
 from pouw.backends.select import select_backend
 from pouw.commitment import CommitBuilder
 from pouw.commons import commons_batch, commons_row
@@ -69,8 +70,7 @@ def spent(action: Callable[[], object], times: int = 1) -> float:
     return min(least)
 
 
-def report(count: int, device: str) -> str:
-    backend = select_backend(device)  # type: ignore[arg-type]
+def report(count: int, backend: Backend) -> str:
     builder = CommitBuilder(b"headrace-costs", b"miner")
     batches: list[Array] = []
     traces: list[Trace] = []
@@ -94,14 +94,11 @@ def report(count: int, device: str) -> str:
 
 def main() -> None:
     device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
-    if device == "cpu":
-        import torch
-
-        torch.set_num_threads(1)
-    sys.stdout.write(f"{select_backend(device).name}; a unit is {PROGRAM.units} work units\n")  # type: ignore[arg-type]
+    backend = select_backend(device, threads=1)  # type: ignore[arg-type]
+    sys.stdout.write(f"{backend.name}; a unit is {PROGRAM.units} work units\n")
     sys.stdout.write("commit       draw    run  commit (each)\n")
     for count in (16, 128, 1024):
-        sys.stdout.write(report(count, device) + "\n")
+        sys.stdout.write(report(count, backend) + "\n")
 
 
 if __name__ == "__main__":

@@ -164,6 +164,9 @@ def test_no_way_to_multiply_is_an_error_and_auto_takes_the_reference(monkeypatch
 def test_selection() -> None:
     assert select_backend("reference").name == "reference (numpy)"
     assert select_backend("cpu").name == select_backend("auto").name == FAST.name
+    for threads in (2, 1):
+        assert select_backend("cpu", threads=threads).name == FAST.name
+        assert torch.get_num_threads() == threads
     with pytest.raises(BackendError, match="no device 'gpu'"):
         select_backend("gpu")  # type: ignore[arg-type]
 

@@ -1,43 +1,35 @@
 """Bugs planted on purpose: a simulation that does not find them proves nothing about the real protocol."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-
-import pytest
-
-from chain.types.block import Block
-from consensus import effects, proposing
-from consensus.messages import Certificate, Proposal, Statement
-from consensus.rounds import Round, Rounds, Support
-from consensus.safe_store import Saved
+from consensus import effects
+from consensus.messages import Kind, Statement
+from consensus.rounds import Round
 from consensus.signing_guard import SigningGuard
 from consensus.simplex import Simplex
-from tests.consensus.fakes import TagKey
 from tests.consensus.node import Node
 
 
-class _OpenGuard(SigningGuard):
+class OpenGuard(SigningGuard):
     """Refuses nothing; only an exact repeat comes from the log."""
 
     def stored(self, statement: Statement) -> bytes | None:
         entry = self._signed.get((statement.epoch, statement.view), {}).get(statement.kind)
-        return entry.stored or None if entry is not None and entry.statement == statement else None
+        return (entry.stored or None) if entry is not None and entry.statement == statement else None
 
 
-class Unguarded(Node):
-    def open_guard(self) -> SigningGuard:
-        guard = super().open_guard()
-        guard.__class__ = _OpenGuard
-        return guard
-
-
-class _FinalizesAfterNullify(Simplex):
+class Hasty(Simplex):
     def _may_finalize(self, found: Round) -> bool:
         return True
 
 
-class FinalizesAfterNullify(Unguarded):
-    machine = _FinalizesAfterNullify
+class FinalizesAfterNullify(Node):
+    """Neither the protocol nor the guard minds."""
+
+    machine = Hasty
+
+    def open_guard(self) -> SigningGuard:
+        guard = super().open_guard()
+        guard.__class__ = OpenGuard
+        return guard
 
 
 class ForgetsItsVotes(Node):
@@ -50,18 +42,17 @@ class ForgetsItsVotes(Node):
 
 
 class RebuildsProposals(Node):
-    """Signs a new proposal for a view in which it already made one."""
+    """Makes a new block for a view in which it already proposed one: the bug that forked the first sketch."""
 
     def open_guard(self) -> SigningGuard:
         guard = super().open_guard()
-        for entries in guard._signed.values():
-            for kind in [k for k in entries if k.name == "PROPOSE"]:
-                del entries[kind]
+        for signed in guard._signed.values():
+            signed.pop(Kind.PROPOSE, None)
         return guard
 
 
-class KeepsNoBodies(Node):
-    """Nothing but the signing log survives: no certificates, no bodies."""
+class KeepsNothing(Node):
+    """No certificates and no bodies survive, only the signing log."""
 
     def perform(self, effect: effects.Effect) -> None:
         if not isinstance(effect, effects.Save):
@@ -69,12 +60,8 @@ class KeepsNoBodies(Node):
 
 
 class NeverResends(Node):
+    """S4 without its second sentence."""
+
     def perform(self, effect: effects.Effect) -> None:
         if not (isinstance(effect, effects.SetTimer) and effect.timer.value == "resend"):
-            super().perform(effect)
-
-
-class NeverFetches(Node):
-    def perform(self, effect: effects.Effect) -> None:
-        if not isinstance(effect, effects.Fetch):
             super().perform(effect)

@@ -23,7 +23,7 @@ from tests.consensus.fakes import CHAIN_ID, ChainTwin, MemoryJournal, PowerCut, 
 if TYPE_CHECKING:
     from tests.consensus.world import World
 
-_SYNC_EVERY_MS = 1000
+_SYNC_EVERY_MS = 250
 
 
 class Node:

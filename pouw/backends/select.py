@@ -17,7 +17,7 @@ def select_backend(device: Device, *, threads: int | None = None) -> Backend:
     Args:
         device: "cpu" for torch, "reference" for numpy, "auto" for torch where it is installed and computes
             rightly.
-        threads: how many torch may use in this process, at least 1; None leaves that to torch. numpy uses one.
+        threads: how many torch may use in this process, at least 1; None leaves that to torch.
 
     Raises:
         BackendError: the device is unknown, not installed, or computes wrongly on this machine.

@@ -93,7 +93,7 @@ def mutated(fields, chance: random.Random):
 def replacement(value, chance: random.Random):
     numbers = [0, 1, 2, 3, 255, 65_536, (1 << 31) - 1, 1 << 31, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
     if isinstance(value, int):
-        return chance.choice([value + 1, max(0, value - 1), *numbers, b"", []])
+        return chance.choice([min(value + 1, (1 << 64) - 1), max(0, value - 1), *numbers, b"", []])
     if isinstance(value, bytes):
         cut = chance.randrange(len(value) + 1)
         return chance.choice(

@@ -1,0 +1,70 @@
+"""What a step of training learns from: fresh images with their labels, and the noise that rounds by chance.
+
+A row follows from a seed, the index of a shard and its own number alone, so a shard can be neither chosen
+nor computed in advance, and a verifier makes the few rows that it needs.
+
+    columns of a row     meaning
+    0..63                pixels, see `pouw.commons`
+    64                   the label
+    65..                 noise: one byte per number of every layer's gradient, last layer first
+
+The noise is the rest of the row's stream, from byte NOISE_START on.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pouw.commons import PIXELS, commons_batch, commons_image
+from pouw.generator import random_bytes
+
+NOISE_START: Final = 128
+"""Beyond the 73 bytes of its stream that a commons row is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingImages:
+    """Images to learn from.
+
+    Args:
+        images: int8 [n,64], pixels 0..16.
+        labels: int8 [n].
+    """
+
+    images: NDArray[np.int8]
+    labels: NDArray[np.int8]
+
+    def __post_init__(self) -> None:
+        assert self.images.shape == (len(self.labels), PIXELS), f"{self.images.shape}, {self.labels.shape}"
+
+
+def training_batch(
+    data: TrainingImages, *, seed: bytes, index: int, rows: range, noise: int
+) -> NDArray[np.int8]:
+    """Rows of a shard.
+
+    Args:
+        data: what to learn from.
+        seed: not known before whoever trains is bound to it.
+        index: number of the shard.
+        rows: which of its rows.
+        noise: bytes of noise per row.
+
+    Returns:
+        int8 [len(rows), 65 + noise].
+    """
+    shown = commons_batch(data.images, seed=seed, index=index, batch=rows.stop)[rows.start :]
+    chosen = [commons_image(len(data.labels), seed=seed, index=index, row=row) for row in rows]
+    streams = (random_bytes(seed, path=(index, row), count=noise, start=NOISE_START) for row in rows)
+    spread = np.frombuffer(b"".join(streams), np.int8).reshape(len(rows), noise)
+    return np.concatenate([shown, data.labels[chosen].reshape(-1, 1), spread], axis=1)
+
+
+def training_row(data: TrainingImages, *, seed: bytes, index: int, row: int, noise: int) -> NDArray[np.int8]:
+    """One row of `training_batch`, made without the others."""
+    alone: NDArray[np.int8] = training_batch(
+        data, seed=seed, index=index, rows=range(row, row + 1), noise=noise
+    )[0]
+    return alone

@@ -12,6 +12,7 @@ import torch
 
 from pouw.backends.backend import BackendError
 from pouw.backends.cpu_training import CpuTraining
+from pouw.backends.cpu_transformer import CpuTransformer
 from pouw.backends.known_answer import check_backend
 from pouw.requant import Requant
 from pouw.tensors import Array, DType, index_dtype
@@ -37,6 +38,7 @@ class CpuBackend:
     def __init__(self, *, fast: bool) -> None:
         self._fast = fast
         self._training = CpuTraining()
+        self._transformer = CpuTransformer(self._multiply)
 
     @property
     def name(self) -> str:
@@ -47,6 +49,11 @@ class CpuBackend:
     def training(self) -> CpuTraining:
         """See `Backend.training`."""
         return self._training
+
+    @property
+    def transformer(self) -> CpuTransformer:
+        """See `Backend.transformer`."""
+        return self._transformer
 
     def put(self, array: Array) -> torch.Tensor:
         """See `Backend.put`."""
@@ -62,9 +69,7 @@ class CpuBackend:
         self, a: torch.Tensor, b: torch.Tensor, *, bias: torch.Tensor | None, requant: Requant | None
     ) -> torch.Tensor:
         """See `Backend.matmul_nt`."""
-        # With one column torch 2.13 mistakes the transpose's strides and reads beyond the matrix.
-        fast = self._fast and a.shape[1] > 1
-        total = torch._int_mm(a, b.t()) if fast else _by_chunks(a, b)
+        total = self._multiply(a, b)
         if bias is not None:
             total += bias.t()
         return total if requant is None else _requant(total, requant)
@@ -77,6 +82,11 @@ class CpuBackend:
         rank = a.to(torch.int64) * cols + torch.arange(cols - 1, -1, -1)
         best = cols - 1 - torch.remainder(rank.amax(dim=1, keepdim=True), cols)
         return best.to(_TORCH[index_dtype(cols)])
+
+    def _multiply(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        # With one column torch 2.13 mistakes the transpose's strides and reads beyond the matrix.
+        fast = self._fast and a.shape[1] > 1
+        return torch._int_mm(a, b.t()) if fast else _by_chunks(a, b)
 
 
 def open_cpu() -> CpuBackend:

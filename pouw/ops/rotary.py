@@ -15,8 +15,10 @@ from pouw.ops.require import (
     require_count,
     require_dtype,
     require_spec,
+    size_of,
 )
 from pouw.program_error import ProgramReason
+from pouw.tables import TURN_BITS
 from pouw.tensors import Array, DType, TensorSpec
 from pouw.transformer_rows import rotary_rows
 
@@ -53,6 +55,10 @@ class Rotary:
             turns.cols == heads.dim and heads.dim % 2 == 0 and turns.rows >= heads.span,
             ProgramReason.SHAPE,
             f"rotary's turns of {turns.rows} x {turns.cols} for {heads.span} positions of {heads.dim}",
+        )
+        one = 1 << TURN_BITS
+        require(
+            size_of(operands[1]) <= one, ProgramReason.RANGE, f"turns of {size_of(operands[1])}, beyond {one}"
         )
         spec = TensorSpec(rows * heads.queries, heads.dim, DType.INT8)
         return Bounded(spec, -127, 127)

@@ -15,7 +15,7 @@ transaction's id does not cover them and a block may carry the same transaction 
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,17 +26,10 @@ from chain.execution.records import MinerStatus
 from chain.reasons import Reason
 from chain.state.tree import StateTree
 from chain.types.params import ChainParams
-from chain.types.transaction import (
-    CommitWork,
-    ProveWork,
-    RegisterMiner,
-    SignedTransaction,
-    SubmitTask,
-    Transfer,
-)
+from chain.types.transaction import RegisterMiner, SignedTransaction, SubmitTask, Transfer
+from chain.waiting import NO_LAST_NONCE, Queue, Selection, Waiting
 
 _FATES_KEPT: Final = 4096
-_ANY_NONCE: Final = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +43,17 @@ class MempoolLimits:
     """How far a nonce may lie beyond the first one that neither state nor queue has."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    signed: SignedTransaction
-    id: bytes
-    size: int
-    weight: int
-    arrival: int
-
-    @property
-    def tip(self) -> int:
-        return self.signed.transaction.tip
-
-    @property
-    def is_work(self) -> bool:
-        return isinstance(self.signed.transaction.body, CommitWork | ProveWork)
-
-
 class Mempool:
     """Transactions that wait to be put into a block."""
 
     def __init__(self, params: ChainParams, limits: MempoolLimits | None = None) -> None:
         self._params = params
         self._limits = limits if limits is not None else MempoolLimits()
-        self._queues: dict[bytes, dict[int, _Entry]] = {}
+        self._queues: dict[bytes, Queue] = {}
         """By sender, then by nonce."""
-        self._by_id: dict[bytes, _Entry] = {}
+        self._by_id: dict[bytes, Waiting] = {}
+        self._workers: dict[bytes, int] = {}
+        """Commits and proofs by sender, for those that have one."""
         self._bytes = 0
         self._arrivals = 0
         self._tails: list[tuple[int, int, bytes, int]] = []
@@ -130,7 +108,7 @@ class Mempool:
         """
         size = len(encode(signed))
         weight = weight_of(signed.transaction.body, size, params=self._params)
-        entry = _Entry(signed, signed.id, size, weight, self._arrivals)
+        entry = Waiting(signed, signed.id, size, weight, self._arrivals)
         base_fee = queries.head(state).next_base_fee
         for check in (self._check_form, self._check_nonce, self._check_fees, self._check_miner):
             reason = check(entry, state, base_fee)
@@ -158,23 +136,28 @@ class Mempool:
             state: After the parent of the block; transactions of its unfinal ancestors are passed over.
             max_bytes: Bytes of transactions to choose.
         """
-        selection = _Selection(state, self._queues, queries.head(state).next_base_fee)
+        selection = Selection(state, self._queues)
         last_work = {
-            sender: max(nonces)
-            for sender, queue in self._queues.items()
-            if (nonces := [nonce for nonce, entry in queue.items() if entry.is_work])
+            sender: max(nonce for nonce, entry in self._queues[sender].items() if entry.is_work)
+            for sender in self._workers
         }
         used = selection.fill(last_work, max_bytes // 2)
-        selection.fill(dict.fromkeys(self._queues, _ANY_NONCE), max_bytes - used)
+        selection.fill(dict.fromkeys(self._queues, NO_LAST_NONCE), max_bytes - used)
         return selection.chosen
 
-    def revalidate(self, state: StateTree) -> None:
-        """Drop what a new final state has executed, overtaken, or left without funds."""
+    def revalidate(self, state: StateTree, senders: Iterable[bytes] | None = None) -> None:
+        """Drop what a new final state has executed, overtaken, or left without funds.
+
+        Args:
+            state: After the last final block.
+            senders: Whose queues to look at; all by default. Only a sender's own transactions take nonces and
+                coins from it, so those of the new final blocks are enough.
+        """
         base_fee = queries.head(state).next_base_fee
-        for sender in list(self._queues):
+        for sender in list(self._queues if senders is None else senders):
+            queue = self._queues.get(sender, {})
             account = queries.account(state, sender)
             funds = account.balance
-            queue = self._queues[sender]
             for nonce in sorted(queue):
                 entry = queue[nonce]
                 if nonce < account.nonce:
@@ -184,7 +167,7 @@ class Mempool:
                 if funds < 0:
                     self._drop(entry, Reason.INSUFFICIENT_FUNDS)
 
-    def _check_form(self, entry: _Entry, _state: StateTree, _base_fee: int) -> Reason:
+    def _check_form(self, entry: Waiting, _state: StateTree, _base_fee: int) -> Reason:
         if entry.id in self._by_id:
             return Reason.ALREADY_KNOWN
         if entry.signed.transaction.chain_id != self._params.chain_id:
@@ -193,7 +176,7 @@ class Mempool:
             return Reason.TOO_LARGE
         return Reason.OK
 
-    def _check_nonce(self, entry: _Entry, state: StateTree, _base_fee: int) -> Reason:
+    def _check_nonce(self, entry: Waiting, state: StateTree, _base_fee: int) -> Reason:
         transaction = entry.signed.transaction
         queue = self._queues.get(transaction.sender, {})
         due = queries.account(state, transaction.sender).nonce
@@ -209,7 +192,7 @@ class Mempool:
             return Reason.REPLACEMENT_UNDERPRICED
         return Reason.OK
 
-    def _check_fees(self, entry: _Entry, state: StateTree, base_fee: int) -> Reason:
+    def _check_fees(self, entry: Waiting, state: StateTree, base_fee: int) -> Reason:
         transaction = entry.signed.transaction
         if transaction.max_base_fee < base_fee:
             return Reason.FEE_TOO_LOW
@@ -220,7 +203,7 @@ class Mempool:
         funds = queries.account(state, transaction.sender).balance
         return Reason.INSUFFICIENT_FUNDS if owed > funds else Reason.OK
 
-    def _check_miner(self, entry: _Entry, state: StateTree, _base_fee: int) -> Reason:
+    def _check_miner(self, entry: Waiting, state: StateTree, _base_fee: int) -> Reason:
         if not entry.is_work:
             return Reason.OK
         miner = queries.miner(state, entry.signed.transaction.sender)
@@ -228,16 +211,16 @@ class Mempool:
             return Reason.NOT_A_MINER
         return Reason.OK
 
-    def _is_full(self, entry: _Entry, freed: tuple[int, int]) -> bool:
+    def _is_full(self, entry: Waiting, freed: tuple[int, int]) -> bool:
         count, size = freed
         return (
             len(self._by_id) - count >= self._limits.transactions
             or self._bytes - size + entry.size > self._limits.bytes
         )
 
-    def _make_room(self, entry: _Entry, freed: tuple[int, int]) -> bool:
+    def _make_room(self, entry: Waiting, freed: tuple[int, int]) -> bool:
         """Drop cheaper tails until the entry fits; if that is not enough, drop nothing."""
-        victims: list[_Entry] = []
+        victims: list[Waiting] = []
         while self._is_full(entry, freed):
             if not self._outbids(entry):
                 for victim in reversed(victims):
@@ -249,14 +232,14 @@ class Mempool:
             self._remember(victim, Reason.MEMPOOL_FULL)
         return True
 
-    def _outbids(self, entry: _Entry) -> bool:
+    def _outbids(self, entry: Waiting) -> bool:
         """Whether the cheapest tail is another sender's and tips less."""
         if not self._by_id:
             return False
         tail = self._lowest_tail()
         return tail.tip < entry.tip and tail.signed.transaction.sender != entry.signed.transaction.sender
 
-    def _lowest_tail(self) -> _Entry:
+    def _lowest_tail(self) -> Waiting:
         """The entry that would be missed least; the pool is not empty."""
         while True:
             tip, arrival, sender, nonce = self._tails[0]
@@ -266,79 +249,47 @@ class Mempool:
                 return entry
             heapq.heappop(self._tails)
 
-    def _put(self, entry: _Entry) -> None:
+    def _put(self, entry: Waiting) -> None:
         transaction = entry.signed.transaction
         queue = self._queues.setdefault(transaction.sender, {})
         queue[transaction.nonce] = entry
         self._by_id[entry.id] = entry
         self._bytes += entry.size
+        if entry.is_work:
+            self._workers[transaction.sender] = self._workers.get(transaction.sender, 0) + 1
         self._note_tail(queue)
         if len(self._tails) > 4 * len(self._by_id) + 64:
             self._tails = []
             for others in self._queues.values():
                 self._note_tail(others)
 
-    def _drop(self, entry: _Entry, reason: Reason) -> None:
+    def _drop(self, entry: Waiting, reason: Reason) -> None:
         self._remove(entry)
         self._remember(entry, reason)
 
-    def _remove(self, entry: _Entry) -> None:
+    def _remove(self, entry: Waiting) -> None:
         transaction = entry.signed.transaction
         queue = self._queues[transaction.sender]
         del queue[transaction.nonce], self._by_id[entry.id]
         self._bytes -= entry.size
+        if entry.is_work:
+            self._workers[transaction.sender] -= 1
+            if not self._workers[transaction.sender]:
+                del self._workers[transaction.sender]
         if queue:
             self._note_tail(queue)
         else:
             del self._queues[transaction.sender]
 
-    def _remember(self, entry: _Entry, reason: Reason) -> None:
+    def _remember(self, entry: Waiting, reason: Reason) -> None:
         self._fates[entry.id] = reason
         if len(self._fates) > _FATES_KEPT:
             self._fates.popitem(last=False)
 
-    def _note_tail(self, queue: dict[int, _Entry]) -> None:
+    def _note_tail(self, queue: Queue) -> None:
         nonce = max(queue)
         entry = queue[nonce]
         heapq.heappush(self._tails, (entry.tip, -entry.arrival, entry.signed.transaction.sender, nonce))
-
-
-class _Selection:
-    """A block's worth of queue heads, best first."""
-
-    def __init__(self, state: StateTree, queues: dict[bytes, dict[int, _Entry]], base_fee: int) -> None:
-        self._state = state
-        self._queues = queues
-        self._base_fee = base_fee
-        self._next: dict[bytes, int] = {}
-        self.chosen: list[SignedTransaction] = []
-
-    def fill(self, last_nonces: Mapping[bytes, int], room: int) -> int:
-        """Choose from some senders' queues, each up to a nonce, within ``room`` bytes; returns bytes used."""
-        heads: list[tuple[int, int, bytes, int]] = []
-        for sender, last in last_nonces.items():
-            self._offer(heads, sender, last)
-        used = 0
-        while heads:
-            _, _, sender, nonce = heapq.heappop(heads)
-            entry = self._queues[sender][nonce]
-            if used + entry.size > room:
-                continue
-            self.chosen.append(entry.signed)
-            used += entry.size
-            self._next[sender] = nonce + 1
-            self._offer(heads, sender, last_nonces[sender])
-        return used
-
-    def _offer(self, heads: list[tuple[int, int, bytes, int]], sender: bytes, last: int) -> None:
-        """Put a sender's next transaction among the heads, if there is one that can pay."""
-        nonce = self._next.get(sender)
-        if nonce is None:
-            nonce = self._next[sender] = queries.account(self._state, sender).nonce
-        entry = self._queues[sender].get(nonce)
-        if entry is None or nonce > last or entry.signed.transaction.max_base_fee < self._base_fee:
-            return
-        heapq.heappush(heads, (-entry.tip, entry.arrival, sender, nonce))
 
 
 def _raised(price: int) -> int:

@@ -252,6 +252,24 @@ def miners_world() -> World:
     return world
 
 
+def test_only_the_senders_of_a_block_need_to_be_looked_at():
+    world = World()
+    signed = [transfer(world, name) for name in ("alice", "carol")]
+    pool = pool_of(world, *signed)
+    world.block(*signed)
+    pool.revalidate(world.state, [key("alice").public_key, key("stranger").public_key])
+    assert [item.id in pool for item in signed] == [False, True]
+    assert pool.select(world.state, max_bytes=ROOM) == []
+
+
+def test_a_worker_is_forgotten_with_its_last_work():
+    world = miners_world()
+    pool = pool_of(world, world.sign("alice", ProveWork(bytes(32), b"")))
+    world.block(world.sign("alice", Transfer(BOB, 1)))
+    pool.revalidate(world.state)
+    assert (len(pool), pool._workers) == (0, {})
+
+
 def test_only_miners_send_work():
     world = miners_world()
     pool = pool_of(world)

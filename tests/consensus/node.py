@@ -23,7 +23,7 @@ from tests.consensus.fakes import CHAIN_ID, ChainTwin, MemoryJournal, PowerCut, 
 if TYPE_CHECKING:
     from tests.consensus.world import World
 
-_SYNC_EVERY_MS = 250
+_SYNC_EVERY_MS = 1000
 
 
 class Node:
@@ -87,7 +87,7 @@ class Node:
             self.world.send(self, int(origin), end)
         elif place in (Place.HELD, Place.AHEAD) and self.world.now >= self.next_sync:
             self.next_sync = self.world.now + _SYNC_EVERY_MS
-            self.world.ask(self, self.world.nodes[int(origin)], self.final_blocks, self.take_batch)
+            self.follow(self.world.nodes[int(origin)])
         if place is not Place.NOW or self.simplex.knows(message):
             return
         if isinstance(message, Vote):
@@ -177,10 +177,19 @@ class Node:
         """What ``peer`` answers to our question for blocks; signatures are not checked in this world."""
         return make_batch(peer.chain, BlocksRequest(self.chain.final_head.height + 1, MAX_BLOCKS))
 
-    def take_batch(self, batch: BlocksResponse | None) -> None:
+    def follow(self, peer: "Node") -> None:
+        """Take batches from ``peer`` as long as they bring anything."""
+
+        def take(batch: BlocksResponse | None) -> None:
+            if self.take_batch(batch):
+                self.follow(peer)
+
+        self.world.ask(self, peer, self.final_blocks, take)
+
+    def take_batch(self, batch: BlocksResponse | None) -> bool:
         height = self.chain.final_head.height
         if batch is None or batch.bridge or batch.blocks[0].header.height != height + 1:
-            return
+            return False
         epoch = self.simplex.epoch
         self.settle(batch.blocks, batch.certificate)
         if self.chain.params.epoch_of(self.chain.final_head.height + 1) != epoch:
@@ -188,3 +197,4 @@ class Node:
         else:
             certificate = batch.certificate
             self.handle(events.Advanced(batch.blocks[-1].header, certificate.digest, certificate))
+        return True

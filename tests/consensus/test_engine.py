@@ -1,71 +1,20 @@
 """The shell over the in-memory network, under virtual time, with real signatures."""
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from chain.crypto import vrf
-from chain.crypto.ed25519 import SecretKey, derive_seed
-from consensus.engine import Engine
-from consensus.inputs import EngineSettings
-from consensus.signer import Signer
-from consensus.signing_guard import create_log, open_log
-from p2p.memory import Link, MemoryHub, open_hub
-from p2p.network import Lane, Network, PeerId
-from tests.consensus.fakes import CHAIN_ID, ChainTwin, MemoryJournal, SimDisk, committee_of, params
-
-PARAMS = params(epoch_length=4, block_interval_ms=500, network_delay_ms=1000)
-KEYS = [SecretKey(derive_seed(bytes(32), "consensus", index)) for index in range(4)]
-WHOLE = committee_of(key.public_key for key in KEYS)
-
-
-class Machine:
-    """What of a node outlives its process, and how to run the process."""
-
-    def __init__(self, number: int, *, is_validator: bool = True) -> None:
-        self.name = PeerId(f"n{number}")
-        self.key = KEYS[number] if is_validator else None
-        self.disk, self.journal = SimDisk(), MemoryJournal()
-        self.chain = ChainTwin(PARAMS, lambda _: WHOLE)
-        self.engine: Engine | None = None
-        self.scope = trio.CancelScope()
-
-    @property
-    def height(self) -> int:
-        return self.chain.final_head.height
-
-    def signer(self) -> Signer | None:
-        if self.key is None:
-            return None
-        self.disk.locked = False
-        opened = create_log if self.disk.data is None else open_log
-        guard = opened(self.disk, chain_id=CHAIN_ID, public_key=self.key.public_key)
-        return Signer(self.key, guard, chain_id=CHAIN_ID, prove=partial(vrf.prove, self.key))
-
-    async def run(self, hub: MemoryHub) -> None:
-        self.chain = self.chain.restarted()
-        network: Network = hub.join(self.name)
-        self.engine = engine = Engine(
-            network=network, ledger=self.chain, journal=self.journal, signer=self.signer(),
-            now_ms=lambda: int(trio.current_time() * 1000), settings=EngineSettings(poll_interval=2.0),
-        )  # fmt: skip
-        with trio.CancelScope() as self.scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(engine.run)
-                nursery.start_soon(self.pump_events, network, engine)
-                async for frame in network.inbound:
-                    if frame.lane is Lane.CONSENSUS:
-                        await engine.receive(frame)
-        hub.leave(self.name)
-
-    async def pump_events(self, network: Network, engine: Engine) -> None:
-        async for event in network.events:
-            await engine.peer_event(event)
+from chain.codec import encode
+from chain.types.block import Block
+from consensus.halting import HaltReason
+from consensus.messages import Certificate, Kind, Proposal, Statement, Vote, encode_message
+from consensus.requests import BLOCKS, FETCH, STATUS, BlocksRequest, FetchRequest, FetchResponse, Status
+from p2p.memory import Link
+from p2p.network import Lane, RequestFailed, RequestFailure
+from tests.consensus.cluster import KEYS, open_cluster
+from tests.consensus.fakes import CHAIN_ID
 
 
 @pytest.fixture
@@ -74,13 +23,212 @@ def autojump_clock() -> MockClock:
 
 
 async def test_four_engines_finalize(autojump_clock: MockClock) -> None:
-    machines = [Machine(number) for number in range(4)]
-    async with open_hub(rng=random.Random(1), link=Link(delay=0.01, jitter=0.02)) as hub, trio.open_nursery() as n:
-        for machine in machines:
-            n.start_soon(machine.run, hub)
+    async with open_cluster() as cluster:
+        cluster.start()
+        await trio.sleep(20)
+        assert min(cluster.heights()) >= 35
+        assert cluster.agree()
+        status = cluster.machines[0].engine.status()
+    assert status.is_member
+    assert status.final_height == cluster.machines[0].height
+    assert status.epoch == status.final_height // 4
+
+
+async def test_a_killed_node_catches_up_and_votes_again(autojump_clock: MockClock) -> None:
+    async with open_cluster() as cluster:
+        cluster.start()
+        await trio.sleep(5)
+        machine = cluster.machines[2]
+        await machine.kill()
+        before = machine.height
         await trio.sleep(30)
-        heights = [machine.height for machine in machines]
-        n.cancel_scope.cancel()
-    assert min(heights) > 45, heights
-    shared = min(heights)
-    assert len({machine.chain.final[shared] for machine in machines}) == 1
+        assert min(m.height for m in cluster.machines if m is not machine) > before + 15
+        cluster.start(machine)
+        await trio.sleep(5)
+        assert max(cluster.heights()) - machine.height <= 1
+        # It votes again: without another one the chain goes on all the same.
+        await cluster.machines[0].kill()
+        height = machine.height
+        await trio.sleep(20)
+        assert machine.height > height + 5
+
+
+async def test_every_node_killed_at_once_goes_on(autojump_clock: MockClock) -> None:
+    async with open_cluster() as cluster:
+        cluster.start()
+        for _ in range(3):
+            await trio.sleep(3.3)
+            for machine in cluster.machines:
+                await machine.kill()
+            cluster.start()
+        before = max(cluster.heights())
+        await trio.sleep(12)
+        assert min(cluster.heights()) > before + 5
+        assert cluster.agree()
+
+
+async def test_an_observer_follows(autojump_clock: MockClock) -> None:
+    async with open_cluster() as cluster:
+        cluster.start()
+        await trio.sleep(10)
+        observer = cluster.observer()
+        cluster.start(observer)
+        await trio.sleep(5)
+        assert max(cluster.heights()) - observer.height <= 1
+        assert not observer.engine.status().is_member
+        assert observer.journal.records == {}
+
+
+async def test_a_partition_stops_and_heals(autojump_clock: MockClock) -> None:
+    async with open_cluster() as cluster:
+        cluster.start()
+        await trio.sleep(3)
+        names = [machine.name for machine in cluster.machines]
+        cluster.hub.partition(names[:2], names[2:])
+        await trio.sleep(1)
+        before = cluster.heights()
+        await trio.sleep(20)
+        assert cluster.heights() == before
+        cluster.hub.heal()
+        await trio.sleep(6)
+        assert min(cluster.heights()) > max(before) + 5
+        assert cluster.agree()
+
+
+async def test_a_lossy_network_is_slow_but_safe(autojump_clock: MockClock) -> None:
+    async with open_cluster(link=Link(delay=0.02, jitter=0.1, loss=0.2)) as cluster:
+        cluster.start()
+        await trio.sleep(40)
+        assert min(cluster.heights()) > 10
+        assert cluster.agree()
+
+
+async def test_a_clock_far_ahead_costs_its_own_blocks_only(autojump_clock: MockClock) -> None:
+    async with open_cluster() as cluster:
+        cluster.machines[0].clock_ahead_ms = 4 * 3600 * 1000
+        cluster.start()
+        await trio.sleep(40)
+        assert min(cluster.heights()) > 25
+        wrong = KEYS[0].public_key
+        chain = cluster.machines[1].chain
+        assert all(chain.headers[name].proposer != wrong for name in chain.final)
+        # Nobody is blamed for a clock.
+        assert all(peer.score == 0 for m in cluster.machines for peer in m.network.stats().peers)
+
+
+async def test_a_vote_of_our_key_that_we_never_signed_stops_the_node(autojump_clock: MockClock) -> None:
+    async with open_cluster() as cluster:
+        cluster.start()
+        await trio.sleep(3)
+        machine = cluster.machines[1]
+        status = machine.engine.status()
+        statement = Statement(Kind.NOTARIZE, status.epoch, status.view + 3, bytes([7]) * 32)
+        signature = KEYS[1].sign(statement.signing_bytes(CHAIN_ID))
+        vote = Vote(statement.kind, statement.epoch, statement.view, statement.digest, KEYS[1].public_key, signature)
+        mallory = cluster.stranger()
+        await trio.sleep(0)
+        mallory.send(machine.name, Lane.CONSENSUS, encode_message(vote))
+        await trio.sleep(0.4)
+        assert machine.halted is not None
+        assert machine.halted.reason is HaltReason.KEY_IN_USE_ELSEWHERE
+
+
+async def test_a_failing_disk_stops_the_node(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_cluster() as cluster:
+        cluster.start()
+        await trio.sleep(3)
+        machine = cluster.machines[1]
+
+        def fail(data: bytes) -> None:
+            raise OSError("no space left on device")
+
+        monkeypatch.setattr(machine.disk, "append", fail)
+        await trio.sleep(5)
+        assert machine.halted is not None
+        assert machine.halted.reason is HaltReason.DISK_FAILED
+
+
+def forged_messages(epoch: int, view: int, block: Block):
+    some = bytes([3]) * 32
+    yield b"\xc1noise", "malformed consensus frame"
+    vote = Vote(Kind.NOTARIZE, epoch, view, some, KEYS[0].public_key, bytes(64))
+    yield encode_message(vote), "did not sign"
+    yield encode_message(Certificate(Kind.NULLIFY, epoch, view, bytes(32), ())), "no_quorum"
+    yield encode_message(Proposal(epoch, view, block, bytes(64))), "its leader did not sign"
+
+
+@pytest.mark.parametrize("number", range(4))
+async def test_forgeries_are_reported_and_change_nothing(number: int, autojump_clock: MockClock) -> None:
+    async with open_cluster() as cluster:
+        cluster.start()
+        await trio.sleep(3)
+        machine = cluster.machines[1]
+        status = machine.engine.status()
+        some = machine.chain.final_block(1)
+        assert some is not None
+        data, reason = list(forged_messages(status.epoch, status.view + 1, some))[number]
+        mallory = cluster.stranger()
+        await trio.sleep(0)
+        mallory.send(machine.name, Lane.CONSENSUS, data)
+        await trio.sleep(0.05)
+        known = next(peer for peer in machine.network.stats().peers if peer.peer == mallory.local_id)
+        assert known.last_report is not None
+        assert reason in known.last_report.reason
+
+
+async def test_a_peer_in_an_old_epoch_is_shown_its_end(autojump_clock: MockClock) -> None:
+    async with open_cluster() as cluster:
+        cluster.start()
+        await trio.sleep(8)
+        machine = cluster.machines[1]
+        mallory = cluster.stranger()
+        await trio.sleep(0)
+        late = Vote(Kind.NULLIFY, 0, 9, bytes(32), KEYS[0].public_key, bytes(64))
+        mallory.send(machine.name, Lane.CONSENSUS, encode_message(late))
+        ends = []
+        with trio.move_on_after(0.2):
+            async for frame in mallory.inbound:
+                ends.append(frame.payload)
+        assert encode_message(machine.chain.certificates[4]) in ends
+
+
+async def test_requests_are_answered_or_refused(autojump_clock: MockClock) -> None:
+    async with open_cluster() as cluster:
+        cluster.start()
+        await trio.sleep(8)
+        machine = cluster.machines[1]
+        mallory = cluster.stranger()
+        await trio.sleep(0)
+
+        async def ask(method: str, payload: bytes) -> bytes:
+            return await mallory.request(machine.name, method, payload, timeout=1.0, limit=1 << 20)
+
+        head = machine.chain.final_head
+        assert await ask(STATUS, b"") == encode(Status(head.height, head.digest, head.height // 4))
+        first = machine.chain.final_block(1)
+        assert first is not None
+        wanted = FetchRequest((first.digest, bytes(32)), 0, 0, 4)
+        assert await ask(FETCH, encode(wanted)) == encode(FetchResponse((first,), ()))
+        for payload in (b"noise", encode(BlocksRequest(10_000, 4)), encode(BlocksRequest(0, 4))):
+            with pytest.raises(RequestFailed) as refused:
+                await ask(BLOCKS, payload)
+            assert refused.value.reason is RequestFailure.REFUSED
+
+
+async def test_a_body_that_its_header_does_not_name_is_refused(autojump_clock: MockClock) -> None:
+    """A leader's header under another body would keep us from the true one for ever."""
+    async with open_cluster() as cluster:
+        cluster.start(cluster.machines[3])
+        await trio.sleep(0.1)
+        machine = cluster.machines[3]
+        leader = next(key for key in KEYS if key.public_key == machine.engine.status().leader)
+        header = replace(machine.chain.final_head, height=1, proposer=leader.public_key, transactions_root=bytes(32))
+        block = Block(header, ())
+        statement = Statement(Kind.PROPOSE, 0, 0, block.digest)
+        proposal = Proposal(0, 0, block, leader.sign(statement.signing_bytes(CHAIN_ID)))
+        mallory = cluster.stranger()
+        await trio.sleep(0)
+        mallory.send(machine.name, Lane.CONSENSUS, encode_message(proposal))
+        await trio.sleep(0.1)
+        reports = [peer.last_report for peer in machine.network.stats().peers if peer.last_report]
+        assert ["names other transactions" in report.reason for report in reports] == [True]

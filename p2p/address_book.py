@@ -1,6 +1,8 @@
-"""Where peers were last seen listening; kept in memory, and in a file that a restarted node starts from.
+"""Where peers listen; kept in memory, and in a file that a restarted node starts from.
 
-The file is a cache, not a record: an unreadable one is set aside, and the bootstrap peers have to do.
+What we saw ourselves and what others say is kept apart, so that no amount of hearsay can push out what is
+known to be true. The file is a cache, not a record: an unreadable one is set aside, and the bootstrap peers
+have to do.
 """
 
 import json
@@ -17,50 +19,61 @@ from p2p.network import PeerId
 log = logging.getLogger(__name__)
 
 MAX_KNOWN: Final = 1024
-"""Peers kept; the one heard of longest ago makes room."""
+"""Peers kept of each kind, seen and heard of; the one learned of longest ago makes room."""
 
 MAX_FILE: Final = 1024 * 1024
 """Largest file that is read, bytes; `MAX_KNOWN` full entries take less."""
 
 
 class AddressBook:
-    """Addresses by peer, the most recently confirmed last."""
+    """Addresses by peer: `seen` by ourselves, and `heard` from others."""
 
-    def __init__(self) -> None:
-        self._known: dict[PeerId, tuple[str, ...]] = {}
+    def __init__(self, *, pinned: frozenset[PeerId] = frozenset()) -> None:
+        self._pinned = pinned
+        self._seen: dict[PeerId, tuple[str, ...]] = {}
+        self._heard: dict[PeerId, tuple[str, ...]] = {}
         self.changed = False
         """Whether there is something new since `text` was asked for."""
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self.peers())
 
     def peers(self) -> tuple[PeerId, ...]:
         """All known peers, sorted."""
-        return tuple(sorted(self._known))
+        return tuple(sorted(self._seen.keys() | self._heard.keys()))
 
     def addresses(self, peer: PeerId) -> tuple[str, ...]:
         """Addresses of `peer`, the likeliest first; none if it is unknown."""
-        return self._known.get(peer, ())
+        seen, heard = self._seen.get(peer, ()), self._heard.get(peer, ())
+        return (*seen, *(address for address in heard if address not in seen))
 
-    def learn(self, peer: PeerId, addresses: Iterable[str]) -> None:
-        """Put `addresses`, as far as they make sense, in front of what is known of `peer`."""
+    def see(self, peer: PeerId, addresses: Iterable[str]) -> None:
+        """`peer` was connected under `addresses`, or said so itself, or the operator says so."""
+        old = self._seen.pop(peer, ())
         fresh = clean_addresses(addresses)
-        old = self._known.pop(peer, ())
         known = (*fresh, *(address for address in old if address not in fresh))[:MAX_ADDRESSES]
-        if not known:
-            return
-        self._known[peer] = known
-        self.changed = self.changed or known != old
-        if len(self._known) > MAX_KNOWN:
-            del self._known[next(iter(self._known))]
+        if known:
+            self._seen[peer] = known
+            self._heard.pop(peer, None)
+            self.changed = self.changed or known != old
+            self._make_room(self._seen)
+
+    def hear(self, peer: PeerId, addresses: Iterable[str]) -> None:
+        """Somebody says that `peer` listens at `addresses`."""
+        fresh = clean_addresses(addresses)[:MAX_ADDRESSES]
+        if fresh:
+            self._heard.pop(peer, None)
+            self._heard[peer] = fresh
+            self._make_room(self._heard)
 
     def forget(self, peer: PeerId) -> None:
         """Drop a peer that is not to be found."""
-        if self._known.pop(peer, None) is not None:
+        self._heard.pop(peer, None)
+        if self._seen.pop(peer, None) is not None:
             self.changed = True
 
     def load(self, path: Path) -> None:
-        """Learn what `save` wrote; an unreadable file is renamed to `*.unreadable` and reported."""
+        """Take in what `save` wrote; an unreadable file is renamed to `*.unreadable` and reported."""
         try:
             known = _parse(path.read_bytes()[: MAX_FILE + 1])
         except FileNotFoundError:
@@ -71,13 +84,17 @@ class AddressBook:
             log.warning("event=address_book_set_aside path=%s as=%s reason=%s", path, aside, error)
             return
         for peer, addresses in known:
-            self.learn(peer, addresses)
+            self.see(peer, addresses)
         self.changed = False
 
     def text(self) -> str:
-        """What belongs in the file."""
+        """What belongs in the file: hearsay does not."""
         self.changed = False
-        return json.dumps({"version": 1, "peers": self._known}, indent=1)
+        return json.dumps({"version": 1, "peers": self._seen}, indent=1)
+
+    def _make_room(self, table: dict[PeerId, tuple[str, ...]]) -> None:
+        if len(table) > MAX_KNOWN:
+            del table[next(peer for peer in table if peer not in self._pinned)]
 
 
 def save(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from p2p.addresses import parse_endpoint, parse_peer_address
-from p2p.control import CHAIN_TAG_SIZE
+from p2p.control import CHAIN_TAG_SIZE, MAX_ADDRESSES
 from p2p.identity import SEED_SIZE
 from p2p.limits import Limits
 
@@ -42,7 +42,10 @@ class NetworkConfig:
             raise ValueError(f"identity_seed has {len(self.identity_seed)} bytes, expected {SEED_SIZE}")
         if len(self.chain_tag) != CHAIN_TAG_SIZE:
             raise ValueError(f"chain_tag has {len(self.chain_tag)} bytes, expected {CHAIN_TAG_SIZE}")
-        for address in (*self.listen, *self.advertise):
-            parse_endpoint(address)
+        for name, addresses in (("listen", self.listen), ("advertise", self.advertise)):
+            if len(addresses) > MAX_ADDRESSES:
+                raise ValueError(f"{name} has {len(addresses)} addresses, at most {MAX_ADDRESSES} fit")
+            for address in addresses:
+                parse_endpoint(address)
         for address in self.bootstrap:
             parse_peer_address(address)

@@ -157,6 +157,7 @@ def _text(value: str) -> bytes:
 
 
 def _texts(values: tuple[str, ...]) -> bytes:
+    assert len(values) <= MAX_ADDRESSES, f"{len(values)} addresses, receivers take {MAX_ADDRESSES}"
     return bytes([len(values)]) + b"".join(_text(value) for value in values)
 
 

@@ -4,7 +4,8 @@
   bootstrap peer and `GIVE_UP_AFTER` times otherwise.
 - Of two nodes that know each other, the one with the lower id dials; the other waits `COURTESY_SECONDS`.
   Only at its start does a node dial all it knows, since those others may be in the middle of a long pause.
-- Any contact ends the pauses: a peer that connects to us, or of whom others report that it is there.
+- Any contact ends the pauses: a peer that connects to us, or, once per `LONGEST_PAUSE`, a report by others
+  that it is there.
 """
 
 import logging
@@ -16,6 +17,7 @@ from typing import Final
 import trio
 
 from p2p.address_book import AddressBook
+from p2p.buckets import TokenBucket
 from p2p.faults import PeerFault
 from p2p.network import PeerId
 
@@ -32,6 +34,10 @@ LASTING_SECONDS: Final = 10.0
 
 CONCURRENT_DIALS: Final = 8
 
+DIALS_PER_SECOND: Final = 20.0
+DIALS_BURST: Final = 100.0
+"""Bounds on new dials: hearsay must not make us knock at a thousand strangers' doors."""
+
 
 @dataclass(slots=True, eq=False)
 class _Target:
@@ -40,6 +46,8 @@ class _Target:
     failures: int = 0
     dialing: bool = False
     connected_at: float | None = None
+    hinted_at: float = float("-inf")
+    """When hearsay last shortened its pause."""
 
 
 class Dialer:
@@ -62,6 +70,7 @@ class Dialer:
         self._dial = dial
         self._may_dial = may_dial
         now = trio.current_time()
+        self._bucket = TokenBucket(rate=DIALS_PER_SECOND, burst=DIALS_BURST, now=now)
         self._targets = {peer: _Target(peer, next_at=now) for peer in book.peers() if peer != local_id}
         self._changed = trio.Event()
 
@@ -69,15 +78,16 @@ class Dialer:
         """Somebody says that `peer` is there."""
         if peer == self._local_id:
             return
-        self._book.learn(peer, addresses)
+        self._book.hear(peer, addresses)
         if not self._book.addresses(peer):
             return
         now = trio.current_time()
         target = self._targets.get(peer)
         if target is None:
             self._targets[peer] = _Target(peer, next_at=now + self._courtesy(peer))
-        elif target.connected_at is None and target.next_at > now + COURTESY_SECONDS:
-            target.next_at = now + COURTESY_SECONDS
+        elif target.connected_at is None and now >= target.hinted_at + LONGEST_PAUSE:
+            target.hinted_at = now
+            target.next_at = min(target.next_at, now + COURTESY_SECONDS)
         self._forget_unknown()
         self._changed.set()
 
@@ -104,20 +114,25 @@ class Dialer:
         async with trio.open_nursery() as nursery:
             while True:
                 self._changed = trio.Event()
-                now = trio.current_time()
-                busy = sum(target.dialing for target in self._targets.values())
-                idle = [t for t in self._targets.values() if not t.dialing and t.connected_at is None]
-                for target in idle:
-                    if target.next_at <= now and not self._may_dial(target.peer):
-                        target.next_at = now + LONGEST_PAUSE
-                    elif target.next_at <= now and busy < CONCURRENT_DIALS:
-                        target.dialing, busy = True, busy + 1
-                        nursery.start_soon(self._attempt, target)
-                waits = (target.next_at for target in idle if not target.dialing)
-                # Without a free slot, the end of an attempt wakes us.
-                deadline = min(waits, default=float("inf")) if busy < CONCURRENT_DIALS else float("inf")
-                with trio.CancelScope(deadline=deadline):
+                target = self._next_target()
+                if target is not None and target.next_at <= trio.current_time():
+                    target.dialing = True
+                    nursery.start_soon(self._attempt, target)
+                    await trio.sleep(self._bucket.take(1, trio.current_time()))
+                    continue
+                with trio.CancelScope(deadline=target.next_at if target is not None else float("inf")):
                     await self._changed.wait()
+
+    def _next_target(self) -> _Target | None:
+        """Whom to dial next, perhaps not yet; None while all slots are taken, or nobody is left to dial."""
+        if sum(target.dialing for target in self._targets.values()) >= CONCURRENT_DIALS:
+            return None
+        now = trio.current_time()
+        idle = [t for t in self._targets.values() if not t.dialing and t.connected_at is None]
+        for target in idle:
+            if target.next_at <= now and not self._may_dial(target.peer):
+                target.next_at = now + LONGEST_PAUSE
+        return min(idle, key=lambda target: target.next_at, default=None)
 
     async def _attempt(self, target: _Target) -> None:
         for address in self._book.addresses(target.peer):

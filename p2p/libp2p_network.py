@@ -67,13 +67,13 @@ class Libp2pNetwork:
         self._inbound_out, self._inbound = trio.open_memory_channel[Inbound](0)
         self._events_out, self._events = trio.open_memory_channel[PeerEvent](0)
         self._strangers: dict[BoundedYamux, None] = {}
-        self._book = AddressBook()
+        bootstrap = [parse_peer_address(address) for address in config.bootstrap]
+        reserved = frozenset(peer for peer, _ in bootstrap)
+        self._book = AddressBook(pinned=reserved)
         if config.address_book is not None:
             self._book.load(config.address_book)
-        bootstrap = [parse_peer_address(address) for address in config.bootstrap]
         for peer, address in bootstrap:
-            self._book.learn(peer, [address])
-        reserved = frozenset(peer for peer, _ in bootstrap)
+            self._book.see(peer, [address])
         self._dialer = Dialer(
             self._book,
             local_id=self._local_id,

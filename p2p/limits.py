@@ -20,7 +20,7 @@ class Limits:
         transactions_rate: The same on `Lane.TRANSACTIONS`.
         burst_seconds: How many seconds' worth a peer may send at once.
         requests_in_flight: Unanswered requests per peer, in each direction.
-        requests_per_second: Requests answered per peer and second once its burst is used up.
+        requests_per_second: Requests read per peer and second once its burst is used up.
         requests_burst: Requests that a peer may send at once.
         handler_timeout: Seconds a request handler may take.
         dial_timeout: Seconds to reach a peer and open a connection.
@@ -40,11 +40,11 @@ class Limits:
     queue_bytes: int = 8 * 1024 * 1024
     inbox_frames: int = 64
     inbox_bytes: int = 2 * 1024 * 1024
-    consensus_rate: int = 8 * 1024 * 1024
+    consensus_rate: int = 16 * 1024 * 1024
     transactions_rate: int = 4 * 1024 * 1024
     burst_seconds: float = 2.0
     requests_in_flight: int = 8
-    requests_per_second: int = 100
+    requests_per_second: int = 200
     requests_burst: int = 400
     handler_timeout: float = 30.0
     dial_timeout: float = 5.0

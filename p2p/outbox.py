@@ -1,14 +1,18 @@
 """A bounded queue of outgoing frames and the one task that writes them.
 
-Small frames that wait together leave together: under load many messages share one encrypted packet. Large ones
-are never copied, so that a block on its way to a hundred peers is in memory once.
+Small frames that wait together leave together: under load many messages share one encrypted packet. Large
+ones are never copied, so that a block on its way to a hundred peers is in memory once.
 """
 
 from collections import deque
+from typing import Final
 
 import trio
 
 from p2p.frames import CHUNK, LENGTH, ByteStream, write
+
+LARGE: Final = CHUNK // 4
+"""Frames beyond this many bytes are written on their own rather than copied together."""
 
 
 class Outbox:
@@ -63,14 +67,16 @@ class Outbox:
         """What to write next: small frames with their lengths, then what is left of a large one."""
         parts: list[bytes] = []
         size, large = 0, b""
-        while (self._queue and not large and size + len(self._queue[0]) <= CHUNK) or not parts:
+        while self._queue and not large:
+            if parts and size + len(self._queue[0]) > CHUNK:
+                break
             payload = self._queue.popleft()
             self._size -= len(payload)
+            size += len(payload)
             parts.append(LENGTH.pack(len(payload)))
-            if len(payload) > CHUNK // 4:
+            if len(payload) > LARGE:
                 large = payload
             else:
                 parts.append(payload)
-            size += len(payload)
         self._left.unpark_all()
         return b"".join(parts), large

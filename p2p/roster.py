@@ -14,7 +14,7 @@ from p2p.address_book import AddressBook
 from p2p.addresses import parse_endpoint, seen_from
 from p2p.comings import Comings
 from p2p.connector import Live
-from p2p.control import MAX_PEERS, Hello, Peers
+from p2p.control import MAX_ADDRESSES, MAX_PEERS, Hello, Peers
 from p2p.dialer import Dialer
 from p2p.faults import WEIGHTS, Fault, PeerFault
 from p2p.inbox import Inbox
@@ -148,7 +148,7 @@ class Roster:
 
     def _news_for(self, session: Session) -> Iterator[Peers]:
         others = [peer for peer in self.sessions if peer != session.link.peer and peer not in session.told]
-        told = [(peer, self._book.addresses(peer)) for peer in sorted(others)]
+        told = [(peer, self._book.addresses(peer)[:MAX_ADDRESSES]) for peer in sorted(others)]
         told = [(peer, addresses) for peer, addresses in told if addresses]
         session.told.update(others)
         for start in range(0, len(told), MAX_PEERS):
@@ -177,7 +177,7 @@ class Roster:
     def _on_entered(self, session: Session) -> None:
         peer, direction, address = session.link.peer, session.link.direction, session.link.address
         log.info("event=peer_connected peer=%s direction=%s address=%s", peer, direction.value, address)
-        self._book.learn(peer, _addresses_of(session.link))
+        self._book.see(peer, _addresses_of(session.link))
         self._dialer.connected(peer)
         self.comings.put(PeerConnected(peer))
         for other in self.sessions.values():

@@ -58,6 +58,6 @@ def make_warnings_visible() -> None:
 
 
 def first_line_only(record: logging.LogRecord) -> bool:
-    """A log filter that cuts a message after its first line, for the library puts tracebacks into messages."""
+    """A log filter that keeps a message's first line: the library puts tracebacks into messages."""
     record.msg, record.args, record.exc_info = record.getMessage().partition("\n")[0], None, None
     return True

@@ -1,6 +1,7 @@
 """A node in a process of its own, for tests that kill it.
 
-Usage: `python -m tests.p2p.process_node NUMBER PORT [BOOTSTRAP ...]`. Prints its address, ends when its input does.
+Usage: `python -m tests.p2p.process_node NUMBER PORT [BOOTSTRAP ...]`. Prints its address, and ends when its
+input does.
 """
 
 import sys

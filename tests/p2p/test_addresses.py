@@ -70,23 +70,40 @@ def test_any_of_mine_becomes_the_host_that_was_seen() -> None:
 def test_a_book_keeps_the_freshest_addresses_first() -> None:
     book = AddressBook()
     for port in (1, 2, 3, 4, 5, 2):
-        book.learn(A, [f"/ip4/1.1.1.1/tcp/{port}"])
+        book.see(A, [f"/ip4/1.1.1.1/tcp/{port}"])
     assert book.addresses(A) == tuple(f"/ip4/1.1.1.1/tcp/{port}" for port in (2, 5, 4, 3))
-    book.learn(B, ["nonsense", "/ip4/1.1.1.1/tcp/0"])
+    book.see(B, ["nonsense", "/ip4/1.1.1.1/tcp/0"])
+    book.hear(B, ["nonsense"])
     assert book.peers() == (A,)
+
+
+def test_hearsay_comes_after_what_was_seen_and_cannot_push_it_out() -> None:
+    book = AddressBook(pinned=frozenset([B]))
+    book.see(B, ["/ip4/2.2.2.2/tcp/2"])
+    book.see(A, ["/ip4/1.1.1.1/tcp/1"])
+    for n in range(MAX_KNOWN + 10):
+        book.hear(PeerId(str(n)), ["/ip4/1.1.1.1/tcp/1"])
+    book.hear(A, [f"/ip4/6.6.6.6/tcp/{port}" for port in range(1, 100)])
+    assert book.addresses(A)[0] == "/ip4/1.1.1.1/tcp/1"
+    assert len(book.addresses(A)) == 5
+    assert len(book) == MAX_KNOWN + 1
+    for n in range(MAX_KNOWN + 10):
+        book.see(PeerId(f"x{n}"), ["/ip4/1.1.1.1/tcp/1"])
+    assert book.addresses(B) == ("/ip4/2.2.2.2/tcp/2",)
+    assert "6.6.6.6" not in book.text()
 
 
 def test_a_book_is_bounded() -> None:
     book = AddressBook()
     for n in range(MAX_KNOWN + 10):
-        book.learn(PeerId(str(n)), ["/ip4/1.1.1.1/tcp/1"])
+        book.see(PeerId(str(n)), ["/ip4/1.1.1.1/tcp/1"])
     assert (len(book), book.addresses(PeerId("0"))) == (MAX_KNOWN, ())
 
 
 def test_a_book_survives_its_file(tmp_path: Path) -> None:
     path, book = tmp_path / "peers.json", AddressBook()
     book.load(path)
-    book.learn(A, ["/ip4/1.1.1.1/tcp/1", "/dns/x/tcp/2"])
+    book.see(A, ["/ip4/1.1.1.1/tcp/1", "/dns/x/tcp/2"])
     assert book.changed
     save(path, book.text())
     again = AddressBook()

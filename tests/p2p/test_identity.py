@@ -45,6 +45,7 @@ def test_a_malformed_config_names_its_field() -> None:
         ("identity_seed", bytes(31), "identity_seed has 31 bytes"),
         ("chain_tag", b"", "chain_tag has 0 bytes"),
         ("listen", ("127.0.0.1:1",), "is not /ip4/HOST/tcp/PORT"),
+        ("listen", ("/ip4/127.0.0.1/tcp/0",) * 5, "listen has 5 addresses, at most 4 fit"),
         ("bootstrap", ("/ip4/127.0.0.1/tcp/1",), "does not end in /p2p/PEER_ID"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -36,6 +36,17 @@ async def test_four_nodes_become_a_mesh_from_one_bootstrap() -> None:
             assert got == {b"from %d" % other for other in range(4) if other != n}
 
 
+async def test_a_peer_with_many_addresses_is_passed_on_with_a_few() -> None:
+    addresses = tuple(f"/ip4/127.0.0.1/tcp/{port}" for port in range(1, 5))
+    async with node(1) as a, node(2, a, advertise=addresses) as b, node(3, a) as c:
+        await peers_are(a, b, c)
+        a._book.hear(b.local_id, ["/ip4/127.0.0.1/tcp/9"])
+        assert len(a._book.addresses(b.local_id)) == 5
+        async with node(4, a) as d:
+            await until(lambda: d._book.addresses(b.local_id) == addresses)
+            assert a.local_id in d.peers()
+
+
 async def test_two_nodes_that_dial_each_other_keep_one_connection() -> None:
     async with node(1) as a, node(2) as b:
         for here, other in ((a, b), (b, a)):

@@ -54,20 +54,19 @@ def powers_of_two() -> NDArray[np.int64]:
     return table
 
 
-def silu_table(numerator: int, denominator: int, fraction_bits: int) -> bytes:
-    """Values of x * sigmoid(x) for the 256 int8 values v of x = v * numerator / denominator, as int16 little endian.
+def silu_table(numerator: int, denominator: int, units: int) -> bytes:
+    """Values of x * sigmoid(x) for x = v * numerator / denominator, v = -128..127: int16, little endian.
 
     Args:
         numerator: positive.
         denominator: positive.
-        fraction_bits: the entries are in units of 2^-fraction_bits, held within int16.
+        units: an entry of this size stands for 1; entries are held within int16.
     """
-    one = Decimal(1 << fraction_bits)
 
     def entry(v: int) -> int:
         x = _EXACT.divide(Decimal(v * numerator), Decimal(denominator))
         value = _EXACT.divide(x, _EXACT.add(Decimal(1), _EXACT.exp(_EXACT.minus(x))))
-        return min(max(round_half_up(_EXACT.multiply(value, one)), -32768), 32767)
+        return min(max(round_half_up(_EXACT.multiply(value, Decimal(units))), -32768), 32767)
 
     return np.array([entry(v) for v in range(-128, 128)], "<i2").tobytes()
 

@@ -1,0 +1,202 @@
+"""From a float model to integers: scales measured on sample text, weights rounded channel by channel.
+
+Float arithmetic differs between machines, so this runs once, where a model is published; its result is the
+model, and nobody repeats it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import ceil, frexp, log2, sqrt
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pouw.llama import TURN, LayerConstants, LlamaManifest, layer_weight, weight_specs
+from pouw.llama_float import FloatLlama, Floats
+from pouw.program import Weight
+from pouw.tables import FRACTION_BITS, TURN_BITS, rotary_table, silu_table
+from pouw.tensors import Array, DType
+from pouw.transformer_rows import NORM_BITS
+from pouw.weights import Weights
+
+_SCALE_BITS: Final = 22
+"""Channel scales are below 2^22: four digits more than int8 needs, and far from leaving int64."""
+
+_FINE_BITS: Final = 7
+"""Queries and keys are this much finer before they are turned than after."""
+
+_SMOOTHING: Final = 0.5
+"""How much of an outlying channel the weights take over; see SmoothQuant, arXiv 2211.10438, section 4."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The largest value of every tensor, and of every channel of the norms' outputs."""
+
+    largest: dict[str, float] = field(default_factory=dict)
+    channels: dict[str, Floats] = field(default_factory=dict)
+
+    def watch(self, name: str, value: Floats) -> None:
+        size = np.abs(value)
+        self.largest[name] = max(self.largest.get(name, 1e-6), float(size.max()))
+        if name[0] in "abf":
+            most = size.max(axis=0)
+            self.channels[name] = np.maximum(self.channels.get(name, most), most)
+
+
+def quantise(
+    model: FloatLlama, samples: Sequence[NDArray[np.integer]], *, name: str
+) -> tuple[LlamaManifest, Weights]:
+    """The integer model nearest to a float one.
+
+    Args:
+        model: what to approximate.
+        samples: token sequences like those that the model will read; they set the scales.
+        name: of the result.
+    """
+    seen = _Seen()
+    for tokens in samples:
+        model.logits(tokens, seen.watch)
+    return _Quantiser(model, seen).finish(name)
+
+
+class _Quantiser:
+    def __init__(self, model: FloatLlama, seen: _Seen) -> None:
+        self._model = model
+        self._seen = seen
+        self._arrays: dict[str, Array] = {}
+        shape = model.shape
+        residual = max(v for n, v in seen.largest.items() if n[0] in "xy")
+        embedding = model.weights["embedding"]
+        # The stream keeps a bit in reserve over what the samples showed.
+        unit = max(float(np.abs(embedding).max()) / DType.INT16.high, residual / (1 << 22))
+        self.lift = min(8, max(0, 22 - ceil(log2(residual / unit))))
+        self.unit = unit / (1 << self.lift)
+        self._arrays["embedding"] = np.rint(embedding / unit).astype(np.int16)
+        self._arrays[TURN] = rotary_table(shape.positions, shape.head_dim, model.base)
+
+    def finish(self, name: str) -> tuple[LlamaManifest, Weights]:
+        """The manifest and its tensors."""
+        shape = self._model.shape
+        layers = tuple(self._layer(layer) for layer in range(shape.layers))
+        final_step = self._norms({"final": ("final norm", ("head",))})
+        head = self._seen.largest["logits"] * 1.5 / DType.INT16.high
+        logit_shift = self._linear("head", final_step["final"], head)
+        arrays = {key: self._arrays[key] for key, _ in weight_specs(shape)}
+        weights = Weights(arrays)
+        specs = dict(weight_specs(shape))
+        described = tuple(
+            Weight(key, specs[key], weights.tree(key).root, int(array.min()), int(array.max()))
+            for key, array in arrays.items()
+        )
+        sample_shift = 20
+        manifest = LlamaManifest(
+            name=name,
+            shape=shape,
+            epsilon=max(1, round(self._model.epsilon * shape.width / self.unit**2)),
+            embedding_lift=self.lift,
+            layers=layers,
+            final_shift=final_step["shift"].shift,
+            logit_shift=logit_shift,
+            logit_multiplier=max(1, round(head * _EXPONENT * (1 << sample_shift))),
+            sample_shift=sample_shift,
+            weights=described,
+        )
+        return manifest, weights
+
+    def _layer(self, layer: int) -> LayerConstants:
+        def part(name: str) -> str:
+            return layer_weight(layer, name)
+
+        def step(name: str) -> float:
+            return self._seen.largest[f"{name} {layer}"] / 127
+
+        norms = {
+            f"a {layer}": (part("norm 1"), (part("q"), part("k"), part("v"))),
+            f"b {layer}": (part("norm 2"), (part("gate"), part("up"))),
+        }
+        smooth = self._norms(norms)
+        a, b = smooth[f"a {layer}"], smooth[f"b {layer}"]
+        fine = 1 << _FINE_BITS
+        q, k, v = step("queries"), step("keys"), step("values")
+        gain = int(min(max(256 * 127 * v / self._seen.largest[f"mix {layer}"], 256), 65535))
+        gate, up, gated = step("gate"), step("up"), step("gated")
+        table, gate_shift = _gate(gate, up, gated)
+        shifts = (
+            self._linear(part("q"), a, q / fine),
+            self._linear(part("k"), a, k / fine),
+            self._linear(part("v"), a, v),
+            self._linear(part("o"), _Step(v * 256 / gain), self.unit),
+            self._linear(part("gate"), b, gate),
+            self._linear(part("up"), b, up),
+            self._linear(part("down"), _Step(gated), self.unit),
+        )
+        multiplier, score_shift = _fixed(q * k / sqrt(self._model.shape.head_dim) * _EXPONENT, bits=12)
+        return LayerConstants(
+            norm_shift=smooth["shift"].shift,
+            shifts=shifts,
+            turn_shifts=(TURN_BITS + _FINE_BITS, TURN_BITS + _FINE_BITS),
+            score_multiplier=multiplier,
+            score_shift=score_shift,
+            mix_gain=gain,
+            gate_table=table,
+            gate_shift=gate_shift,
+        )
+
+    def _norms(self, norms: dict[str, tuple[str, tuple[str, ...]]]) -> dict[str, "_Step"]:
+        """The gains of norms that share a shift; the steps of their outputs, channel by channel."""
+        gains, steps = {}, {}
+        for output, (norm, readers) in norms.items():
+            most = np.maximum(self._seen.channels[output], 1e-6)
+            reads = np.max([np.abs(self._model.weights[reader]).max(axis=0) for reader in readers], axis=0)
+            smooth = most**_SMOOTHING / np.maximum(reads, 1e-6) ** (1 - _SMOOTHING)
+            channel = smooth * float((most / smooth).max()) / 127
+            steps[output] = _Step(1.0, channel.astype(np.float64))
+            gains[norm] = self._model.weights[norm] / channel
+        largest = max(float(np.abs(gain).max()) for gain in gains.values())
+        bits = min(24, 14 - frexp(largest)[1] + 1)
+        for norm, gain in gains.items():
+            self._arrays[norm] = np.rint(gain * 2.0**bits).astype(np.int16)[None]
+        steps["shift"] = _Step(1.0, shift=NORM_BITS + bits)
+        return steps
+
+    def _linear(self, name: str, reads: "_Step", gives: float) -> int:
+        """Weights and scales of a linear op; returns its shift."""
+        matrix = self._model.weights[name] * (reads.size if reads.channels is None else reads.channels)
+        channel = np.maximum(np.abs(matrix).max(axis=1, keepdims=True), 1e-12) / 127
+        self._arrays[name] = np.rint(matrix / channel).astype(np.int8)
+        scale = channel / gives
+        shift = min(60, max(0, _SCALE_BITS - frexp(float(scale.max()))[1]))
+        self._arrays[f"{name} scale"] = np.rint(scale * 2.0**shift).astype(np.int32)
+        return shift
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one unit of a tensor stands for."""
+
+    size: float
+    channels: NDArray[np.float64] | None = None
+    shift: int = 0
+
+
+_EXPONENT: Final = log2(2.718281828459045) * (1 << FRACTION_BITS)
+"""A difference of 1 in a natural exponent, in 256ths of a power of two."""
+
+
+def _fixed(value: float, *, bits: int) -> tuple[int, int]:
+    """A number as (multiplier, shift), the multiplier of so many bits if that leaves the shift in 0..40."""
+    shift = min(40, max(0, bits - frexp(value)[1]))
+    return max(1, round(value * 2.0**shift)), shift
+
+
+def _gate(gate: float, up: float, gated: float) -> tuple[bytes, int]:
+    """The table and the shift of a gate, from the steps of what it reads and gives."""
+    most = max(1.0, gate * 128)
+    # table * up >> shift must be the result in its own units: the table's units make up for the steps.
+    shift = int(log2(32767 / most * gated / up))
+    shift = max(0, shift)
+    units = round(2.0**shift * up / gated)
+    denominator = 1 << 40
+    return silu_table(max(1, round(gate * denominator)), denominator, max(1, units)), shift

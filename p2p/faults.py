@@ -24,10 +24,6 @@ class Fault(IntEnum):
     """Nothing was heard for too long."""
     CONNECTION_LOST = 12
     TIMED_OUT = 13
-    IDLE = 14
-    """A connection that neither shook hands nor listens."""
-    EVICTED = 15
-    """Too many connections were being set up at once, and this one was the slowest."""
 
     @property
     def sentence(self) -> str:

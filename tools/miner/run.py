@@ -12,24 +12,17 @@ from typing import Any, Final, Protocol, TypeVar
 import trio
 
 from chain.address import encode_address
-from chain.codec import encode
-from chain.crypto.ed25519 import SecretKey
 from chain.reasons import Reason
-from chain.types.params import ChainParams
 from chain.types.transaction import (
-    Body,
     CommitWork,
     ProveWork,
     RegisterMiner,
-    Transaction,
-    sign_transaction,
 )
 from pouw.backends.backend import BackendError
-from tools.miner.chain import Chain
+from tools.miner.outbox import Outbox, Settled
 from tools.miner.plan import (
     Commit,
     CommonsJob,
-    InFlight,
     Means,
     Prove,
     Register,
@@ -40,7 +33,7 @@ from tools.miner.plan import (
 from tools.miner.report import Tally, line
 from tools.miner.workshop import Finished, TaskJob, Unprovable
 from tools.rpc.client import CallFailed, Unreachable
-from tools.rpc.messages import MinerWork, OpenCommit, Possession, Sent, TaskView, TransactionView
+from tools.rpc.messages import MinerWork, OpenCommit, Possession, TaskView
 
 FIRST_UNITS: Final = 64
 """Commons units of the first commit, before the machine's speed is known."""
@@ -50,6 +43,8 @@ COMMIT_PERIOD: Final = 2.0
 at a low duty, so that seats follow work closely, and few enough that proofs cost the others little."""
 MAX_WORK_SECONDS: Final = 0.5
 """Commons work of one commit at most; a task that comes meanwhile waits as long."""
+CATCH_UP_SECONDS: Final = 5.0
+"""How far commons work may lag behind its duty before the rest is forgiven, not made up for in one go."""
 POLL_SECONDS: Final = 0.5
 BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 SAY_AGAIN_SECONDS: Final = 60.0
@@ -84,11 +79,9 @@ _WORK_LIMITER: Final = trio.CapacityLimiter(1)
 
 @dataclass(slots=True)
 class Miner:
-    """One key's work for one chain."""
+    """One key's work for one chain, which the outbox belongs to."""
 
-    key: SecretKey
-    chain: Chain
-    params: ChainParams
+    outbox: Outbox
     worker: Worker
     models: tuple[bytes, ...]
     """Whose tasks it takes, ascending."""
@@ -100,7 +93,6 @@ class Miner:
     """Seconds; measures how long work took."""
     offload: Offload[Any] = in_thread
     tally: Tally = field(default_factory=Tally)
-    _in_flight: list[InFlight] = field(default_factory=list)
     _finished: dict[bytes, Finished] = field(default_factory=dict)
     _hopeless: set[bytes] = field(default_factory=set)
     _rest_until: float = 0.0
@@ -112,7 +104,7 @@ class Miner:
     @property
     def address(self) -> str:
         """The miner's account."""
-        return encode_address(self.key.public_key, prefix=self.params.address_prefix)
+        return encode_address(self.outbox.key.public_key, prefix=self.outbox.params.address_prefix)
 
     async def run(self) -> str:
         """Work until there is nothing to do any more; returns why."""
@@ -135,11 +127,19 @@ class Miner:
 
     async def _turn(self) -> str | None:
         """One decision, carried out; the reason to stop, if there is one."""
-        work = await self.chain.call(MinerWork, "miner_work", address=self.address)
-        await self._settle(work)
+        work = await self.outbox.chain.call(MinerWork, "miner_work", address=self.address)
+        refused = self._refused_in_a_row
+        for settled in await self.outbox.settle(work):
+            self._learn(settled)
+        known = {commit.id for commit in work.commits} | {item.id for item in self.outbox.items}
+        self._finished = {commit: kept for commit, kept in self._finished.items() if commit in known}
         step = next_step(
-            work, self._in_flight, params=self.params, means=self._means(), unit_cost=self.unit_cost
+            work, self.outbox.items, params=self.outbox.params, means=self._means(), unit_cost=self.unit_cost
         )
+        if self._refused_in_a_row > refused and not isinstance(step, Stop):
+            # What the ledger refused cost its fee all the same: look again before the next one.
+            await trio.sleep(self._patience())
+            return None
         match step:
             case Stop(why=why):
                 return why
@@ -164,14 +164,18 @@ class Miner:
         )
 
     async def _register(self, work: MinerWork, bond: int) -> None:
-        answer = await self.chain.call(Possession, "possession", miner=self.address)
+        answer = await self.outbox.chain.call(Possession, "possession", miner=self.address)
         body = RegisterMiner(answer.consensus_key, answer.possession, bond, self.models)
-        if await self._send(work, body, kind="register") is not None:
-            _LOG.info(line("registering", bond=bond, consensus_key=answer.consensus_key))
+        await self.outbox.send(work, body, kind="register")
+        _LOG.info(line("registering", bond=bond, consensus_key=answer.consensus_key))
 
     async def _commit(self, work: MinerWork, step: Commit) -> None:
         jobs = [TaskJob(task.id, task.model, task.rows, task.inputs) for task in step.tasks]
         finished, seconds = await self._timed(lambda: self.worker.work(jobs, step.commons))
+        # Proofs owe no rest: they cost the same at every duty, and would tilt work away from its share.
+        # What they and the polling took from the last rest is caught up with, within bounds.
+        due = max(self._rest_until, trio.current_time() - seconds - CATCH_UP_SECONDS)
+        self._rest_until = due + seconds / self.duty
         done = finished.commons
         if done is not None and seconds > 0:
             aim = min(MAX_WORK_SECONDS, self.duty * COMMIT_PERIOD)
@@ -184,15 +188,14 @@ class Miner:
             commons_count=0 if done is None else done.count,
             tasks=finished.answers,
         )
-        commit = await self._send(
+        commit = await self.outbox.send(
             work, body, kind="commit", tasks=tuple(job.id for job in jobs),
             commons_epoch=body.commons_epoch, commons_end=body.commons_start + body.commons_count,
         )  # fmt: skip
-        if commit is not None:
-            self._finished[commit] = finished
-            _LOG.info(
-                line("committed", commit=commit, tasks=len(jobs), commons=body.commons_count, ms=_ms(seconds))
-            )
+        self._finished[commit] = finished
+        _LOG.info(
+            line("committed", commit=commit, tasks=len(jobs), commons=body.commons_count, ms=_ms(seconds))
+        )
 
     async def _prove(self, work: MinerWork, commit: OpenCommit, beacon: bytes) -> str | None:
         try:
@@ -204,15 +207,15 @@ class Miner:
             # The next proof may be wrong too, and a missing proof costs less than a wrong one.
             return f"this machine computes wrongly: {error}"
         self._proof_bytes = len(proof)
-        if await self._send(work, ProveWork(commit.id, proof), kind="prove", proves=commit.id) is not None:
-            _LOG.info(line("proving", commit=commit.id, bytes=len(proof), ms=_ms(seconds)))
+        await self.outbox.send(work, ProveWork(commit.id, proof), kind="prove", proves=commit.id)
+        _LOG.info(line("proving", commit=commit.id, bytes=len(proof), ms=_ms(seconds)))
         return None
 
     async def _again(self, commit: OpenCommit) -> Finished | None:
         """The work of a commit from before this process started; None if it does not come out the same."""
         jobs = []
         for task in commit.tasks:
-            view = await self.chain.call(TaskView, "task", id=task.hex())
+            view = await self.outbox.chain.call(TaskView, "task", id=task.hex())
             jobs.append(TaskJob(task, view.model, view.rows, view.inputs))
         commons = None
         if commit.commons_count:
@@ -230,62 +233,23 @@ class Miner:
         return finished
 
     async def _timed(self, blocking: Callable[[], _T]) -> tuple[_T, float]:
-        """Run in a thread, and owe rest for it as the duty says."""
+        """Run in a thread; the result and how long it took."""
         begun = self.clock()
         result: _T = await self.offload(blocking)
         seconds = self.clock() - begun
         self.tally.busy_seconds += seconds
-        owed = seconds * (1 / self.duty - 1)
-        self._rest_until = max(self._rest_until, trio.current_time()) + owed
         return result, seconds
 
-    async def _send(self, work: MinerWork, body: Body, *, kind: str, **details: Any) -> bytes | None:
-        """Sign and send; the transaction's id, or None if the node refused it."""
-        nonce = max([work.next_nonce, *(item.nonce + 1 for item in self._in_flight)])
-        highest = 2 * max(work.base_fee, self.params.base_fee_floor)
-        transaction = Transaction(self.params.chain_id, self.key.public_key, nonce, highest, 0, body)
-        signed = sign_transaction(transaction, self.key)
-        item = InFlight(signed.id, nonce, kind, encode(signed), **details)
-        # Noted first: if the node goes away now, nobody knows whether it took the transaction.
-        self._in_flight.append(item)
-        try:
-            await self.chain.call(Sent, "send_transaction", encoded=item.encoded.hex())
-        except CallFailed as error:
-            self._in_flight.remove(item)
-            self._refused(error.code, error.message, kind)
-            await trio.sleep(self._patience())
-            return None
+    def _learn(self, settled: Settled) -> None:
+        item, view = settled.item, settled.view
+        if view is None or settled.reason is not Reason.OK:
+            code = "NONCE_TAKEN" if settled.reason is None else settled.reason.name
+            told = (
+                "another transaction took its nonce" if settled.reason is None else settled.reason.explanation
+            )
+            self._refused(code, told, item.kind)
+            return
         self._refused_in_a_row = 0
-        return item.id
-
-    async def _settle(self, work: MinerWork) -> None:
-        """Learn what became of what was sent; send again what the node has lost."""
-        for item in [item for item in self._in_flight if item.nonce < work.nonce]:
-            self._in_flight.remove(item)
-            await self._learn(item)
-        for item in [item for item in self._in_flight if item.nonce >= work.next_nonce]:
-            try:
-                await self.chain.call(Sent, "send_transaction", encoded=item.encoded.hex())
-                _LOG.info(line("sent_again", kind=item.kind, transaction=item.id))
-            except CallFailed as error:
-                if error.code == Reason.ALREADY_KNOWN.name:
-                    continue
-                # It and those after it can never be final as they are; their work is done anew.
-                self._refused(error.code, error.message, item.kind)
-                self._in_flight = [other for other in self._in_flight if other.nonce < item.nonce]
-                break
-        known = {commit.id for commit in work.commits} | {item.id for item in self._in_flight}
-        self._finished = {commit: kept for commit, kept in self._finished.items() if commit in known}
-
-    async def _learn(self, item: InFlight) -> None:
-        try:
-            view = await self.chain.call(TransactionView, "transaction", id=item.id.hex())
-        except CallFailed as error:
-            self._refused(error.code, f"another transaction took nonce {item.nonce}", item.kind)
-            return
-        if view.reason is not Reason.OK:
-            self._refused("UNKNOWN" if view.reason is None else view.reason.name, view.explanation, item.kind)
-            return
         match item.kind:
             case "register":
                 _LOG.info(line("registered", miner=self.address, height=view.height))

@@ -15,6 +15,7 @@ from genesis.registry import registry_of
 from pouw.backends.select import Device, select_backend
 from tools.miner.chain import HttpChain
 from tools.miner.models import commons_inputs, weights_by_model
+from tools.miner.outbox import Outbox
 from tools.miner.report import line
 from tools.miner.run import BACK_OFF_SECONDS, Miner, in_thread
 from tools.miner.workshop import Workshop
@@ -98,9 +99,7 @@ def _prepared(document: GenesisDocument, chain: HttpChain, key: SecretKey, setti
         held_bytes=settings.memory_bytes // (params.max_open_commits + 1),
     )
     miner = Miner(
-        key=key,
-        chain=chain,
-        params=params,
+        outbox=Outbox(key, chain, params),
         worker=workshop,
         models=models.ids,
         unit_cost=models.commons_program.units,

@@ -58,6 +58,9 @@ BIAS_LIMIT: Final = 64 << MASTER
 SPEED_LIMIT: Final = 16 << MASTER
 """A speed never comes near: a gradient of the whole batch moves it by less than 1 at the usual rates."""
 
+LOSS: Final = "loss gradient"
+"""The name of the gradient by the logits, from which the loss can be read."""
+
 ONES: Final = "ones"
 """The constant that sums errors to gradients of biases: a row of ones at the scale of pixels."""
 
@@ -126,6 +129,16 @@ def speed_name(name: str) -> str:
 def gradient_name(name: str) -> str:
     """The name of a master's gradient."""
     return f"{name} gradient"
+
+
+def values_name(layer: int) -> str:
+    """The name of what a layer gives; that of layer -1 are the pixels."""
+    return "pixels" if layer < 0 else f"layer {layer}"
+
+
+def error_name(layer: int) -> str:
+    """The name of the loss's gradient by what a layer sums up."""
+    return f"error {layer}"
 
 
 def masters(training: MlpTraining) -> list[str]:
@@ -268,27 +281,28 @@ def shard_gradients(training: MlpTraining, arrays: list[tuple[Array, ...]]) -> d
 def _gradient_ops(training: MlpTraining) -> list[Op]:
     """Forward, loss, backward: from the input to a gradient for every master."""
     inputs, last = training.widths[0], training.layers - 1
-    ops = [Op("layer -1", Columns(0, inputs), (INPUT,))]
+    ops = [Op(values_name(-1), Columns(0, inputs), (INPUT,))]
     for layer in range(training.layers):
         kind = MatmulNT(requant=None if layer == last else ACTIVATION, bias=True)
-        ops.append(Op(f"layer {layer}", kind, (f"layer {layer - 1}", weight_name(layer), bias_name(layer))))
-    ops.append(Op("loss gradient", LossGradient(label=inputs, scale=LOGIT), (f"layer {last}", INPUT)))
+        operands = (values_name(layer - 1), weight_name(layer), bias_name(layer))
+        ops.append(Op(values_name(layer), kind, operands))
+    ops.append(Op(LOSS, LossGradient(label=inputs, scale=LOGIT), (values_name(last), INPUT)))
     to_error = StochasticRequant(PROBABILITY - ERROR, start=training.noise_start(last))
-    ops.append(Op(f"error {last}", to_error, ("loss gradient", INPUT)))
+    ops.append(Op(error_name(last), to_error, (LOSS, INPUT)))
     for layer in reversed(range(training.layers)):
-        turned = f"error {layer} turned"
+        error, values = f"{error_name(layer)} turned", f"{values_name(layer - 1)} turned"
         ops += [
-            Op(turned, Transpose(), (f"error {layer}",)),
-            Op(f"layer {layer - 1} turned", Transpose(), (f"layer {layer - 1}",)),
-            Op(gradient_name(master_weight_name(layer)), MatmulNT(), (turned, f"layer {layer - 1} turned")),
-            Op(gradient_name(master_bias_name(layer)), MatmulNT(), (turned, ONES)),
+            Op(error, Transpose(), (error_name(layer),)),
+            Op(values, Transpose(), (values_name(layer - 1),)),
+            Op(gradient_name(master_weight_name(layer)), MatmulNT(), (error, values)),
+            Op(gradient_name(master_bias_name(layer)), MatmulNT(), (error, ONES)),
         ]
         if layer:
             below = StochasticRequant(WEIGHT, start=training.noise_start(layer - 1), gated=True)
             ops += [
                 Op(f"weight {layer} turned", Transpose(), (weight_name(layer),)),
-                Op(f"back {layer}", MatmulNT(), (f"error {layer}", f"weight {layer} turned")),
-                Op(f"error {layer - 1}", below, (f"back {layer}", INPUT, f"layer {layer - 1}")),
+                Op(f"back {layer}", MatmulNT(), (error_name(layer), f"weight {layer} turned")),
+                Op(error_name(layer - 1), below, (f"back {layer}", INPUT, values_name(layer - 1))),
             ]
     return ops
 

@@ -37,7 +37,7 @@ def spread(noise: NDArray[np.signedinteger], shift: int) -> NDArray[np.int64]:
 
 
 def noise_rows(seed: bytes, *, stream: int, rows: range, cols: int) -> NDArray[np.int8]:
-    """The noise of some rows of a tensor, each from a stream of its own.
+    """The noise of some rows of a tensor, which is one stream, row by row.
 
     Args:
         seed: the step's.
@@ -48,8 +48,8 @@ def noise_rows(seed: bytes, *, stream: int, rows: range, cols: int) -> NDArray[n
     Returns:
         int8 [len(rows), cols].
     """
-    joined = b"".join(random_bytes(seed, path=(stream, row), count=cols) for row in rows)
-    return np.frombuffer(joined, np.int8).reshape(len(rows), cols)
+    stretch = random_bytes(seed, path=(stream,), count=len(rows) * cols, start=rows.start * cols)
+    return np.frombuffer(stretch, np.int8).reshape(len(rows), cols)
 
 
 def check_shift(shift: int) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pouw.commons import PIXELS, commons_batch, commons_image
+from pouw.commons import PIXELS, commons_batch, commons_row
 from pouw.generator import random_bytes
 
 NOISE_START: Final = 128
@@ -41,30 +41,39 @@ class TrainingImages:
 
 
 def training_batch(
-    data: TrainingImages, *, seed: bytes, index: int, rows: range, noise: int
+    data: TrainingImages, *, seed: bytes, index: int, batch: int, noise: int
 ) -> NDArray[np.int8]:
-    """Rows of a shard.
+    """A shard.
 
     Args:
         data: what to learn from.
         seed: not known before whoever trains is bound to it.
         index: number of the shard.
-        rows: which of its rows.
+        batch: its rows.
         noise: bytes of noise per row.
 
     Returns:
-        int8 [len(rows), 65 + noise].
+        int8 [batch, 65 + noise].
     """
-    shown = commons_batch(data.images, seed=seed, index=index, batch=rows.stop)[rows.start :]
-    chosen = [commons_image(len(data.labels), seed=seed, index=index, row=row) for row in rows]
-    streams = (random_bytes(seed, path=(index, row), count=noise, start=NOISE_START) for row in rows)
-    spread = np.frombuffer(b"".join(streams), np.int8).reshape(len(rows), noise)
-    return np.concatenate([shown, data.labels[chosen].reshape(-1, 1), spread], axis=1)
+    shown = commons_batch(data.images, seed=seed, index=index, batch=batch)
+    streams = (_stream(seed, index=index, row=row, noise=noise) for row in range(batch))
+    return _joined(data, shown, b"".join(streams))
 
 
 def training_row(data: TrainingImages, *, seed: bytes, index: int, row: int, noise: int) -> NDArray[np.int8]:
     """One row of `training_batch`, made without the others."""
-    alone: NDArray[np.int8] = training_batch(
-        data, seed=seed, index=index, rows=range(row, row + 1), noise=noise
-    )[0]
+    shown = commons_row(data.images, seed=seed, index=index, row=row).reshape(1, PIXELS)
+    alone: NDArray[np.int8] = _joined(data, shown, _stream(seed, index=index, row=row, noise=noise))[0]
     return alone
+
+
+def _stream(seed: bytes, *, index: int, row: int, noise: int) -> bytes:
+    return random_bytes(seed, path=(index, row), count=NOISE_START + noise)
+
+
+def _joined(data: TrainingImages, shown: NDArray[np.int8], streams: bytes) -> NDArray[np.int8]:
+    """Images, the labels of those that the streams name, and the streams' noise."""
+    stream = np.frombuffer(streams, np.int8).reshape(len(shown), -1)
+    chosen = np.ascontiguousarray(stream[:, :8]).view("<u8")[:, 0] % np.uint64(len(data.labels))
+    labels = data.labels[chosen.astype(np.int64)].reshape(-1, 1)
+    return np.concatenate([shown, labels, stream[:, NOISE_START:]], axis=1)

@@ -1,6 +1,6 @@
 """The update: gradient descent with momentum, as two ops, `velocity` and `descend`.
 
-A row of noise is one stream of the step's seed, so a cell needs nothing but its own row's.
+The noise of a tensor is one stream of the step's seed, of which a cell needs its own row's stretch.
 """
 
 from collections.abc import Sequence

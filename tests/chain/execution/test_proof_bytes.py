@@ -2,6 +2,7 @@
 
 import random
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from chain.execution.block import execute_block
 from chain.execution.proofs import REASON_OF_PROOF
 from chain.reasons import Reason
 from chain.types.transaction import ProveWork
-from pouw.proof import Proof, ProofError, ProofReason
+from pouw.proof import OpenedItem, OpenedLeaf, Proof, ProofError, ProofReason
 from tests.chain.execution.world import MODELS, PARAMS, World
 
 
@@ -132,16 +133,26 @@ def test_a_proof_has_one_form():
         assert CASE.verdict(bytes(raw)) in GUILTY, at
 
 
+def stuffed(**changes) -> bytes:
+    """A well-formed proof with as many tiny parts of a kind as fit."""
+    honest = Proof.from_fields(decode_fields(CASE.proof, limit=1 << 20))
+    return encode_fields(replace(honest, **changes).to_fields())
+
+
+LEAF, ITEM = OpenedLeaf(300, 300, b"ab"), OpenedItem(300, b"", b"", (), b"")
+
+
 @pytest.mark.parametrize(
     "raw",
     [
         CASE.proof,
-        encode_fields([1, b"", b"", b"", 1, 1, [], b"", [300] * 9_000, [300] * 9_000, [], b""]),
-        encode_fields([1, b"", b"", b"", 1, 1, [], b"", [], [], [[300, 300, b"ab"]] * 5_000, b""]),
-        encode_fields([1, b"", b"", b"", 1, 1, [[1, b"", b"", [], b""]] * 5_000, b"", [], [], [], b""]),
-        encode_fields([1, b"", b"", b"", 1, 1, [], b"", [], [], [], bytes(60_000)]),
+        stuffed(sum_units=(300,) * 18_000),
+        stuffed(weights=(LEAF,) * 6_000),
+        stuffed(items=(ITEM,) * 6_000),
+        stuffed(items=(replace(ITEM, leaves=(LEAF,) * 6_000),)),
+        stuffed(sum_hashes=bytes(60_000)),
     ],
-    ids=["honest", "sums", "leaves", "items", "hashes"],
+    ids=["honest", "sums", "weights", "items", "leaves", "hashes"],
 )
 def test_reading_a_proof_costs_at_most_eight_times_its_bytes(raw: bytes):
     def read() -> None:

@@ -237,18 +237,24 @@ def cache_names(layers: int) -> list[str]:
 
 
 def llama_program(
-    manifest: LlamaManifest, span: Span, *, sampling: Sampling | None = None, cache: Sequence[Weight] = ()
+    manifest: LlamaManifest,
+    span: Span,
+    *,
+    sampling: Sampling | None = None,
+    cache: Sequence[Weight] = (),
+    keep: bool = False,
 ) -> Program:
     """The program that reads a span of tokens and chooses successors.
 
     The input is [sequences * tokens, 1] of `index_dtype(vocabulary)`; the answer [sequences * wanted, 1] of
-    the same. Keys and values are kept, so that a later program can name them as its cache.
+    the same.
 
     Args:
         manifest: the model.
         span: how much of what.
         sampling: None chooses the greatest logit.
         cache: weights called "cached " and a name of `cache_names`, if there is a past.
+        keep: commit keys and values as weights, so that a later program can name them as its cache.
 
     Raises:
         ProgramError: SHAPE, or RANGE if the model's constants allow a sum to leave its type.
@@ -268,7 +274,7 @@ def llama_program(
         ops.attend(layer)
         ops.feed(layer)
     ops.choose(sampling)
-    kept = cache_names(shape.layers)
+    kept = cache_names(shape.layers) if keep else ()
     return build_program(tokens, (*manifest.weights, *cache), ops.ops, kept=kept)
 
 

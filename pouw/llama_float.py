@@ -86,7 +86,7 @@ class FloatLlama:
 
     def _norm(self, name: str, x: Floats, gain: str, watch: Watch) -> Floats:
         normed = x / np.sqrt(np.mean(x * x, axis=1, keepdims=True) + np.float32(self.epsilon))
-        normed = normed * self.weights[gain]
+        normed = np.asarray(normed * self.weights[gain], np.float32)
         watch(name, normed)
         return normed
 

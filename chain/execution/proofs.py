@@ -7,12 +7,13 @@ each cell is exact. That includes bytes that are no proof at all, since nobody b
 from functools import partial
 from typing import Final
 
-from chain.codec import DecodeError, decode_fields
+from chain.codec import decode_fields
 from chain.execution import coins, epochs, miners, open_commits, state_keys, tasks
 from chain.execution.invalid import Refused
 from chain.execution.records import Commit, Miner, Task
 from chain.execution.run import Run
 from chain.execution.work import CommitItems, CommonsRange, TaskWork, commons_seed
+from chain.msgpack_reader import DecodeError
 from chain.reasons import Reason
 from chain.types.transaction import MAX_PROOF_BYTES, ProveWork
 from pouw.proof import Proof, ProofError, ProofReason

@@ -17,14 +17,13 @@ from chain.codec import (
     U64,
     U128,
     AtMost,
-    DecodeError,
-    DecodeReason,
     Exactly,
     decode,
     decode_fields,
     encode,
     encode_fields,
 )
+from chain.msgpack_reader import DecodeError, DecodeReason
 
 
 class Colour(enum.IntEnum):

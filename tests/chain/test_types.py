@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.codec import AtMost, DecodeError, decode, encode
+from chain.codec import AtMost, decode, encode
 from chain.crypto.ed25519 import SecretKey
 from chain.hashing import digest, merkle_root
+from chain.msgpack_reader import DecodeError
 from chain.reasons import Reason
 from chain.types.block import Block, Header, beacon_input, next_beacon, transactions_root
 from chain.types.committee import Committee, Validator, is_quorum

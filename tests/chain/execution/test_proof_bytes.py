@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.codec import DecodeError, decode_fields, encode_fields
+from chain.codec import decode_fields, encode_fields
 from chain.execution.block import execute_block
 from chain.execution.proofs import REASON_OF_PROOF
+from chain.msgpack_reader import DecodeError
 from chain.reasons import Reason
 from chain.types.transaction import ProveWork
 from pouw.proof import OpenedItem, OpenedLeaf, Proof, ProofError, ProofReason

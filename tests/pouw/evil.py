@@ -285,3 +285,31 @@ def an_item_that_nobody_drew() -> None:
     """A proof for more draws than the chain makes."""
     case = make_case([commons_job(i) for i in range(300)])
     judge(case.statement, case.builder.prove(SEED, 2 * SAMPLES))
+
+
+def fewer_draws() -> None:
+    """A proof of half of the draws: whatever it opens is right."""
+    case = make_case([commons_job(i) for i in range(300)])
+    judge(case.statement, case.builder.prove(SEED, SAMPLES // 2))
+
+
+def one_draw_too_many() -> None:
+    """One item more than was drawn, within the number that may be opened."""
+    case = make_case([commons_job(i) for i in range(300)])
+    for number in range(100):
+        seed = b"seed %d" % number
+        drawn, more = case.prove(seed), case.prove(seed, SAMPLES + 1)
+        if len(drawn.items) < len(more.items) <= SAMPLES:
+            judge(case.statement, more, seed)
+
+
+def rows_of_the_input() -> None:
+    """Rows that the verifier knows, sent along although nobody looks at them."""
+    case = usual_case()
+    proof = case.prove()
+    for place, item in enumerate(proof.items):
+        if item.leaves[0].tensor == 0:
+            leaf = replace(item.leaves[0], data=bytes(64))
+            fatter = replace(item, leaves=(leaf, *item.leaves[1:]))
+            items = (*proof.items[:place], fatter, *proof.items[place + 1 :])
+            judge(case.statement, replace(proof, items=items))

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from pouw.proof import OpenedLeaf, Proof, ProofError, ProofReason
-from pouw.verifier import check_units
+from pouw.verifier import WorkItem, check_units
 from tests.pouw import evil
 from tests.pouw.world import commons_job, make_case, usual_case
 
@@ -146,6 +146,9 @@ ATTACKS: dict[str, tuple[Attack, ProofReason]] = {
     ),
     "the same task twice": (evil.the_same_task_twice, R.DUPLICATE_ITEM),
     "an item that nobody drew": (evil.an_item_that_nobody_drew, R.CELL_NOT_DRAWN),
+    "one draw too many": (evil.one_draw_too_many, R.CELL_NOT_DRAWN),
+    "fewer draws": (evil.fewer_draws, R.CELL_NOT_OPENED),
+    "rows of the input": (evil.rows_of_the_input, R.ROW_SIZE),
     "weight rows exchanged": (lambda: evil.open_weights(exchanged_rows), R.WEIGHT_NOT_IN_MODEL),
     "a weight row left out": (
         lambda: evil.open_weights(lambda proof: replace(proof, weights=proof.weights[1:])),
@@ -214,3 +217,21 @@ def test_order_and_number_of_items_are_bound() -> None:
     jobs = usual_case().jobs
     orders = (jobs, jobs[::-1], jobs[:-1], [*jobs, commons_job(9)])
     assert len({make_case(order).builder.root for order in orders}) == 4
+
+
+def test_more_items_than_draws_and_answers_are_not_looked_at() -> None:
+    """The bound on what a stranger's proof makes a node derive."""
+    case = make_case([commons_job(i) for i in range(300)])
+    proof = case.prove(samples=2 * evil.SAMPLES)
+    statement = replace(case.statement, items=Unreadable(case.statement.items), answered=())
+    with pytest.raises(ProofError) as caught:
+        evil.judge(statement, proof)
+    assert caught.value.reason is ProofReason.CELL_NOT_DRAWN
+    assert caught.value.message == f"{len(proof.items)} items are opened for 64 draws and 0 answers"
+
+
+class Unreadable(list[WorkItem]):
+    """Items none of which may be made."""
+
+    def __getitem__(self, index: object) -> WorkItem:  # type: ignore[override]
+        raise AssertionError(f"item {index} was looked at")

@@ -86,8 +86,7 @@ async def _genesis(chain: HttpChain) -> GenesisDocument:
 
 def _prepared(document: GenesisDocument, chain: HttpChain, key: SecretKey, settings: Settings) -> Miner:
     params, models = document.params, registry_of(document)
-    _limit_threads(settings)
-    backend = select_backend(settings.device)
+    backend = select_backend(settings.device, threads=1 if settings.duty < LOW_DUTY else None)
     workshop = Workshop(
         chain_id=params.chain_id,
         miner=key.public_key,
@@ -110,13 +109,3 @@ def _prepared(document: GenesisDocument, chain: HttpChain, key: SecretKey, setti
         line("ready", miner=miner.address, chain=params.chain_id, backend=backend.name, duty=settings.duty)
     )
     return miner
-
-
-def _limit_threads(settings: Settings) -> None:
-    if settings.duty >= LOW_DUTY or settings.device == "reference":
-        return
-    try:
-        import torch
-    except ImportError:
-        return
-    torch.set_num_threads(1)

@@ -1,6 +1,7 @@
 """The server on a real socket: what reaches the methods, and what never does."""
 
 import json
+import random
 
 import pytest
 import trio
@@ -146,3 +147,24 @@ async def test_readiness_gives_its_reasons(server):
     assert [problem["code"] for problem in problems] == ["SYNCING", "STALE_HEAD"]
     health = ready.replace(b"/readyz", b"/health")
     assert (await exchange(port, health)).startswith(b"HTTP/1.1 200")
+
+
+async def test_no_bytes_bring_a_traceback(server, caplog):
+    """Whole, cut and mangled requests: an answer that is no 500, or a closed connection."""
+    _, port = server
+    draw = random.Random(7)
+    for number in range(120):
+        raw = bytearray(post(STATUS))
+        for _ in range(number % 6):
+            raw[draw.randrange(len(raw))] = draw.randrange(256)
+        if number % 3 == 0:
+            del raw[draw.randrange(len(raw)) :]
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        async with stream:
+            with trio.fail_after(5):
+                await stream.send_all(bytes(raw))
+                await stream.send_eof()
+                answer = b"".join([chunk async for chunk in stream])
+        assert not answer or answer.startswith(b"HTTP/1.1 ")
+        assert b" 500 " not in answer[:20]
+    assert not caplog.records

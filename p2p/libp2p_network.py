@@ -8,8 +8,8 @@ hold against them, `Announcer` the public topic. The class here puts them togeth
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -271,17 +271,35 @@ async def open_network(config: NetworkConfig) -> AsyncIterator[Libp2pNetwork]:
         UnknownLibp2pError: The installed py-libp2p is not the hardened one.
     """
     key_pair = key_pair_of(config.identity_seed)
-    async with (
-        open_host(key_pair, config.listen, advertise=config.advertise, limits=config.limits) as host,
-        trio.open_nursery() as nursery,
-    ):
-        network = Libp2pNetwork(config, host, nursery=nursery)
-        log.info("event=network_open peer=%s listen=%s", network.local_id, ",".join(network.listen_addrs))
-        nursery.start_soon(network.run)
+    with _bare_errors():
+        async with (
+            open_host(key_pair, config.listen, advertise=config.advertise, limits=config.limits) as host,
+            trio.open_nursery() as nursery,
+        ):
+            network = Libp2pNetwork(config, host, nursery=nursery)
+            addresses = ",".join(network.listen_addrs)
+            log.info("event=network_open peer=%s listen=%s", network.local_id, addresses)
+            nursery.start_soon(network.run)
+            try:
+                yield network
+            finally:
+                with trio.move_on_after(STOPPING_SECONDS) as scope:
+                    scope.shield = True
+                    await network.stop()
+                nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def _bare_errors() -> Iterator[None]:
+    """Take a single error out of the groups that the nurseries on its way have put around it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        context = error.__context__
         try:
-            yield network
+            raise error
         finally:
-            with trio.move_on_after(STOPPING_SECONDS) as scope:
-                scope.shield = True
-                await network.stop()
-            nursery.cancel_scope.cancel()
+            error.__context__ = context

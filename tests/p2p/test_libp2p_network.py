@@ -198,6 +198,19 @@ async def test_a_taken_port_is_an_error_and_not_shared() -> None:
                 raise AssertionError("started on a taken port")
 
 
+async def test_an_error_of_the_caller_comes_out_as_it_is() -> None:
+    error = KeyError("the caller's")
+
+    async def fail_inside() -> None:
+        async with node(1) as a, node(2, a) as b:
+            await peers_are(b, a)
+            raise error
+
+    with pytest.raises(KeyError) as caught:
+        await fail_inside()
+    assert caught.value is error
+
+
 async def test_a_node_does_not_stay_connected_to_itself() -> None:
     async with node(1) as a, node(2, a) as b:
         await peers_are(a, b)

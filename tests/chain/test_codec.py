@@ -129,6 +129,19 @@ def test_the_limit_comes_before_anything_else():
     assert reason_of(packed(FIELDS), limit=10) is DecodeReason.TOO_LONG
 
 
+@dataclass(frozen=True, slots=True)
+class Prose:
+    text: Annotated[str, AtMost(1 << 17)]
+
+
+@pytest.mark.parametrize("length", [0, 31, 32, 255, 256, 65_535, 65_536])
+def test_text_and_octets_of_every_head(length: int):
+    prose = Prose("x" * length)
+    assert encode(prose) == packed([prose.text])
+    assert decode(Prose, encode(prose), limit=1 << 18) == prose
+    assert decode_fields(encode_fields([bytes(length)]), limit=1 << 18) == [bytes(length)]
+
+
 def test_out_of_range_fields_of_our_own_are_our_mistake():
     with pytest.raises(AssertionError, match="is not in"):
         encode(Circle(256))

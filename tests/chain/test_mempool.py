@@ -180,6 +180,32 @@ def test_bytes_are_bounded_too():
     assert (small.id in pool, pool.size <= 1000) == (False, True)
 
 
+def test_nothing_is_dropped_for_what_does_not_fit_in_the_end():
+    """Room for the large one would cost a dear transaction too: then the cheap one stays as well."""
+    world = World()
+    cheap, dear = transfer(world, "alice", tip=1), transfer(world, "carol", tip=9)
+    pool = pool_of(world, cheap, dear, bytes=1_000)
+    large = world.sign("dave", SubmitTask(MODEL, 1, bytes(750), 1), tip=5)
+    assert pool.add(large, world.state) is Reason.MEMPOOL_FULL
+    assert (cheap.id in pool, dear.id in pool, pool.fate(cheap.id)) == (True, True, None)
+    assert pool.add(transfer(world, "erin", tip=2, amount=7), world.state) is Reason.OK
+
+
+def test_the_book_of_tails_stays_small():
+    world = World()
+    pool = pool_of(world)
+    tip = price = 1
+    for _ in range(40):
+        for name in ("alice", "carol", "dave", "erin"):
+            signed = transfer(world, name, tip=tip, max_base_fee=price)
+            assert pool.add(signed, world.state) is Reason.OK
+            assert len(pool._tails) <= 4 * len(pool) + 65
+        tip, price = tip + tip // 8 + 1, price + price // 8 + 1
+    for nonce in range(60):
+        assert pool.add(transfer(world, "bob", nonce=nonce), world.state) is Reason.OK
+    assert len(pool._tails) <= 4 * len(pool) + 65
+
+
 def test_selection_is_by_tip_and_in_nonce_order():
     world = World()
     pool = pool_of(

@@ -91,6 +91,16 @@ def test_bytes_and_weight_are_bounded():
     assert caught.value.reason is BlockReason.TOO_MUCH_WEIGHT
 
 
+def test_the_number_of_transactions_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("chain.execution.block.MAX_TRANSACTIONS", 2)
+    world = World()
+    many = [world.sign("alice", Transfer(BOB, 1), ahead=i) for i in range(3)]
+    with pytest.raises(InvalidBlock, match="too_many_transactions: 3 transactions, at most 2"):
+        world.block(*many)
+    draft = draft_block(world.state, world.context(), many, params=PARAMS, models=MODELS)
+    assert draft.transactions == tuple(many[:2])
+
+
 def test_a_failing_body_costs_the_fee_and_nothing_else():
     world = World()
     receipt = world.do("alice", Transfer(BOB, COINS))

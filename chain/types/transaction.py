@@ -70,7 +70,7 @@ class CommitWork:
     TAG: ClassVar[int] = 5
     root: Hash32
     units: U64
-    """Multiply-accumulates claimed; must equal what tasks and commons units cost."""
+    """Multiply-accumulates claimed; must equal what tasks and commons units cost, or the bond burns."""
     commons_epoch: U64
     """Epoch whose seed the commons units derive from."""
     commons_start: U64

@@ -1,5 +1,7 @@
 """Announcements: the little of gossipsub and protobuf that we speak."""
 
+from functools import partial
+
 import pytest
 import trio
 from hypothesis import example, given
@@ -48,7 +50,7 @@ class Listening:
 
     async def messages(self) -> list[rpc_pb2.Message]:
         data = bytearray(await self.back.read())
-        found = []
+        found: list[rpc_pb2.Message] = []
         while data:
             size = data.pop(0)
             if size >= 128:
@@ -151,4 +153,4 @@ def test_memory_of_a_packet_is_bounded() -> None:
     source = announcer()
     for field in (b"\x0a\x00", b"\x0a\x02\x08\x01", b"\x08\x01", b"\x12\x00"):
         data = field * (MAX_RPC // len(field))
-        assert peak_of(lambda data=data: source._subscriptions(data)) <= 8 * len(data) + FIXED
+        assert peak_of(partial(source._subscriptions, data)) <= 8 * len(data) + FIXED

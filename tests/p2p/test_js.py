@@ -35,18 +35,26 @@ def client() -> Path:
     folder = cache / f"js-{digest}"
     if not folder.is_dir():
         draft = cache / f"js-{digest}.{os.getpid()}.draft"
-        shutil.copytree(HERE, draft)
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
         try:
-            result = subprocess.run(
-                command, cwd=draft, capture_output=True, text=True, timeout=INSTALL_SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip(f"npm ci took more than {INSTALL_SECONDS} s")
-        if result.returncode != 0:
-            pytest.skip(f"npm ci failed: {result.stderr.strip()[-300:]}")
-        draft.rename(folder)
+            install(draft)
+            draft.rename(folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
     return folder / "peer.mjs"
+
+
+def install(folder: Path) -> None:
+    """Put the client and its packages into `folder`, or skip the tests that need them."""
+    shutil.copytree(HERE, folder)
+    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    try:
+        result = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"npm ci took more than {INSTALL_SECONDS} s")
+    if result.returncode != 0:
+        pytest.skip(f"npm ci failed: {result.stderr.strip()[-300:]}")
 
 
 class Client:

@@ -50,6 +50,9 @@ OFFLINE_SIGNS = (
     "ProxyError",
 )
 """What pip prints, in one of its versions, when it cannot reach an index."""
+BUILD_SIGNS = ("Failed building wheel", "Failed to build", "error: command", "metadata-generation-failed")
+NOTHING_FITS_SIGNS = ("No matching distribution", "Could not find a version", "conflicting dependencies")
+"""The last is what pip says of a single pin of which it found no file at all."""
 
 USAGE = """usage: python3 tools/bootstrap.py testnet up [options]     start a local testnet
        python3 tools/bootstrap.py test [pytest options]    run every check of the repository
@@ -188,7 +191,7 @@ def run_shown(what: str, command: list[str]) -> None:
         reader = threading.Thread(target=read_lines, args=(process, lines), daemon=True)
         reader.start()
         try:
-            tail = follow(what, lines, log, started)
+            output = follow(what, lines, log, started)
             status = process.wait()
         except BaseException:
             # Ctrl-C above all: no pip may go on writing into an environment that nobody waits for.
@@ -196,7 +199,7 @@ def run_shown(what: str, command: list[str]) -> None:
             process.wait()
             raise
     if status != 0:
-        raise BootstrapError(failure(what, tail))
+        raise BootstrapError(failure(what, output))
     show(f"  {what:<52}{time.monotonic() - started:4.0f} s", final=True)
 
 
@@ -209,17 +212,17 @@ def read_lines(process: subprocess.Popen[bytes], lines: queue.Queue[str | None])
 
 
 def follow(what: str, lines: queue.Queue[str | None], log: TextIO, started: float) -> list[str]:
-    """Show that a command is alive until it ends, and return its last lines."""
-    tail: list[str] = []
+    """Show that a command is alive until it ends, and return what it printed."""
+    output: list[str] = []
     doing = ""
     spoke = started
     while True:
         with contextlib.suppress(queue.Empty):
             line = lines.get(timeout=1.0)
             if line is None:
-                return tail
+                return output
             log.write(line + "\n")
-            tail = [*tail[-14:], line]
+            output.append(line)
             if line.startswith(("Collecting ", "  Downloading ", "Installing ")):
                 doing = " ".join(line.split()[:2])
         now = time.monotonic()
@@ -231,19 +234,30 @@ def follow(what: str, lines: queue.Queue[str | None], log: TextIO, started: floa
             say(progress)
 
 
-def failure(what: str, tail: list[str]) -> str:
+def failure(what: str, output: list[str]) -> str:
     """What went wrong, in pip's words, and what to do about it."""
-    text = "\n".join(tail)
+    text = "\n".join(output)
+    # pip complains of every local folder that it was told of and does not find: never the reason.
+    last = "\n".join([line for line in output if not line.startswith("WARNING: Location")][-15:])
+    machine = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     if any(sign in text for sign in OFFLINE_SIGNS):
         advice = "The package index could not be reached: check network and proxy, then run this again."
     elif "No space left on device" in text:
         advice = "The disk is full: the environment needs about 2 GB, with a CUDA build of torch about 8 GB."
-    elif "No matching distribution" in text or "Could not find a version" in text:
-        machine = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-        advice = f"No file of that version fits {machine}. The pins are tested on Python 3.11, Linux, x86_64."
+    elif any(sign in text for sign in BUILD_SIGNS):
+        advice = (
+            f"A library has no ready-made file for {machine} and could not be compiled. Python 3.11 has them "
+            "all:\n    python3.11 tools/bootstrap.py ...\nOr install what compiling needs, on Debian and Ubuntu: "
+            "`apt install build-essential python3-dev libgmp-dev libleveldb-dev`."
+        )
+    elif any(sign in text for sign in NOTHING_FITS_SIGNS):
+        advice = (
+            f"No file of a pinned version was found for {machine}. If the package index can be reached (check "
+            "network and proxy), it has none: the pins are tested on Python 3.11, Linux, x86_64."
+        )
     else:
         advice = "The lines above are pip's own; run this again once their cause is gone."
-    return f"Could not install {what}. The last lines of {LOG}:\n\n{text}\n\n{advice}"
+    return f"Could not install {what}. The last lines of {LOG}:\n\n{last}\n\n{advice}"
 
 
 @contextlib.contextmanager

@@ -95,7 +95,12 @@ def test_a_read_only_checkout_is_explained(checkout: Path) -> None:
     [
         ("NewConnectionError('<pip>: Failed to establish a new connection')", "check network and proxy"),
         ("OSError: [Errno 28] No space left on device", "The disk is full"),
-        ("ERROR: No matching distribution found for plyvel==1.5.1", "No file of that version fits"),
+        ("ERROR: No matching distribution found for plyvel==1.5.1", "No file of a pinned version"),
+        (
+            "ERROR: Cannot install setuptools because these have conflicting dependencies.",
+            "No file of a pinned",
+        ),
+        ("error: command '/usr/bin/gcc' failed with exit code 1", "python3.11 tools/bootstrap.py"),
         ("Segmentation fault", "pip's own"),
     ],
 )

@@ -7,9 +7,11 @@ from itertools import pairwise
 
 import pytest
 
+from chain.reasons import Reason
+from chain.types.params import ChainParams
 from tests.tools.testnet.live import LiveTestnet, contradictions, eventually, is_alive, live_testnet
 from tools.rpc.client import Client
-from tools.rpc.messages import CommitteeView, MinerView
+from tools.rpc.messages import CommitteeView
 
 FIRST_BLOCK_S = 30.0
 COMMITTEE_FROM_WORK_S = 150.0
@@ -50,15 +52,20 @@ def test_a_task_is_answered_proven_and_paid(net: LiveTestnet) -> None:
 
 def test_work_takes_the_committee_over_from_genesis(net: LiveTestnet) -> None:
     client = Client(net.validators[0].rpc)
+    params = client.call(ChainParams, "params")
     committee = eventually(
         lambda: client.call(CommitteeView, "committee"),
-        lambda view: not view.from_genesis,
+        lambda view: view.epoch >= params.genesis_epochs,
         within=COMMITTEE_FROM_WORK_S,
-        what="a committee from work",
+        what="the first epoch of work",
     )
-    workers = {miner.consensus_key for miner in client.call(tuple[MinerView, ...], "miners") if miner.units}
-    assert committee.seats == 64
-    assert {holder.consensus_key for holder in committee.validators} <= workers
+    # The block that ended the epoch before says where each seat comes from.
+    closing = net.block("validator-0", params.last_height(committee.epoch - 1))
+    earned = {
+        event.subject: event.amount for event in closing.events if event.reason is Reason.SEATS_APPORTIONED
+    }
+    assert earned == {holder.consensus_key: holder.seats for holder in committee.validators}
+    assert sum(earned.values()) == committee.seats == params.committee_size
 
 
 def test_a_full_node_verifies_everything_and_votes_on_nothing(net: LiveTestnet) -> None:

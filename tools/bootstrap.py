@@ -6,14 +6,12 @@
 It makes `.venv` in the checkout once, installs exactly the versions of `constraints.txt`, and hands over.
 
 This file alone runs before anything is installed, on whatever Python the machine has: standard library only,
-and no syntax newer than Python 3.7, so that an old Python gets a sentence instead of a syntax error.
+and no syntax newer than Python 3.6, so that an old Python gets a sentence instead of a syntax error.
 
 Invariant: `.venv/headrace.stamp` holds a fingerprint only once the whole installation has succeeded. Until
 then it says `unfinished`, and such an environment is made again from the start. One without a stamp is not
 ours and is left alone.
 """
-
-from __future__ import annotations
 
 import contextlib
 import hashlib
@@ -63,7 +61,7 @@ class BootstrapError(Exception):
     """The environment could not be made; the message says why and what to do."""
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: "list[str]") -> None:
     """Make the environment if it is missing or stale, then become the command asked for."""
     if sys.version_info < (3, 11):  # noqa: UP036  -- this file is what tells the user of an old Python so
         raise BootstrapError(
@@ -83,7 +81,7 @@ def main(arguments: list[str]) -> None:
         become(str(VENV / "bin" / "headrace"), arguments)
 
 
-def become(script: str, arguments: list[str]) -> None:
+def become(script: str, arguments: "list[str]") -> None:
     """Replace this process by a script of the environment: signals and exit status are then its own."""
     python = str(VENV / "bin" / "python")
     sys.stdout.flush()
@@ -113,7 +111,7 @@ def ensure_environment() -> None:
     say(f"Ready after {time.monotonic() - started:.0f} s.\n")
 
 
-def explain_what_comes(found: str | None) -> None:
+def explain_what_comes(found: "str | None") -> None:
     """Say, before minutes pass, what is about to happen and why."""
     if found is None:
         say(f"First run: making {VENV} with the pinned libraries. This is done once.")
@@ -154,7 +152,7 @@ def make_venv() -> None:
     run_shown("a virtual environment", [sys.executable, "-m", "venv", str(VENV)])
 
 
-def install(what: str, requirements: list[str]) -> None:
+def install(what: str, requirements: "list[str]") -> None:
     """Install requirements with pip, every version held by the constraints.
 
     Raises:
@@ -175,14 +173,14 @@ def remove_stale_stubs() -> None:
         shutil.rmtree(stubs)
 
 
-def run_shown(what: str, command: list[str]) -> None:
+def run_shown(what: str, command: "list[str]") -> None:
     """Run a command with its output in the log and its progress on the screen.
 
     Raises:
         BootstrapError: it could not be started or did not succeed.
     """
     started = time.monotonic()
-    lines: queue.Queue[str | None] = queue.Queue()
+    lines: "queue.Queue[str | None]" = queue.Queue()
     with LOG.open("a", encoding="utf-8") as log:
         log.write("$ " + " ".join(command) + "\n")
         process = subprocess.Popen(
@@ -203,7 +201,7 @@ def run_shown(what: str, command: list[str]) -> None:
     show(f"  {what:<52}{time.monotonic() - started:4.0f} s", final=True)
 
 
-def read_lines(process: subprocess.Popen[bytes], lines: queue.Queue[str | None]) -> None:
+def read_lines(process: "subprocess.Popen[bytes]", lines: "queue.Queue[str | None]") -> None:
     """Pass a process's output on line by line, and None at its end."""
     assert process.stdout is not None
     for raw in process.stdout:
@@ -211,9 +209,9 @@ def read_lines(process: subprocess.Popen[bytes], lines: queue.Queue[str | None])
     lines.put(None)
 
 
-def follow(what: str, lines: queue.Queue[str | None], log: TextIO, started: float) -> list[str]:
+def follow(what: str, lines: "queue.Queue[str | None]", log: TextIO, started: float) -> "list[str]":
     """Show that a command is alive until it ends, and return what it printed."""
-    output: list[str] = []
+    output: "list[str]" = []
     doing = ""
     spoke = started
     while True:
@@ -234,7 +232,7 @@ def follow(what: str, lines: queue.Queue[str | None], log: TextIO, started: floa
             say(progress)
 
 
-def failure(what: str, output: list[str]) -> str:
+def failure(what: str, output: "list[str]") -> str:
     """What went wrong, in pip's words, and what to do about it."""
     text = "\n".join(output)
     # pip complains of every local folder that it was told of and does not find: never the reason.
@@ -246,14 +244,15 @@ def failure(what: str, output: list[str]) -> str:
         advice = "The disk is full: the environment needs about 2 GB, with a CUDA build of torch about 8 GB."
     elif any(sign in text for sign in BUILD_SIGNS):
         advice = (
-            f"A library has no ready-made file for {machine} and could not be compiled. Python 3.11 has them "
-            "all:\n    python3.11 tools/bootstrap.py ...\nOr install what compiling needs, on Debian and Ubuntu: "
-            "`apt install build-essential python3-dev libgmp-dev libleveldb-dev`."
+            f"A library has no ready-made file for {machine} and could not be compiled.\n"
+            "There are files for Python 3.11:\n    python3.11 tools/bootstrap.py ...\n"
+            "Or install what compiling needs, on Debian and Ubuntu:\n"
+            "    apt install build-essential python3-dev libgmp-dev libleveldb-dev"
         )
     elif any(sign in text for sign in NOTHING_FITS_SIGNS):
         advice = (
-            f"No file of a pinned version was found for {machine}. If the package index can be reached (check "
-            "network and proxy), it has none: the pins are tested on Python 3.11, Linux, x86_64."
+            f"No file of a pinned version was found for {machine}. Check network and proxy; if the\n"
+            "package index can be reached, it has none: the pins are tested on Python 3.11, Linux, x86_64."
         )
     else:
         advice = "The lines above are pip's own; run this again once their cause is gone."
@@ -261,7 +260,7 @@ def failure(what: str, output: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def only_one_at_a_time() -> Iterator[None]:
+def only_one_at_a_time() -> "Iterator[None]":
     """Hold the checkout, so that two commands started at once do not both write the environment."""
     import fcntl
 

@@ -37,7 +37,7 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
 
 def test_an_old_python_can_read_it() -> None:
     """Else an old Python answers with a syntax error instead of the sentence that says what to do."""
-    ast.parse((ROOT / SCRIPT).read_text(encoding="utf-8"), feature_version=(3, 7))
+    ast.parse((ROOT / SCRIPT).read_text(encoding="utf-8"), feature_version=(3, 6))
 
 
 def test_without_a_command_it_says_how_to_use_it(checkout: Path) -> None:

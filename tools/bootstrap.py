@@ -180,7 +180,7 @@ def run_shown(what: str, command: "list[str]") -> None:
         BootstrapError: it could not be started or did not succeed.
     """
     started = time.monotonic()
-    lines: "queue.Queue[str | None]" = queue.Queue()
+    lines: queue.Queue[str | None] = queue.Queue()
     with LOG.open("a", encoding="utf-8") as log:
         log.write("$ " + " ".join(command) + "\n")
         process = subprocess.Popen(
@@ -211,7 +211,7 @@ def read_lines(process: "subprocess.Popen[bytes]", lines: "queue.Queue[str | Non
 
 def follow(what: str, lines: "queue.Queue[str | None]", log: TextIO, started: float) -> "list[str]":
     """Show that a command is alive until it ends, and return what it printed."""
-    output: "list[str]" = []
+    output: list[str] = []
     doing = ""
     spoke = started
     while True:

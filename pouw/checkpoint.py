@@ -99,24 +99,22 @@ def kept_roots(program: Program, trace: Trace) -> tuple[bytes, ...]:
     return tuple(kept.tree(program.name_of(number)).root for number in program.kept)
 
 
-def advance(state: TrainingState, program: Program, trace: Trace) -> TrainingState:
+def advance(
+    checkpoint: Checkpoint, program: Program, trace: Trace, *, constants: Mapping[str, Array]
+) -> TrainingState:
     """The state that a step leads to.
 
     Args:
-        state: before.
-        program: the step, built for `state.checkpoint`.
+        checkpoint: before.
+        program: the step, built for that checkpoint.
         trace: its run.
+        constants: what programs name beside the checkpoint.
     """
     arrays = {program.name_of(number): trace.tensors[number] for number in program.kept}
-    names = [tensor.name for tensor in state.checkpoint.tensors]
-    constants = {
-        weight.name: state.weights.array(weight.name)
-        for weight in program.weights
-        if weight.name not in names
-    }
+    names = [tensor.name for tensor in checkpoint.tensors]
     weights = Weights({**{name: arrays[next_name(name)] for name in names}, **constants})
     roots = [weights.tree(name).root for name in names]
-    return TrainingState(state.checkpoint.after(roots), weights)
+    return TrainingState(checkpoint.after(roots), weights)
 
 
 def dump_state(state: TrainingState) -> bytes:

@@ -142,9 +142,11 @@ def error_name(layer: int) -> str:
 
 
 def masters(training: MlpTraining) -> list[str]:
-    """The names of all tensors that are learned, in the order of checkpoints and gradients."""
+    """The names of all tensors that are learned, last layer first, as the backward pass gives gradients."""
     return [
-        name(layer) for layer in range(training.layers) for name in (master_weight_name, master_bias_name)
+        name(layer)
+        for layer in reversed(range(training.layers))
+        for name in (master_weight_name, master_bias_name)
     ]
 
 
@@ -312,7 +314,7 @@ def _update_ops(training: MlpTraining, step: int, seed: bytes) -> list[Op]:
     shift = GRADIENT - MASTER + training.rate_at(step)
     ops = []
     for stream, name in enumerate(masters(training)):
-        layer, is_bias = divmod(stream, 2)
+        layer, is_bias = training.layers - 1 - stream // 2, stream % 2 == 1
         push = Velocity(seed, stream, shift=shift, friction=training.friction, limit=SPEED_LIMIT)
         speed, master = next_name(speed_name(name)), next_name(name)
         if is_bias:
@@ -334,7 +336,7 @@ def _update_ops(training: MlpTraining, step: int, seed: bytes) -> list[Op]:
 def _checkpoint(training: MlpTraining, weights: Weights) -> Checkpoint:
     """The checkpoint before the first step, in the order in which updates give its tensors."""
     tensors = []
-    for layer, (inputs, outputs) in enumerate(pairwise(training.widths)):
+    for layer, (inputs, outputs) in reversed(list(enumerate(pairwise(training.widths)))):
         of_weight, of_bias = TensorSpec(outputs, inputs, DType.INT32), TensorSpec(outputs, 1, DType.INT32)
         in_use = TensorSpec(outputs, inputs, DType.INT8)
         weight, bias = master_weight_name(layer), master_bias_name(layer)

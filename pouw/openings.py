@@ -61,6 +61,9 @@ def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool, input_
     leaves: set[Place] = set()
     weights: set[Place] = set()
     roots = {program.last, *program.kept} if answered else set()
+    if answered and program.kept:
+        # What was learned from is looked at as a whole: a false label shows in few cells and stays for good.
+        roots.add(0)
     for cell in cells:
         leaves.add((cell.tensor, program.tensors[cell.tensor].leaf_of(cell.row)))
         if cell.tensor == 0:

@@ -76,14 +76,14 @@ class Bounds:
 
     Args:
         loss: 4 nats: a guess among ten costs 2.3.
-        stuck: a quarter.
-        cut: a quarter.
+        stuck: one in twenty.
+        cut: one in ten.
         open: one in a hundred.
     """
 
     loss: int = 4 << NATS
-    stuck: int = 250
-    cut: int = 250
+    stuck: int = 50
+    cut: int = 100
     open: int = 10
 
 

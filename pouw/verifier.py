@@ -9,8 +9,8 @@
     7. cells    every drawn cell is what its op makes of the opened rows
 
 Memory and time are bounded by the samples and the size of the proof, plus one hash per row of a known
-answer, plus, only for a proof that is about to be refused, the rows of one input. Nothing here draws, reads
-a clock or depends on the order of a set.
+answer, plus the rows of the input of an item that keeps tensors or is about to be refused. Nothing here
+draws, reads a clock or depends on the order of a set.
 """
 
 from bisect import bisect_right
@@ -292,6 +292,10 @@ def _check_rows(entry: _Opened) -> OpenedRun:
         _check_answer(entry, entry.item.answer, roots[program.last])
     if entry.item.kept is not None:
         _check_kept(entry, entry.item.kept, roots)
+        if not run.input_is_derived():
+            raise ProofError(
+                ProofReason.INPUT_MISMATCH, f"{run.where} learned from another input than the one prescribed"
+            )
     run.hold(leaves)
     return run
 

@@ -13,12 +13,12 @@ MAX_HEAD_DIM = 1024
 class Heads:
     """Shapes of grouped-query attention over some sequences.
 
-    Queries, keys and weights lie head by head, so that the keys that one row of weights reads are neighbours
-    and their openings share a path; values lie transposed, as their matmul gives them.
+    Keys and weights lie head by head, so that the keys that one row of weights reads are neighbours and
+    their openings share a path; values lie transposed, as their matmul gives them.
 
-        queries [sequences * queries * tokens, dim]     row (s * queries + h) * tokens + t
+        queries [sequences * tokens, queries * dim]     row s * tokens + t, column h * dim + c
         keys    [sequences * keys * span, dim]          row (s * keys + h // group) * span + j
-        weights [sequences * queries * tokens, span]    row as of the query, column j
+        weights [sequences * queries * tokens, span]    row (s * queries + h) * tokens + t, column j
         values  [keys * dim, sequences * span]          row (h // group) * dim + c, column s * span + j
 
     Args:
@@ -61,7 +61,7 @@ class Heads:
         return framed(b"".join(map(u32, numbers)))
 
     def query(self, row: int) -> tuple[int, int, int]:
-        """Sequence, head and new token of a row of the queries, or of the weights."""
+        """Sequence, head and new token of a row that lies head by head."""
         rest, token = divmod(row, self.tokens)
         return rest // self.queries, rest % self.queries, token
 

@@ -35,8 +35,8 @@ MAX_LAYERS: Final = 256
 MAX_SPAN: Final = 1 << 17
 """Most positions of a model: what one dot product over attention weights can add up."""
 
-RESIDUAL_LIMIT: Final = (1 << 23) - 1
-"""The residual stream lies within 24 bits, so that 32,768 squares add up to 2^61 at most."""
+WIDE_RESIDUAL: Final = (1 << 23) - 1
+"""A residual stream in int32 lies within 24 bits, so that 32,768 squares add up to 2^61 at most."""
 
 TURN: Final = "turns"
 """The name of the rotary table among a model's weights."""
@@ -117,6 +117,7 @@ class LlamaManifest:
         name: for people.
         shape: the sizes.
         epsilon: of every norm; see `RowNorm`.
+        residual: type of the residual stream: INT16, or INT32 for models with outliers far beyond the rest.
         embedding_lift: see `Gather`.
         layers: first to last.
         final_shift: of the last norm.
@@ -132,6 +133,7 @@ class LlamaManifest:
     name: str
     shape: LlamaShape
     epsilon: int
+    residual: DType
     embedding_lift: int
     layers: tuple[LayerConstants, ...]
     final_shift: int
@@ -149,6 +151,8 @@ class LlamaManifest:
             raise ProgramError(
                 ProgramReason.SHAPE, f"{self.shape.positions} positions, allowed are 1..{MAX_SPAN}"
             )
+        if self.residual not in (DType.INT16, DType.INT32):
+            raise ProgramError(ProgramReason.DTYPE, f"a residual stream of {self.residual.name}")
         got = [(weight.name, weight.spec) for weight in self.weights]
         for expected, found in zip(weight_specs(self.shape), [*got, ("nothing", None)], strict=False):
             if expected != found:
@@ -159,7 +163,7 @@ class LlamaManifest:
     @cached_property
     def digest(self) -> bytes:
         """32 bytes that bind the name, the shapes, the constants, the intervals and the roots."""
-        numbers = (self.epsilon, self.embedding_lift, self.final_shift, self.logit_shift)
+        numbers = (self.epsilon, self.residual, self.embedding_lift, self.final_shift, self.logit_shift)
         more = (self.logit_multiplier, self.sample_shift)
         weights = (
             framed(weight.name.encode(), weight.root, i64(weight.low) + i64(weight.high))
@@ -269,7 +273,7 @@ def llama_program(
         raise ProgramError(ProgramReason.SHAPE, f"{len(sampling.seeds)} seeds for {span.sequences} sequences")
     tokens = TensorSpec(span.sequences * span.tokens, 1, index_dtype(shape.vocabulary))
     ops = _Ops(manifest, span)
-    ops.add("x 0", Gather(shape.vocabulary, manifest.embedding_lift, DType.INT32), INPUT, "embedding")
+    ops.add("x 0", Gather(shape.vocabulary, manifest.embedding_lift, manifest.residual), INPUT, "embedding")
     for layer in range(shape.layers):
         ops.attend(layer)
         ops.feed(layer)
@@ -305,7 +309,10 @@ class _Ops:
         self.add(f"queries {layer}", Rotary(heads, constants.turn_shifts[0]), f"q {layer}", TURN)
         blocks = heads.sequences * heads.keys
         self._with_past(
-            f"keys {layer}", Rotary(keys, constants.turn_shifts[1]), (f"k {layer}", TURN), blocks=blocks
+            f"keys {layer}",
+            Rotary(keys, constants.turn_shifts[1], by_head=True),
+            (f"k {layer}", TURN),
+            blocks=blocks,
         )
         matrix = layer_weight(layer, "v")
         transposed = (matrix, f"a {layer}", f"{matrix} scale")
@@ -355,7 +362,8 @@ class _Ops:
 
     def _onto(self, name: str, shift: int, layer: int, part: str, source: str, residual: str) -> None:
         matrix = layer_weight(layer, part)
-        kind = Linear(shift, limit=RESIDUAL_LIMIT, dtype=DType.INT32, residual=True)
+        dtype = self._manifest.residual
+        kind = Linear(shift, limit=min(WIDE_RESIDUAL, dtype.high), dtype=dtype, residual=True)
         self.add(name, kind, source, matrix, f"{matrix} scale", residual)
 
     def _with_past(

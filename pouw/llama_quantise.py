@@ -26,6 +26,9 @@ _SCALE_BITS: Final = 22
 _FINE_BITS: Final = 7
 """Queries and keys are this much finer before they are turned than after."""
 
+_ENOUGH: Final = 256
+"""Units that a usual value of the residual stream must have for 16 bits to do."""
+
 _SMOOTHING: Final = 0.5
 """How much of an outlying channel the weights take over; see SmoothQuant, arXiv 2211.10438, section 4."""
 
@@ -36,10 +39,14 @@ class _Seen:
 
     largest: dict[str, float] = field(default_factory=dict)
     channels: dict[str, Floats] = field(default_factory=dict)
+    usual: float = float("inf")
+    """The least root mean square of a residual stream."""
 
     def watch(self, name: str, value: Floats) -> None:
         size = np.abs(value)
         self.largest[name] = max(self.largest.get(name, 1e-6), float(size.max()))
+        if name[0] in "xy":
+            self.usual = min(self.usual, float(np.sqrt(np.mean(value * value))))
         if name[0] in "abf":
             most = size.max(axis=0)
             self.channels[name] = np.maximum(self.channels.get(name, most), most)
@@ -70,8 +77,11 @@ class _Quantiser:
         residual = max(v for n, v in seen.largest.items() if n[0] in "xy")
         embedding = model.weights["embedding"]
         # The stream keeps a bit in reserve over what the samples showed.
-        unit = max(float(np.abs(embedding).max()) / DType.INT16.high, residual / (1 << 22))
-        self.lift = min(8, max(0, 22 - ceil(log2(residual / unit))))
+        narrow = max(float(np.abs(embedding).max()) / DType.INT16.high, residual / (1 << 14))
+        self.residual = DType.INT16 if seen.usual > _ENOUGH * narrow else DType.INT32
+        bits = 14 if self.residual is DType.INT16 else 22
+        unit = max(float(np.abs(embedding).max()) / DType.INT16.high, residual / (1 << bits))
+        self.lift = min(8, max(0, bits - ceil(log2(residual / unit)))) if bits > 14 else 0
         self.unit = unit / (1 << self.lift)
         self._arrays["embedding"] = np.rint(embedding / unit).astype(np.int16)
         self._arrays[TURN] = rotary_table(shape.positions, shape.head_dim, model.base)
@@ -94,6 +104,7 @@ class _Quantiser:
         manifest = LlamaManifest(
             name=name,
             shape=shape,
+            residual=self.residual,
             epsilon=max(1, round(self._model.epsilon * shape.width / self.unit**2)),
             embedding_lift=self.lift,
             layers=layers,

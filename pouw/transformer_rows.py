@@ -53,7 +53,7 @@ def norm_rows(x: Array, gain: Array, *, epsilon: int, shift: int) -> NDArray[np.
         shift: NORM_BITS and the fraction bits of the gain, less those of the result.
     """
     wide = x.astype(np.int64)
-    sums = np.minimum((wide * wide).sum(axis=1), ROOT_SUM_MAX) + epsilon
+    sums = np.clip((wide * wide).sum(axis=1), 0, ROOT_SUM_MAX) + epsilon
     normed = np.empty_like(wide)
     for row, total in enumerate(sums.tolist()):
         inverse, places = norm_factor(total, x.shape[1])

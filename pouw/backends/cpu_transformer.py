@@ -82,24 +82,28 @@ class CpuTransformer:
             out[rows] = wide.clamp_(-127, 127)
         return out
 
-    def rotary(self, x: torch.Tensor, turns: torch.Tensor, *, heads: Heads, shift: int) -> torch.Tensor:
+    def rotary(
+        self, x: torch.Tensor, turns: torch.Tensor, *, heads: Heads, shift: int, by_head: bool
+    ) -> torch.Tensor:
         """See `pouw.ops.rotary`."""
         middle = heads.dim >> 1
         # int16 times 2^14 at most, twice: 2^30, and a rounding term of 2^29.
         kind = torch.int32 if shift <= 30 else torch.int64
-        split = x.view(heads.sequences, heads.tokens, heads.queries, heads.dim).transpose(1, 2).to(kind)
-        both = turns[heads.past : heads.span].to(kind)
+        split = x.view(heads.sequences, heads.tokens, heads.queries, heads.dim).to(kind)
+        both = turns[heads.past : heads.span, None].to(kind)
         first, second = split[..., :middle], split[..., middle:]
-        cos, sin = both[:, :middle], both[:, middle:]
+        cos, sin = both[..., :middle], both[..., middle:]
         turned = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
         turned = turned.add_(half(shift)).bitwise_right_shift_(shift).clamp_(-127, 127)
-        return turned.to(torch.int8).view(-1, heads.dim)
+        narrow = turned.to(torch.int8)
+        return narrow.transpose(1, 2).reshape(-1, heads.dim) if by_head else narrow.reshape(x.shape)
 
     def attention_weights(
         self, queries: torch.Tensor, keys: torch.Tensor, *, heads: Heads, multiplier: int, shift: int
     ) -> torch.Tensor:
         """See `pouw.ops.attention_weights`."""
-        q = queries.view(-1, heads.tokens, heads.dim)
+        q = queries.view(heads.sequences, heads.tokens, heads.queries, heads.dim).transpose(1, 2)
+        q = q.reshape(-1, heads.tokens, heads.dim)
         k = keys.view(-1, heads.span, heads.dim).to(torch.float32)
         out = torch.empty(q.shape[0], heads.tokens, heads.span, dtype=torch.int8)
         table = torch.from_numpy(attention_weights().copy())

@@ -36,19 +36,22 @@ class ReferenceTransformer:
         """See `pouw.ops.row_norm`."""
         return norm_rows(x, gain, epsilon=epsilon, shift=shift)
 
-    def rotary(self, x: Array, turns: Array, *, heads: Heads, shift: int) -> Array:
+    def rotary(self, x: Array, turns: Array, *, heads: Heads, shift: int, by_head: bool) -> Array:
         """See `pouw.ops.rotary`."""
         split = x.reshape(heads.sequences, heads.tokens, heads.queries, heads.dim).swapaxes(1, 2)
         angles = np.tile(turns[heads.past : heads.span], (heads.sequences * heads.queries, 1))
-        return rotary_rows(split.reshape(-1, heads.dim), angles, shift=shift)
+        turned = rotary_rows(split.reshape(-1, heads.dim), angles, shift=shift)
+        return turned if by_head else turned.reshape(split.shape).swapaxes(1, 2).reshape(x.shape)
 
     def attention_weights(
         self, queries: Array, keys: Array, *, heads: Heads, multiplier: int, shift: int
     ) -> Array:
         """See `pouw.ops.attention_weights`."""
-        out = np.zeros((queries.shape[0], heads.span), np.int8)
-        for row, query in enumerate(queries):
+        out = np.zeros((queries.shape[0] * heads.queries, heads.span), np.int8)
+        split = queries.reshape(heads.sequences, heads.tokens, heads.queries, heads.dim)
+        for row in range(len(out)):
             sequence, head, token = heads.query(row)
+            query = split[sequence, token, head]
             first, count = heads.first_key(sequence, head), heads.past + token + 1
             out[row, :count] = weight_row(
                 query, keys[first : first + count], multiplier=multiplier, shift=shift

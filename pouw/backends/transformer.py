@@ -22,7 +22,7 @@ class TransformerOps(Protocol):
     def row_norm(self, x: Any, gain: Any, *, epsilon: int, shift: int) -> Any:
         """See `pouw.ops.row_norm`."""
 
-    def rotary(self, x: Any, turns: Any, *, heads: Heads, shift: int) -> Any:
+    def rotary(self, x: Any, turns: Any, *, heads: Heads, shift: int, by_head: bool) -> Any:
         """See `pouw.ops.rotary`; the heads are `heads.queries`."""
 
     def attention_weights(self, queries: Any, keys: Any, *, heads: Heads, multiplier: int, shift: int) -> Any:

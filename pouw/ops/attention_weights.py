@@ -50,7 +50,8 @@ class AttentionWeights:
         require_constant("attention_weights by a shift of", self.shift, 0, MAX_CONSTANT_SHIFT)
         heads = self.heads
         rows = heads.sequences * heads.queries * heads.tokens
-        require_spec("the queries", operands[0], rows, heads.dim, DType.INT8)
+        shape = (heads.sequences * heads.tokens, heads.queries * heads.dim)
+        require_spec("the queries", operands[0], *shape, DType.INT8)
         require_spec(
             "the keys", operands[1], heads.sequences * heads.keys * heads.span, heads.dim, DType.INT8
         )
@@ -72,12 +73,14 @@ class AttentionWeights:
         sequence, head, token = self.heads.query(row)
         first = self.heads.first_key(sequence, head)
         visible = range(first, first + self.heads.past + token + 1)
-        return (Need(0, row), *(Need(1, key) for key in visible))
+        return (Need(0, sequence * self.heads.tokens + token), *(Need(1, key) for key in visible))
 
     def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
         """See `OpKind.check`."""
+        head = self.heads.query(row)[1]
+        query = rows[0].reshape(self.heads.queries, self.heads.dim)[head]
         weights = np.zeros(self.heads.span, np.int8)
         weights[: len(rows) - 1] = weight_row(
-            rows[0], np.stack(rows[1:]), multiplier=self.multiplier, shift=self.shift
+            query, np.stack(rows[1:]), multiplier=self.multiplier, shift=self.shift
         )
         return Expected(0, weights)

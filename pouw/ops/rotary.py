@@ -1,4 +1,4 @@
-"""`rotary`: queries or keys turned by the angles of their positions, and laid out head by head."""
+"""`rotary`: queries or keys turned by the angles of their positions; keys are then laid out head by head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,22 +25,25 @@ from pouw.transformer_rows import rotary_rows
 
 @dataclass(frozen=True, slots=True)
 class Rotary:
-    """out[(s * h + g) * tokens + t] = turn(X[s * tokens + t, g * dim : (g + 1) * dim], past + t), int8.
+    """Each head of X[s * tokens + t], turned by the angles of position past + t, int8.
 
     Operands: X int16 [sequences * tokens, queries * dim], turns int16 [positions, dim] as
-    `pouw.tables.rotary_table` gives them. Output [sequences * queries * tokens, dim]. A cell is a row.
+    `pouw.tables.rotary_table` gives them. Output as X, or by head [sequences * queries * tokens, dim] with
+    row (s * queries + h) * tokens + t. A cell is a row.
 
     Args:
         heads: `queries` are the heads of X, whether they are queries or keys; `dim` is even.
         shift: 14 and what the result is narrower than X.
+        by_head: whether the output is laid out as keys are.
     """
 
     heads: Heads
     shift: int
+    by_head: bool = False
 
     def encode(self) -> bytes:
         """See `OpKind.encode`."""
-        return framed(b"rotary", self.heads.encode(), u32(self.shift))
+        return framed(b"rotary", self.heads.encode(), u32(self.shift) + bytes([self.by_head]))
 
     def infer(self, operands: Sequence[Bounded]) -> Bounded:
         """See `OpKind.infer`."""
@@ -60,24 +63,29 @@ class Rotary:
         require(
             size_of(operands[1]) <= one, ProgramReason.RANGE, f"turns of {size_of(operands[1])}, beyond {one}"
         )
-        spec = TensorSpec(rows * heads.queries, heads.dim, DType.INT8)
-        return Bounded(spec, -127, 127)
+        split = (rows * heads.queries, heads.dim) if self.by_head else (rows, heads.queries * heads.dim)
+        return Bounded(TensorSpec(*split, DType.INT8), -127, 127)
 
     def cost(self, operands: Sequence[TensorSpec]) -> int:  # noqa: ARG002 - the heads say it
         """See `OpKind.cost`: two multiply-accumulates per value."""
-        return 2 * self.heads.dim
+        return 2 * self.heads.dim * (1 if self.by_head else self.heads.queries)
 
     def run(self, backend: Backend, operands: Sequence[Any]) -> Any:
         """See `OpKind.run`."""
-        return backend.transformer.rotary(*operands, heads=self.heads, shift=self.shift)
+        return backend.transformer.rotary(*operands, heads=self.heads, shift=self.shift, by_head=self.by_head)
 
     def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
         """See `OpKind.needs`."""
-        sequence, _, token = self.heads.query(row)
-        return (Need(0, sequence * self.heads.tokens + token), Need(1, self.heads.past + token))
+        heads = self.heads
+        if not self.by_head:
+            return (Need(0, row), Need(1, heads.past + row % heads.tokens))
+        sequence, _, token = heads.query(row)
+        return (Need(0, sequence * heads.tokens + token), Need(1, heads.past + token))
 
     def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
         """See `OpKind.check`."""
-        _, head, _ = self.heads.query(row)
-        x = rows[0][head * self.heads.dim : (head + 1) * self.heads.dim]
-        return Expected(0, rotary_rows(x[None], rows[1][None], shift=self.shift)[0])
+        x = rows[0].reshape(self.heads.queries, self.heads.dim)
+        if self.by_head:
+            head = self.heads.query(row)[1]
+            x = x[head : head + 1]
+        return Expected(0, rotary_rows(x, rows[1][None], shift=self.shift).reshape(-1))

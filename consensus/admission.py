@@ -1,8 +1,8 @@
 """Messages of other epochs, sorted out before any signature is looked at.
 
-The committee of the next epoch is known only when this one ends, so messages that come early cannot be checked yet.
-They are held, and handed out when their epoch begins. Memory bound: `HELD_PER_PEER` small messages a peer,
-`HELD_PROPOSALS` proposals in all, and only of the very next epoch.
+The committee of the next epoch is known only when this one ends, so messages that come early cannot be
+checked yet. They are held, and handed out when their epoch begins. Memory bound: `HELD_PER_PEER` small
+messages a peer, `HELD_PROPOSALS` proposals in all, and only of the very next epoch.
 """
 
 from enum import Enum
@@ -51,8 +51,11 @@ class Admission:
             return Place.HELD
         if message.epoch > self._epoch:
             return Place.AHEAD
-        is_voting = isinstance(message, Proposal) or (isinstance(message, Vote) and message.kind is not Kind.FINALIZE)
-        # The end of an epoch is voted on for a moment after it came; only an epoch that goes on is a sign of trouble.
+        is_voting = isinstance(message, Proposal) or (
+            isinstance(message, Vote) and message.kind is not Kind.FINALIZE
+        )
+        # The end of an epoch is voted on for a moment after it came; only an epoch that goes on is a sign
+        # of trouble.
         if not is_voting or now_ms < self._answered.get(origin, now_ms):
             return Place.OLD
         if len(self._answered) >= HELD_PEERS:

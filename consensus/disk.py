@@ -52,7 +52,9 @@ class FileDisk:
 
     def lock(self) -> None:
         """See `Disk.lock`; the directory must exist."""
-        handle = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(
+            self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -74,7 +76,7 @@ class FileDisk:
         os.fdatasync(self._file)
 
     def replace(self, data: bytes) -> None:
-        """See `Disk.replace`: temporary file, fsync, rename, and fsync of the directory, which rename forgets."""
+        """See `Disk.replace`: write aside, fsync, rename, then fsync the directory, which rename forgets."""
         new = self._path.with_name(self._path.name + ".new")
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:

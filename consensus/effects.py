@@ -67,7 +67,7 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class SetTimer:
-    """Answered by `consensus.events.TimerFired` after ``delay_ms``. A timer of an older view may be forgotten."""
+    """Answered by `consensus.events.TimerFired` after ``delay_ms``, unless the view is over by then."""
 
     timer: Timer
     epoch: int
@@ -77,7 +77,7 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Ask for bodies and certificates, first of all the peers of ``holders``; comes back as events, or not at all."""
+    """Ask for bodies and certificates, ``holders`` first; they come back as events, or not at all."""
 
     epoch: int
     digests: tuple[bytes, ...]

@@ -3,8 +3,8 @@
     frames, timers, fetched bodies, synced batches ──► one bounded queue ──► one task
         decode, sort by epoch, drop what is known, verify ──► Simplex.step ──► effects, in order
 
-The one task owns the protocol state, the signer and the ledger's writes; so an effect is done before the next begins,
-and what was signed is on disk before it is sent.
+The one task owns the protocol state, the signer and the ledger's writes; so an effect is done before the
+next begins, and what was signed is on disk before it is sent.
 """
 
 import logging
@@ -15,6 +15,7 @@ from typing import Final
 
 import trio
 
+from chain.database.interface import DatabaseError
 from chain.execution.invalid import InvalidBlock
 from chain.msgpack_reader import DecodeError
 from chain.types.block import Block, beacon_input
@@ -70,8 +71,8 @@ class EngineStatus:
 class Engine:
     """One node's part in consensus.
 
-    The node hands over every frame of `Lane.CONSENSUS` with `receive` and every `PeerEvent` with `peer_event`;
-    the engine sends on the same lane and registers its request handlers on ``network``.
+    The node hands over every frame of `Lane.CONSENSUS` with `receive` and every `PeerEvent` with
+    `peer_event`; the engine sends on the same lane and registers its request handlers on ``network``.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Engine:
         now_ms: Callable[[], int],
         settings: EngineSettings | None = None,
     ) -> None:
-        """Take the node's parts; ``signer`` is None for a node that only follows, ``now_ms`` the wall clock."""
+        """Take the node's parts; ``signer`` is None for a node that only follows, ``now_ms`` is its clock."""
         self.evidence: deque[Evidence] = deque(maxlen=KEPT_EVIDENCE)
         """Proofs against validators, oldest first."""
         self._network, self._ledger, self._signer, self._now_ms = network, ledger, signer, now_ms
@@ -155,8 +156,11 @@ class Engine:
         self._events.clear()
         self._fetcher.forget_keys()
         self._simplex = simplex = self._new_instance()
-        saved = self._store.load(epoch=simplex.epoch, above=self._ledger.final_head.height)
-        own = ((), ()) if self._signer is None else self._signer.resume(simplex.epoch)
+        try:
+            saved = self._store.load(epoch=simplex.epoch, above=self._ledger.final_head.height)
+            own = ((), ()) if self._signer is None else self._signer.resume(simplex.epoch)
+        except (OSError, DatabaseError, DecodeError) as error:
+            raise Halted(HaltReason.DISK_FAILED, f"journal or signing log: {error}") from error
         log.info(
             "event=epoch_started epoch=%d height=%d member=%s",
             simplex.epoch, self._ledger.final_head.height, simplex.is_member,
@@ -199,7 +203,7 @@ class Engine:
                 self._network.send(origin, Lane.CONSENSUS, encode_message(end))
         elif place in (Place.HELD, Place.AHEAD):
             self._sync.hint(origin)
-        if place is not Place.NOW or self._simplex.knows(message):
+        if place is not Place.NOW or self._simplex.knows(origin, message):
             return
         try:
             event = self._verifier.check(self._simplex, origin, message)
@@ -277,7 +281,7 @@ class Engine:
         except GuardError as error:
             # After a restart the guard may know more than the journal gave back; it has the last word.
             log.warning("event=guard_refused reason=%s", error)
-        except OSError as error:
+        except (OSError, DatabaseError) as error:
             raise Halted(HaltReason.DISK_FAILED, str(error)) from error
 
     async def _fault(self, block: Block) -> str | None:
@@ -293,7 +297,7 @@ class Engine:
         except InvalidBlock as error:
             height = blocks[-1].header.height
             raise Halted(HaltReason.CERTIFIED_BLOCK_INVALID, f"up to height {height}: {error}") from error
-        except OSError as error:
+        except (OSError, DatabaseError) as error:
             raise Halted(HaltReason.DISK_FAILED, str(error)) from error
         last = blocks[-1].header
         self._store.finalized(epoch=last.epoch, view=certificate.view, height=last.height)
@@ -303,7 +307,7 @@ class Engine:
         )  # fmt: skip
 
     def _set_build(self, effect: effects.Build) -> None:
-        """A leader waits for the block interval after its parent, but never longer, whatever the clocks say."""
+        """A leader waits for the interval after its parent, but never longer, whatever the clocks say."""
         interval = self._ledger.params.block_interval_ms
         due = effect.parent.timestamp_ms + interval - self._now_ms()
         self._alarms.set(effects.Build, min(max(due, 0), interval), effect)
@@ -354,7 +358,9 @@ class Engine:
         blocks = tuple(block for block in item.blocks if block.header.height > height)
         if blocks:
             if blocks[0].header.parent != self._ledger.final_head.digest:
-                raise Halted(HaltReason.SAFETY_VIOLATED, f"a certified block conflicts with final height {height}")
+                raise Halted(
+                    HaltReason.SAFETY_VIOLATED, f"a certified block conflicts with final height {height}"
+                )
             await self._finalize(blocks, item.certificate)
             last = blocks[-1].header
             if self._next_epoch() != self._simplex.epoch:

@@ -29,7 +29,10 @@ TRIED_PEERS: Final = 4
 
 MAX_IN_FLIGHT: Final = 16
 
-_BODY_BYTES: Final = MAX_ANSWER - (2 << 20)
+_CERTIFICATE_BYTES: Final = 1 << 20
+_BODY_BYTES: Final = MAX_ANSWER - 2 * _CERTIFICATE_BYTES
+_SEAL_BYTES: Final = 80
+"""More than a seal, or the fields of a certificate, take."""
 
 Found = Callable[[PeerId, Fetch, tuple[Block, ...], tuple[Certificate, ...]], Awaitable[None]]
 Shelf = Callable[[FetchRequest], tuple[list[Block], list[Certificate]]]
@@ -95,11 +98,13 @@ class Fetcher:
             return None
         for block in response.blocks:
             if block.digest not in wanted.digests or not body_matches(block):
-                self._network.report(peer, f"block {block.digest.hex()} is not what was asked for", weight=LIE_WEIGHT)
+                self._network.report(
+                    peer, f"block {block.digest.hex()} is not what was asked for", weight=LIE_WEIGHT
+                )
                 return None
         return response
 
-    async def _answer(self, peer: PeerId, payload: bytes) -> bytes:
+    async def _answer(self, _peer: PeerId, payload: bytes) -> bytes:
         await trio.lowlevel.checkpoint()
         try:
             request = decode(FetchRequest, payload, limit=MAX_REQUEST)
@@ -113,4 +118,15 @@ class Fetcher:
             if kept and size > _BODY_BYTES:
                 break
             kept.append(block)
-        return encode(FetchResponse(tuple(kept), tuple(certificates[:MAX_CERTIFICATES])))
+        return encode(FetchResponse(tuple(kept), _that_fit(certificates)))
+
+
+def _that_fit(certificates: list[Certificate]) -> tuple[Certificate, ...]:
+    """As many as leave room for the bodies."""
+    room, kept = _CERTIFICATE_BYTES, list[Certificate]()
+    for certificate in certificates[:MAX_CERTIFICATES]:
+        room -= _SEAL_BYTES * (len(certificate.signatures) + 1)
+        if kept and room < 0:
+            break
+        kept.append(certificate)
+    return tuple(kept)

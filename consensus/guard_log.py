@@ -2,8 +2,8 @@
 
     record = magic(4) kind(1) epoch(8) view(8) digest(32) length(4) check(8)  payload(length)  check(8)
 
-Both checks are truncated SHA-256, the first over the fixed part, the second over everything before it. So a record
-whose payload was torn off by a power cut still tells which statement it was for.
+Both checks are truncated SHA-256, the first over the fixed part, the second over everything before it. So a
+record whose payload was torn off by a power cut still tells which statement it was for.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ class RecordKind(IntEnum):
     LOST = 18
     """A record with this statement was torn: the payload's byte is its kind."""
     BURNT = 19
-    """A torn record did not even tell its view: nothing is proposed, notarized or finalized up to ``view``."""
+    """A torn record told no view: nothing is proposed, notarized or finalized up to ``view``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,7 @@ class Reading:
 
 def write_record(record: Record) -> bytes:
     """The bytes to append."""
-    fixed = _FIXED.pack(
-        _MAGIC, record.kind, record.epoch, record.view, record.digest, len(record.payload)
-    )
+    fixed = _FIXED.pack(_MAGIC, record.kind, record.epoch, record.view, record.digest, len(record.payload))
     head = fixed + _check(fixed)
     return head + record.payload + _check(head + record.payload)
 

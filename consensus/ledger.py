@@ -29,8 +29,8 @@ class BuildRequest:
 class Ledger(Protocol):
     """The final chain, and speculative blocks on top of it, keyed by digest.
 
-    One task calls the asynchronous methods, one at a time. The others are quick look-ups that come at any time
-    between, also while one of those waits.
+    One task calls the asynchronous methods, one at a time. The others are quick look-ups that come at any
+    time between, also while one of those waits.
     """
 
     @property
@@ -61,17 +61,17 @@ class Ledger(Protocol):
     def finalization(self, height: int) -> Certificate | None:
         """The certificate that made ``height`` final: of that block, or of its nearest descendant with one.
 
-        The descendant is never in a later epoch, because the last block of an epoch always has its own. None above
-        the head.
+        The descendant is never in a later epoch, because the last block of an epoch always has its own.
+        None above the head.
         """
         ...
 
     async def validate(self, block: Block) -> None:
         """Check and execute a block whose parent is final here or has been validated, and keep the outcome.
 
-        Covers everything that depends on the chain alone: header fields against the parent, VRF proof, timestamp
-        after the parent's, transactions, roots. That the proposer led the view has been checked. Repeating it for
-        a block that is known is cheap and does nothing.
+        Covers everything that depends on the chain alone: header fields against the parent, VRF proof,
+        timestamp after the parent's, transactions, roots. That the proposer led the view has been checked.
+        Repeating it for a block that is known is cheap and does nothing.
 
         Raises:
             chain.execution.invalid.InvalidBlock: The block breaks a rule.
@@ -85,11 +85,12 @@ class Ledger(Protocol):
     async def finalize(self, blocks: Sequence[Block], certificate: Certificate) -> None:
         """Make blocks final, oldest first, all in one synced batch together with the certificate of the last.
 
-        The first extends `final_head`. Blocks that were not validated before are executed now. Speculative blocks
-        that do not descend from the new head are dropped.
+        The first extends `final_head`. Blocks that were not validated before are executed now. Speculative
+        blocks that do not descend from the new head are dropped.
 
         Raises:
-            chain.execution.invalid.InvalidBlock: A block does not execute; nothing was written. Two thirds signed it, so this machine
+            chain.execution.invalid.InvalidBlock: A block does not execute; nothing was written. Two thirds
+            signed it, so this machine
                 (or two thirds of the others) is wrong, and the node stops.
         """
         ...

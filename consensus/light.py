@@ -1,6 +1,6 @@
 """What convinces a stranger who holds nothing but a committee, such as the one in the genesis file.
 
-    committee of epoch e ──signs──► last block of e ──names──► committee of e+1 ──signs──► ... ──► the header asked for
+    committee of epoch e ──signs──► last block of e ──names──► committee of e+1 ──► ... ──► header
 
 One certificate an epoch; no blocks, no state. With the header proven, a state proof shows any balance.
 """
@@ -18,7 +18,7 @@ from consensus.messages import Certificate, CertificateError, Kind
 from consensus.requests import MAX_BRIDGE
 
 MAX_EPOCHS: Final = 1 << 14
-"""Epochs that one proof spans; a longer way is gone in stages, each from the committee that the last one proved."""
+"""Epochs that one proof spans; a longer way is gone in stages, each from where the last one led."""
 
 
 class ProofFault(enum.Enum):
@@ -94,7 +94,8 @@ def verify_chain_proof(proof: ChainProof, trusted: TrustedCommittee, *, params: 
         if root != link.header.next_committee_root:
             raise ProofError(
                 ProofFault.WRONG_COMMITTEE,
-                f"committee {root.hex()} after epoch {epoch}, expected {link.header.next_committee_root.hex()}",
+                f"committee {root.hex()} after epoch {epoch}, expected "
+                f"{link.header.next_committee_root.hex()}",
             )
         epoch, committee = epoch + 1, link.next_committee
     previous = proof.header
@@ -120,7 +121,8 @@ def make_chain_proof(ledger: Ledger, height: int, *, first_epoch: int = 0) -> Ch
         return None
     links: list[EpochProof] = []
     for epoch in range(first_epoch, params.epoch_of(height)):
-        header, certificate = _header(ledger, params.last_height(epoch)), ledger.finalization(params.last_height(epoch))
+        header = _header(ledger, params.last_height(epoch))
+        certificate = ledger.finalization(header.height)
         assert certificate is not None, f"epoch {epoch} ended without a finalization"
         links.append(EpochProof(header, certificate, ledger.committee(epoch + 1)))
     certificate = ledger.finalization(height)
@@ -140,7 +142,9 @@ def _header(ledger: Ledger, height: int) -> Header:
 
 def _check_place(header: Header, epoch: int, params: ChainParams) -> None:
     if header.chain_id != params.chain_id:
-        raise ProofError(ProofFault.WRONG_CHAIN, f"a header of {header.chain_id!r}, expected {params.chain_id!r}")
+        raise ProofError(
+            ProofFault.WRONG_CHAIN, f"a header of {header.chain_id!r}, expected {params.chain_id!r}"
+        )
     if header.epoch != epoch:
         raise ProofError(ProofFault.WRONG_EPOCH, f"a header of epoch {header.epoch}, expected {epoch}")
     if header.height == 0 or params.epoch_of(header.height) != epoch:
@@ -152,8 +156,8 @@ def _check_certificate(certificate: Certificate, header: Header, committee: Comm
     if (certificate.kind, certificate.epoch, certificate.digest) != (Kind.FINALIZE, header.epoch, digest):
         raise ProofError(
             ProofFault.WRONG_CERTIFICATE,
-            f"{certificate.kind.name} of {certificate.digest.hex()} in epoch {certificate.epoch}, expected FINALIZE "
-            f"of {digest.hex()} in epoch {header.epoch}",
+            f"{certificate.kind.name} of {certificate.digest.hex()} in epoch {certificate.epoch}, expected "
+            f"FINALIZE of {digest.hex()} in epoch {header.epoch}",
         )
     try:
         certificate.verify(committee, chain_id)

@@ -46,7 +46,10 @@ class Statement:
         return digest(
             "headrace/consensus",
             chain_id.encode(),
-            bytes([self.kind]) + self.epoch.to_bytes(8, "little") + self.view.to_bytes(8, "little") + self.digest,
+            bytes([self.kind])
+            + self.epoch.to_bytes(8, "little")
+            + self.view.to_bytes(8, "little")
+            + self.digest,
         )
 
 
@@ -150,9 +153,7 @@ class Certificate:
         """What a quorum signed."""
         return Statement(self.kind, self.epoch, self.view, self.digest)
 
-    def verify(
-        self, committee: Committee, chain_id: str, *, known: Iterable[tuple[int, bytes]] = ()
-    ) -> None:
+    def verify(self, committee: Committee, chain_id: str, *, known: Iterable[tuple[int, bytes]] = ()) -> None:
         """Check it against the committee of its epoch, cheapest checks first.
 
         Args:

@@ -6,7 +6,7 @@ from consensus.timers import Pace
 
 
 def open_epoch(ledger: Ledger, me: bytes | None) -> Setting:
-    """The setting of the epoch that the next height belongs to; ``me`` is our consensus key, if we have one."""
+    """The setting of the epoch of the next height; ``me`` is our consensus key, if we have one."""
     params, head = ledger.params, ledger.final_head
     epoch = params.epoch_of(head.height + 1)
     before = ledger.final_block(params.last_height(epoch) - params.epoch_length)

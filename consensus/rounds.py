@@ -9,6 +9,7 @@ from typing import Final
 
 from chain.types.committee import Committee
 from consensus.messages import Certificate, Kind, Proposal, Vote
+from consensus.tree import SafetyViolation
 from consensus.votes import VoteTable
 from p2p.network import PeerId
 
@@ -47,7 +48,14 @@ class Round:
         return None if certificate is None else certificate.digest
 
     def put(self, certificate: Certificate) -> bool:
-        """Keep a certificate; False if there is one of its kind."""
+        """Keep a certificate; False if there is one of its kind.
+
+        Raises:
+            SafetyViolation: It contradicts one that is there: two blocks, or finalized and nullified.
+        """
+        for other in self.certificates():
+            if not may_coexist(other, certificate):
+                raise SafetyViolation(f"view {self.view} has both {_name(other)} and {_name(certificate)}")
         match certificate.kind:
             case Kind.NOTARIZE if self.notarization is None:
                 self.notarization = certificate
@@ -63,6 +71,18 @@ class Round:
         """Those there are."""
         every = (self.notarization, self.nullification, self.finalization)
         return tuple(certificate for certificate in every if certificate is not None)
+
+
+def may_coexist(first: Certificate, second: Certificate) -> bool:
+    """Whether a view can have both certificates while no more than a third of the seats is faulty."""
+    kinds = {first.kind, second.kind}
+    if Kind.NULLIFY in kinds:
+        return Kind.FINALIZE not in kinds
+    return first.digest == second.digest
+
+
+def _name(certificate: Certificate) -> str:
+    return f"{certificate.kind.name} of {certificate.digest.hex()}"
 
 
 @dataclass(frozen=True, slots=True)

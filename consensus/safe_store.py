@@ -1,8 +1,8 @@
 """What must survive a power cut besides our own signatures: the newest certificates and the bodies they name.
 
-A whole cluster may lose power at once. Whoever signs notarize(b) keeps b, whoever signs finalize(b, v) keeps
-notarization(b, v), both *before* the signature leaves; so whatever a quorum may have made unavoidable, some honest
-node can still show.
+A whole cluster may lose power at once. Whoever signs notarize(b) keeps b, whoever signs finalize(b, v)
+keeps notarization(b, v), both *before* the signature leaves; so whatever a quorum may have made
+unavoidable, some honest node can still show.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,7 +42,8 @@ class Saved:
 class SafeStore:
     """Certificates and bodies of the views that are not final yet, in a journal.
 
-    What has become final is forgotten with the next write, not with one of its own: a stale record does no harm.
+    What has become final is forgotten with the next write, not with one of its own: a stale record does no
+    harm.
     """
 
     def __init__(self, journal: Journal) -> None:

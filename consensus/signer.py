@@ -87,7 +87,7 @@ class Signer:
         return self._prove(alpha)
 
     def resume(self, epoch: int) -> tuple[tuple[Vote, ...], tuple[tuple[bytes, Proposal], ...]]:
-        """Votes, and proposals under their blocks' digests, signed in ``epoch`` before; older epochs are over."""
+        """Votes, and proposals under their digests, signed in ``epoch`` before; older epochs are over."""
         self._guard.finish_epochs(epoch)
         votes: list[Vote] = []
         proposals: list[tuple[bytes, Proposal]] = []

@@ -1,14 +1,16 @@
 """What keeps a key from ever contradicting itself: every statement is on disk before its signature leaves.
 
-The log lies outside the database, so that restoring an old database cannot rewind it. Rules, per (epoch, view):
+The log lies outside the database, so that restoring an old database cannot rewind it. Rules, per (epoch,
+view):
 
 - at most one proposal and at most one notarize; a repeat returns what was stored, byte for byte;
 - finalize and nullify exclude each other, and finalize names one block;
 - nothing below the watermark (epochs that are over and were compacted away);
-- a record torn by a power cut counts as signed, because a disk that lies may have let the signature out: only the
-  very same statement may be signed again (ed25519 gives the very same signature), a lost proposal not at all. If the
-  torn record does not tell its view, nothing is proposed, notarized or finalized up to one view above the highest in
-  the log. To nullify stays allowed: a cluster that loses power as one must be able to leave such views.
+- a record torn by a power cut counts as signed, because a disk that lies may have let the signature out:
+  only the very same statement may be signed again (ed25519 gives the very same signature), a lost proposal
+  not at all. If the torn record does not tell its view, nothing is proposed, notarized or finalized up to
+  one view above the highest in the log. To nullify stays allowed: a cluster that loses power as one must be
+  able to leave such views.
 """
 
 from dataclasses import dataclass
@@ -99,7 +101,8 @@ class SigningGuard:
                 return earlier.stored
             if earlier.statement != statement:
                 raise GuardError(
-                    GuardReason.CONFLICT, f"{where}: signed {_name(earlier.statement)}, asked for {_name(statement)}"
+                    GuardReason.CONFLICT,
+                    f"{where}: signed {_name(earlier.statement)}, asked for {_name(statement)}",
                 )
             return earlier.stored or None
         opposite = {Kind.FINALIZE: Kind.NULLIFY, Kind.NULLIFY: Kind.FINALIZE}.get(statement.kind)
@@ -110,7 +113,9 @@ class SigningGuard:
             )
         at = (statement.epoch, statement.view)
         if self._burnt is not None and at <= self._burnt and statement.kind is not Kind.NULLIFY:
-            raise GuardError(GuardReason.BURNT, f"{where} may hold a signature that was lost when power failed")
+            raise GuardError(
+                GuardReason.BURNT, f"{where} may hold a signature that was lost when power failed"
+            )
         return None
 
     def record(self, statement: Statement, payload: bytes) -> None:
@@ -127,7 +132,7 @@ class SigningGuard:
         self._take(entry)
 
     def finish_epochs(self, below: int) -> None:
-        """Nothing will be signed in epochs below this one any more; drops their records once that is worth it."""
+        """Nothing will be signed below this epoch any more; drops its records once that is worth it."""
         if below <= self._watermark:
             return
         mark = Record(RecordKind.WATERMARK, below, 0, NOTHING, b"")
@@ -157,7 +162,9 @@ class SigningGuard:
 
     def _put(self, record: Record) -> None:
         statement = Statement(Kind(record.kind), record.epoch, record.view, record.digest)
-        self._signed.setdefault((record.epoch, record.view), {})[statement.kind] = Entry(statement, record.payload)
+        self._signed.setdefault((record.epoch, record.view), {})[statement.kind] = Entry(
+            statement, record.payload
+        )
 
     def _bury(self, head: Record | None) -> None:
         """Write down what a torn record may have covered, in place of it."""
@@ -212,15 +219,16 @@ def open_log(disk: Disk, *, chain_id: str, public_key: bytes) -> SigningGuard:
         if data is None:
             raise GuardError(
                 GuardReason.LOG_MISSING,
-                "the signing log of this key is not here. Without it the key could contradict what it signed before. "
-                "Put the log back, or use a new key; create a log only if this key never signed on this chain",
+                "the signing log of this key is not here, and without it the key could contradict what it "
+                "signed before. Put the log back, or use a new key; create a log only if this key never "
+                "signed on this chain",
             )
         reading = read_log(data)
         if reading.damage is not None or not reading.records:
             raise GuardError(
                 GuardReason.LOG_CORRUPT,
-                f"the signing log is damaged at byte {reading.damage or 0} of {len(data)}, and not by a power cut. "
-                "Restore it from this machine's disk or retire the key; an older copy is not safe",
+                f"the signing log is bad at byte {reading.damage or 0} of {len(data)}, and no power cut "
+                "does that. Restore it from this machine's disk or retire the key; an older copy is not safe",
             )
         owner = reading.records[0]
         expected = Record(RecordKind.OWNER, 0, 0, public_key, chain_id.encode())
@@ -244,4 +252,8 @@ def _lock(disk: Disk) -> None:
 
 
 def _name(statement: Statement) -> str:
-    return statement.kind.name if statement.digest == NOTHING else f"{statement.kind.name} {statement.digest.hex()}"
+    return (
+        statement.kind.name
+        if statement.digest == NOTHING
+        else f"{statement.kind.name} {statement.digest.hex()}"
+    )

@@ -1,8 +1,8 @@
 """Simplex for one epoch, as a pure step: no clock, no keys, no disk, no waiting, no randomness.
 
-`Simplex.step` takes one event and returns the effects that a shell performs in order. Rules S1 to S8 are those
-of `consensus/README.md`; S2 and S3 are in `consensus.proposing`. An observer (a key without seats, or no key)
-runs the same machine and never signs.
+`Simplex.step` takes one event and returns the effects that a shell performs in order. Rules S1 to S8 are
+those of `consensus/README.md`; S2 and S3 are in `consensus.proposing`. An observer (a key without seats, or
+no key) runs the same machine and never signs.
 """
 
 from collections.abc import Callable, Iterator
@@ -97,10 +97,10 @@ class Simplex:
         found = self._state.rounds.find(statement.view)
         return () if found is None else found.votes.known(statement)
 
-    def knows(self, message: ConsensusMessage) -> bool:
+    def knows(self, origin: PeerId, message: ConsensusMessage) -> bool:
         """Whether a message would change nothing, so that its signatures need not be verified.
 
-        A repeated vote of an older view is not called known: its sender is stuck there and wants help.
+        A repeated vote of a view that is over is news once a peer: the peer is stuck there and wants help.
         """
         rounds, view = self._state.rounds, self._state.view
         found = rounds.find(message.view)
@@ -111,11 +111,13 @@ class Simplex:
             return any(message.signature == proposal.signature for _, proposal, _ in kept)
         if isinstance(message, Certificate):
             have = () if found is None else found.certificates()
-            return message.view < rounds.floor or any(message.kind is c.kind for c in have)
+            return message.view < rounds.floor or any(message.statement == c.statement for c in have)
         index = self._state.index.get(message.signer)
         if index is None or message.view > view + VIEWS_AHEAD:
             return True
-        return message.view >= view and found is not None and found.votes.has(index, message)
+        if message.view >= rounds.floor and (found is None or not found.votes.has(index, message)):
+            return False
+        return message.view >= view or message.kind is Kind.FINALIZE or origin in self._helped
 
     def step(self, event: Event) -> list[Effect]:
         """Take one event; the effects are to be performed in order.
@@ -207,12 +209,10 @@ class Simplex:
         vote, state = event.vote, self._state
         if vote.view > state.view + VIEWS_AHEAD or vote.signer not in state.index:
             return
-        if vote.view >= state.rounds.floor:
-            is_stuck = not self._count(vote)
-        else:
-            # Below the final block no votes are remembered; a slow voter of the view just over is not stuck.
-            is_stuck = vote.view < state.view - 1
-        if is_stuck and vote.view < state.view and vote.kind is not Kind.FINALIZE:
+        # Below the final block no votes are remembered; a slow voter of the view just over is not stuck.
+        is_counted = vote.view >= state.rounds.floor
+        is_moving = self._count(vote) if is_counted else vote.view >= state.view - 1
+        if not is_moving and vote.view < state.view and vote.kind is not Kind.FINALIZE:
             self._help(event.origin, vote.view)
 
     def _count(self, vote: Vote) -> bool:
@@ -273,7 +273,9 @@ class Simplex:
         state = self._state
         if not state.rounds.at(certificate.view).put(certificate):
             return False
-        if certificate.kind is Kind.FINALIZE and (state.pending is None or certificate.view > state.pending.view):
+        if certificate.kind is Kind.FINALIZE and (
+            state.pending is None or certificate.view > state.pending.view
+        ):
             state.pending = certificate
         return True
 

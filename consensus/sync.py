@@ -1,8 +1,8 @@
 """Catching up: final blocks from peers, none of whom is believed.
 
-A batch is good if its headers chain from our own final head to a block that the committee we computed ourselves has
-finalized, and each body is the one its header names. It never crosses the end of an epoch, because the next
-committee is known only once the last block of an epoch has been executed here.
+A batch is good if its headers chain from our own final head to a block that the committee we computed
+ourselves has finalized, and each body is the one its header names. It never crosses the end of an epoch,
+because the next committee is known only once the last block of an epoch has been executed here.
 """
 
 import enum
@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 LIE_WEIGHT = 50
 """Score that a peer loses for an answer that no honest node gives."""
+
+LEAST_PAUSE = 0.2
+"""Seconds between two looks, whatever hints peers give: a hint costs them nothing."""
 
 ASKED_PEERS = 3
 """Peers whose status one poll asks for."""
@@ -77,7 +80,7 @@ class Anchor:
 
 
 def check_batch(batch: BlocksResponse, anchor: Anchor, *, chain_id: str) -> None:
-    """Check that the blocks of ``batch`` are the final ones after ``anchor``; executing them is left to the ledger.
+    """Check that the blocks of ``batch`` are the final ones after ``anchor``; the ledger executes them later.
 
     Raises:
         BatchError: With any of the reasons of `BatchFault`, cheapest checks first.
@@ -89,12 +92,15 @@ def check_batch(batch: BlocksResponse, anchor: Anchor, *, chain_id: str) -> None
     for header in headers:
         if header.height != expected or header.height > anchor.last_height:
             raise BatchError(
-                BatchFault.WRONG_HEIGHT, f"height {header.height}, expected {expected}, at most {anchor.last_height}"
+                BatchFault.WRONG_HEIGHT,
+                f"height {header.height}, expected {expected}, at most {anchor.last_height}",
             )
         if header.epoch != anchor.epoch:
             raise BatchError(BatchFault.WRONG_EPOCH, f"epoch {header.epoch}, expected {anchor.epoch}")
         if header.parent != parent:
-            raise BatchError(BatchFault.BROKEN_CHAIN, f"height {header.height} does not follow {parent.hex()}")
+            raise BatchError(
+                BatchFault.BROKEN_CHAIN, f"height {header.height} does not follow {parent.hex()}"
+            )
         expected, parent = expected + 1, header.digest
     certificate = batch.certificate
     if (certificate.kind, certificate.epoch, certificate.digest) != (Kind.FINALIZE, anchor.epoch, parent):
@@ -113,7 +119,7 @@ def check_batch(batch: BlocksResponse, anchor: Anchor, *, chain_id: str) -> None
 
 
 def body_matches(block: Block) -> bool:
-    """Whether the transactions are those that the header commits to: only then does the digest name the body."""
+    """Whether the transactions are those of the header: only then does the digest name the body."""
     return transactions_root(block.transactions) == block.header.transactions_root
 
 
@@ -164,7 +170,13 @@ class Sync:
     """Asks peers how far they are, and fetches what is missing here."""
 
     def __init__(
-        self, network: Network, ledger: Ledger, deliver: Deliver, *, request_timeout: float, poll_interval: float
+        self,
+        network: Network,
+        ledger: Ledger,
+        deliver: Deliver,
+        *,
+        request_timeout: float,
+        poll_interval: float,
     ) -> None:
         self._network = network
         self._ledger = ledger
@@ -190,13 +202,15 @@ class Sync:
         """Look whenever there is a hint, and from time to time."""
         height_before = self._ledger.final_head.height
         while True:
+            await trio.sleep(LEAST_PAUSE)
             with trio.move_on_after(self._poll_interval):
                 await self._wake.wait()
             self._wake = trio.Event()
             candidates = self._candidates()
             ahead = [(s.height, peer) for peer in candidates if (s := await self._status(peer)) is not None]
             height = self._ledger.final_head.height
-            # One block behind is what a healthy node is half of the time; standing still while others do not is not.
+            # One block behind is what a healthy node is half of the time; standing still while others do
+            # not is not.
             gap = 1 if height == height_before else 2
             for claimed, peer in sorted(ahead, reverse=True):
                 if claimed >= self._ledger.final_head.height + gap:
@@ -244,7 +258,9 @@ class Sync:
                 return
             except (DecodeError, BatchError) as error:
                 log.warning("event=sync_lie peer=%s height=%d reason=%s", peer, anchor.height, error)
-                self._network.report(peer, f"bad batch after height {anchor.height}: {error}", weight=LIE_WEIGHT)
+                self._network.report(
+                    peer, f"bad batch after height {anchor.height}: {error}", weight=LIE_WEIGHT
+                )
                 return
             pending += batch.blocks
             if not batch.bridge:
@@ -263,12 +279,12 @@ class Sync:
             header.height, header.digest, epoch, self._ledger.committee(epoch), params.last_height(epoch)
         )
 
-    async def _answer_status(self, peer: PeerId, payload: bytes) -> bytes:
+    async def _answer_status(self, _peer: PeerId, _payload: bytes) -> bytes:
         await trio.lowlevel.checkpoint()
         head = self._ledger.final_head
         return encode(Status(head.height, head.digest, self._ledger.params.epoch_of(head.height + 1)))
 
-    async def _answer_blocks(self, peer: PeerId, payload: bytes) -> bytes:
+    async def _answer_blocks(self, _peer: PeerId, payload: bytes) -> bytes:
         await trio.lowlevel.checkpoint()
         try:
             request = decode(BlocksRequest, payload, limit=MAX_REQUEST)

@@ -24,8 +24,8 @@ class Pace:
     def delta(self, fruitless: int) -> int:
         """The delay to reckon with after ``fruitless`` views in a row that ended without a block.
 
-        A delta that is too small for the network would stop the chain for good; doubled every four such views, up
-        to eightfold, it only slows it.
+        A delta that is too small for the network would stop the chain for good; doubled every four such
+        views, up to eightfold, it only slows it.
         """
         return self.delta_ms << min(fruitless // _DOUBLE_EVERY, _MOST_DOUBLINGS)
 

@@ -1,6 +1,7 @@
 """The blocks above the last final one, as far as we have them, and what the ledger thinks of them.
 
-Memory bound: bodies that a certificate names, that we signed or asked for, and two a view of the newest views.
+Memory bound: bodies that a certificate names, that we signed or asked for, and two a view of the newest
+views.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from chain.types.block import Block, Header
 
 
 class SafetyViolation(Exception):  # noqa: N818 - reads as a sentence where it is caught
-    """Two certificates that cannot both exist: more than a third of the committee, or this machine, is wrong."""
+    """Two certificates that cannot both exist: a third of the committee, or this machine, is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

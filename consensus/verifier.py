@@ -52,8 +52,8 @@ class Verifier:
         if not self._signer.has_signed(vote.statement):
             raise Halted(
                 HaltReason.KEY_IN_USE_ELSEWHERE,
-                f"peer {origin} sent a {vote.kind.name} of our key for epoch {vote.epoch} view {vote.view} that is "
-                "not in our signing log",
+                f"peer {origin} sent a {vote.kind.name} of our key for epoch {vote.epoch} view {vote.view} "
+                "that is not in our signing log",
             )
         return None
 
@@ -65,7 +65,8 @@ class Verifier:
             raise Lie(f"a proposal of view {proposal.view} whose header names other transactions")
         ahead = proposal.block.header.timestamp_ms - self._now_ms()
         if ahead > self._max_clock_ahead_ms:
-            # Our own clock may be the wrong one: no vote, but no complaint and no verdict on the block either.
+            # Our own clock may be the wrong one: no vote, but no complaint and no verdict on the block
+            # either.
             raise Distrust(f"a proposal of view {proposal.view} is {ahead} ms ahead of our clock")
         return events.ProposalSeen(origin, proposal, proposal.block.digest)
 

@@ -36,14 +36,17 @@ class VoteTable:
         return True
 
     def has(self, index: int, vote: Vote) -> bool:
-        """Whether this very vote has been counted."""
-        return self._signatures.get(vote.statement, {}).get(index) == vote.signature
+        """Whether this very vote has been counted, or is one too many of its kind."""
+        given = self._given.get(index, ())
+        return vote.statement in given or sum(s.kind is vote.kind for s in given) >= _KEPT_PER_KIND
 
     def certificate(self, statement: Statement) -> Certificate | None:
         """A certificate for ``statement`` if a quorum signed it."""
         if not is_quorum(self._seats.get(statement, 0), self._total):
             return None
-        seals = tuple(Seal(index, signature) for index, signature in sorted(self._signatures[statement].items()))
+        seals = tuple(
+            Seal(index, signature) for index, signature in sorted(self._signatures[statement].items())
+        )
         return Certificate(statement.kind, statement.epoch, statement.view, statement.digest, seals)
 
     def known(self, statement: Statement) -> tuple[tuple[int, bytes], ...]:

@@ -1,4 +1,4 @@
-"""One machine on a bench: every event is handed to it by the test, every effect is kept for the test to look at."""
+"""One machine on a bench: the test hands it every event and looks at every effect."""
 
 import functools
 from dataclasses import replace
@@ -6,8 +6,8 @@ from dataclasses import replace
 from chain.hashing import digest as hash_of
 from chain.types.block import Block, Header
 from consensus import effects, events
-from consensus.evidence import Evidence, excludes
 from consensus.events import Timer
+from consensus.evidence import Evidence, excludes
 from consensus.instance import Setting
 from consensus.leader import leader_of
 from consensus.messages import NOTHING, Certificate, Kind, Proposal, Seal, Statement, Vote
@@ -28,7 +28,9 @@ def beacon_for(*leaders: int) -> bytes:
     while True:
         beacon = hash_of("test/beacon", number.to_bytes(4, "big"))
         found = (leader_of(COMMITTEE, beacon=beacon, epoch=0, view=view) for view in range(len(leaders)))
-        if all(key == COMMITTEE.validators[want].consensus_key for key, want in zip(found, leaders, strict=True)):
+        if all(
+            key == COMMITTEE.validators[want].consensus_key for key, want in zip(found, leaders, strict=True)
+        ):
             return beacon
         number += 1
 
@@ -71,7 +73,7 @@ class Bench:
                     waiting += self._perform(effect)
         return self
 
-    def _perform(self, effect: effects.Effect) -> list[events.Event]:
+    def _perform(self, effect: effects.Effect) -> list[events.Event]:  # noqa: C901 - a table
         match effect:
             case effects.Sign(statement):
                 for earlier in self.signed:
@@ -124,10 +126,15 @@ class Bench:
     def block(self, view: int, parent: Block | None = None, *, mark: int = 0) -> Block:
         """A block of the leader of ``view``; ``mark`` tells siblings apart."""
         above: Header = self.base if parent is None else parent.header
-        return Block(replace(
-            above, height=above.height + 1, view=view, parent=above.digest, proposer=self.simplex.leader(view),
+        header = replace(
+            above,
+            height=above.height + 1,
+            view=view,
+            parent=above.digest,
+            proposer=self.simplex.leader(view),
             timestamp_ms=above.timestamp_ms + 1 + mark,
-        ), ())  # fmt: skip
+        )
+        return Block(header, ())
 
 
 def vote(index: int, kind: Kind, view: int, digest: bytes) -> Vote:
@@ -135,7 +142,9 @@ def vote(index: int, kind: Kind, view: int, digest: bytes) -> Vote:
     return Vote(kind, 0, view, digest, KEYS[index].public_key, KEYS[index].sign(statement.signing_bytes("x")))
 
 
-def certificate(kind: Kind, view: int, named: Block | None, voters: tuple[int, ...] = (0, 1, 2)) -> Certificate:
+def certificate(
+    kind: Kind, view: int, named: Block | None, voters: tuple[int, ...] = (0, 1, 2)
+) -> Certificate:
     digest = NOTHING if named is None else named.digest
     seals = tuple(Seal(i, vote(i, kind, view, digest).signature) for i in voters)
     return Certificate(kind, 0, view, digest, seals)

@@ -54,7 +54,7 @@ class Machine:
         )  # fmt: skip
         with trio.CancelScope() as self._scope:
             async with trio.open_nursery() as nursery:
-                await nursery.start(self._run_engine)
+                nursery.start_soon(self._run_engine)
                 nursery.start_soon(self._events)
                 async for frame in self.network.inbound:
                     if frame.lane is Lane.CONSENSUS:
@@ -74,9 +74,9 @@ class Machine:
         guard = opened(self.disk, chain_id=CHAIN_ID, public_key=self.key.public_key)
         return Signer(self.key, guard, chain_id=CHAIN_ID, prove=partial(vrf.prove, self.key))
 
-    async def _run_engine(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _run_engine(self) -> None:
         try:
-            await self.engine.run(task_status=task_status)
+            await self.engine.run()
         except Halted as halted:
             self.halted = halted
             self._scope.cancel()

@@ -1,4 +1,4 @@
-"""Small twins of what surrounds consensus: a ledger that executes trivially, a disk that can lose power, keys."""
+"""Small twins of what surrounds consensus: a trivial ledger, a disk that can lose power, keys."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -32,9 +32,11 @@ def committee_of(keys: Iterable[bytes], seats: Callable[[int], int] = lambda _: 
     return Committee(tuple(sorted(validators, key=lambda v: v.consensus_key)))
 
 
-def params(*, epoch_length: int = 4, block_interval_ms: int = 500, network_delay_ms: int = 1000) -> ChainParams:
+def params(
+    *, epoch_length: int = 4, block_interval_ms: int = 500, network_delay_ms: int = 1000
+) -> ChainParams:
     names = ChainParams.__dataclass_fields__
-    values: dict[str, object] = {name: 1 for name in names}
+    values: dict[str, object] = dict.fromkeys(names, 1)
     values |= {"chain_id": CHAIN_ID, "address_prefix": "test", "max_block_bytes": 1 << 20}
     values |= {"epoch_length": epoch_length, "block_interval_ms": block_interval_ms}
     values |= {"network_delay_ms": network_delay_ms}
@@ -51,7 +53,7 @@ def genesis(committee: Committee) -> Header:
 
 
 class ChainTwin:
-    """The final chain and speculative blocks; a block is valid if it extends its parent by the rules below."""
+    """The final chain and speculative blocks; a block is valid if it extends its parent as below."""
 
     def __init__(self, chain_params: ChainParams, committees: Callable[[int], Committee]) -> None:
         self.params = chain_params
@@ -75,7 +77,9 @@ class ChainTwin:
         return self.headers[self.final[-1]]
 
     def committee(self, epoch: int) -> Committee:
-        assert epoch <= self.params.epoch_of(self.final_head.height + 1), f"committee of {epoch} is not known yet"
+        assert epoch <= self.params.epoch_of(self.final_head.height + 1), (
+            f"committee of {epoch} is not known yet"
+        )
         return self._committees(epoch)
 
     def block(self, digest: bytes) -> Block | None:
@@ -141,7 +145,7 @@ class ChainTwin:
         )  # fmt: skip
 
 
-class PowerCut(Exception):
+class PowerCut(Exception):  # noqa: N818 - reads as a sentence where it is caught
     """The machine stopped in the middle of a write."""
 
 

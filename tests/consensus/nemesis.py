@@ -1,4 +1,4 @@
-"""Trouble, drawn from the world's seed: what may happen to a network and its machines, and then an end of it."""
+"""Trouble, drawn from the world's seed: what may happen to networks and machines, and its end."""
 
 from chain.types.params import ChainParams
 from consensus.messages import Certificate, ConsensusMessage, Kind, Proposal, Vote
@@ -58,7 +58,7 @@ class Nemesis:
             self.world.groups = [self.world.rng.randrange(2) for _ in self.world.faces]
 
     def filter(self) -> None:
-        """Lose one kind of message to or from some nodes, for a few seconds: what plain loss hardly ever does."""
+        """Lose one kind of message to or from some nodes for a while: what plain loss hardly ever does."""
         world, rng = self.world, self.world.rng
         kinds = [Kind.NOTARIZE, Kind.NULLIFY, Kind.FINALIZE]
         what, kind = rng.choice([Vote, Certificate, Certificate, Proposal]), rng.choice(kinds)

@@ -1,4 +1,4 @@
-"""One simulated machine: what is durable, and, while it runs, the protocol with its effects performed at once."""
+"""One simulated machine: what is durable, and the protocol with its effects performed at once."""
 
 from collections import deque
 from collections.abc import Callable
@@ -88,7 +88,7 @@ class Node:
         elif place in (Place.HELD, Place.AHEAD) and self.world.now >= self.next_sync:
             self.next_sync = self.world.now + _SYNC_EVERY_MS
             self.follow(self.world.nodes[int(origin)])
-        if place is not Place.NOW or self.simplex.knows(message):
+        if place is not Place.NOW or self.simplex.knows(origin, message):
             return
         if isinstance(message, Vote):
             self.handle(events.VoteSeen(origin, message))
@@ -111,7 +111,7 @@ class Node:
             if machine.done:
                 self.start_epoch()
 
-    def perform(self, effect: effects.Effect) -> None:
+    def perform(self, effect: effects.Effect) -> None:  # noqa: C901 - a table
         world = self.world
         match effect:
             case effects.Broadcast(message):

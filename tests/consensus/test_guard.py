@@ -1,6 +1,5 @@
 """The signing guard: whatever the power does, the key never contradicts itself."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -158,7 +157,9 @@ def test_a_torn_vote_may_be_signed_again_but_nothing_against_it() -> None:
     with pytest.raises(PowerCut):
         signer(guard).vote(says(Kind.NOTARIZE, view=4))
     again = reopened(disk)
-    assert reason_of(lambda: signer(again).vote(says(Kind.NOTARIZE, view=4, digest=B))) is GuardReason.CONFLICT
+    assert (
+        reason_of(lambda: signer(again).vote(says(Kind.NOTARIZE, view=4, digest=B))) is GuardReason.CONFLICT
+    )
     signer(again).vote(says(Kind.NOTARIZE, view=4))
     signer(again).vote(says(Kind.NULLIFY, view=4))
 
@@ -200,7 +201,9 @@ def test_every_prefix_of_a_log_is_torn_and_never_damaged(kinds: list[int], cut: 
     reading = read_log(data[: min(cut, len(data))])
     assert reading.damage is None
     assert list(reading.records) == records[: len(reading.records)]
-    assert (reading.torn is None) == (data[: min(cut, len(data))] == b"".join(map(write_record, reading.records)))
+    assert (reading.torn is None) == (
+        data[: min(cut, len(data))] == b"".join(map(write_record, reading.records))
+    )
 
 
 class GuardUnderFire(RuleBasedStateMachine):
@@ -238,10 +241,17 @@ class GuardUnderFire(RuleBasedStateMachine):
         self.attempt(lambda: self.release(self.signer.vote(statement).statement))
         self.disk.cut = None
 
-    @rule(epoch=st.integers(0, 2), view=st.integers(0, 3), height=st.integers(1, 2), cut=st.none() | st.integers(0, 1000))
+    @rule(
+        epoch=st.integers(0, 2),
+        view=st.integers(0, 3),
+        height=st.integers(1, 2),
+        cut=st.none() | st.integers(0, 1000),
+    )
     def propose(self, epoch: int, view: int, height: int, cut: int | None) -> None:
         header = genesis(committee_of([KEY.public_key]))
-        block = Block(type(header)(**{n: getattr(header, n) for n in header.__slots__} | {"height": height}), ())
+        block = Block(
+            type(header)(**{n: getattr(header, n) for n in header.__slots__} | {"height": height}), ()
+        )
 
         def act() -> None:
             digest, proposal = self.signer.propose(epoch, view, block)
@@ -314,4 +324,4 @@ def test_a_disk_in_use_says_so(tmp_path: Path) -> None:
     first.close()
     second.lock()
     second.close()
-    assert os.listdir(tmp_path) == ["log.lock"]
+    assert [path.name for path in tmp_path.iterdir()] == ["log.lock"]

@@ -186,7 +186,9 @@ def test_what_is_no_certificate(certificate: Certificate, chain_id: str, reason:
     assert caught.value.reason is reason
 
 
-@pytest.mark.parametrize(("seats", "total", "enough"), [(2, 3, False), (3, 3, True), (6, 9, False), (7, 9, True)])
+@pytest.mark.parametrize(
+    ("seats", "total", "enough"), [(2, 3, False), (3, 3, True), (6, 9, False), (7, 9, True)]
+)
 def test_exactly_two_thirds_is_no_quorum(seats: int, total: int, enough: bool) -> None:
     assert is_quorum(seats, total) is enough
     # The same through a certificate: one validator holds the seats that agree, another the rest.

@@ -8,7 +8,8 @@ from consensus import effects, events
 from consensus.events import Timer
 from consensus.messages import NOTHING, Kind, Proposal, Statement
 from consensus.tree import SafetyViolation
-from tests.consensus.bench import COMMITTEE, KEYS, PEER, Bench, certificate, seen, vote
+from p2p.network import PeerId
+from tests.consensus.bench import KEYS, PEER, Bench, certificate, seen, vote
 
 N, X, F = Kind.NOTARIZE, Kind.NULLIFY, Kind.FINALIZE
 
@@ -299,6 +300,17 @@ def test_s7_contradicting_finalizations_stop_the_machine() -> None:
         bench.certificate(F, 1, child)
 
 
+@pytest.mark.parametrize(("first", "second"), [(N, N), (F, F), (N, F), (X, F), (F, X)])
+def test_s7_certificates_of_a_view_that_contradict_each_other_stop_the_machine(
+    first: Kind, second: Kind
+) -> None:
+    bench = Bench().start()
+    blocks = [bench.block(0), bench.block(0, mark=1)]
+    bench.certificate(first, 0, None if first is X else blocks[0])
+    with pytest.raises(SafetyViolation, match="view 0 has both"):
+        bench.certificate(second, 0, None if second is X else blocks[1])
+
+
 def test_s8_what_is_still_missing_is_asked_for_again() -> None:
     bench = Bench().start()
     block = bench.block(0)
@@ -322,7 +334,11 @@ def test_a_third_vote_of_an_equivocator_is_dropped() -> None:
     blocks = [bench.block(0, mark=mark) for mark in range(3)]
     for block in blocks:
         bench.votes(N, 0, block, 0)
-    assert [bench.simplex.known_signatures(Statement(N, 0, 0, b.digest)) != () for b in blocks] == [True, True, False]
+    assert [bench.simplex.known_signatures(Statement(N, 0, 0, b.digest)) != () for b in blocks] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_finalize_and_nullify_of_one_validator_are_evidence() -> None:
@@ -357,6 +373,25 @@ def test_bodies_that_nobody_named_are_forgotten() -> None:
         bench.certificate(X, view)
     # We voted for the first, so somebody may need it from us; the second is gone.
     assert [bench.simplex.block(b.digest) is None for b in blocks] == [False, True]
+
+
+def test_what_is_known_is_not_verified_again() -> None:
+    bench = Bench().start()
+    block = bench.block(0)
+    knows = bench.simplex.knows
+    early = vote(0, N, 0, block.digest)
+    assert not knows(PEER, early)
+    bench.give(events.VoteSeen(PEER, early)).proposal(0, block)
+    assert knows(PEER, early)
+    assert knows(PEER, seen(0, block).proposal)
+    bench.certificate(N, 0, block)
+    assert knows(PEER, certificate(N, 0, block))
+    assert not knows(PEER, certificate(X, 0, None))
+    # The view is over: its vote repeated asks for help, once.
+    assert not knows(PEER, early)
+    bench.give(events.VoteSeen(PEER, early))
+    assert knows(PEER, early)
+    assert not knows(PeerId("another"), early)
 
 
 def test_a_peer_stuck_in_a_view_that_is_over_is_helped_once() -> None:
@@ -455,11 +490,14 @@ def test_all_orders_of_a_view_with_a_two_faced_leader() -> None:
     bench = Bench(leaders=(0, 1))
     block, other = bench.block(0), bench.block(0, mark=1)
     given = [
-        seen(0, block), seen(0, other),
-        events.VoteSeen(PEER, vote(0, N, 0, block.digest)), events.VoteSeen(PEER, vote(1, N, 0, block.digest)),
-        events.VoteSeen(PEER, vote(0, X, 0, NOTHING)), events.VoteSeen(PEER, vote(1, X, 0, NOTHING)),
+        seen(0, block),
+        seen(0, other),
+        events.VoteSeen(PEER, vote(0, N, 0, block.digest)),
+        events.VoteSeen(PEER, vote(1, N, 0, block.digest)),
+        events.VoteSeen(PEER, vote(0, X, 0, NOTHING)),
+        events.VoteSeen(PEER, vote(1, X, 0, NOTHING)),
         events.TimerFired(Timer.CERTIFICATE, 0, 0),
-    ]  # fmt: skip
+    ]
     outcomes = set()
     for order in itertools.permutations(range(7)):
         bench = Bench(leaders=(0, 1)).start().give(*(given[i] for i in order))

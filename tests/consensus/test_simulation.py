@@ -1,4 +1,4 @@
-"""Random worlds: agreement always, progress after the network healed, nobody honest accused. Seeds are in the ids."""
+"""Random worlds: agreement always, progress after healing, nobody honest accused. Ids show the seeds."""
 
 import os
 import subprocess
@@ -52,6 +52,16 @@ def test_a_dead_validator_costs_little() -> None:
     living = [node.chain.final_head.height for node in world.nodes[:3]]
     # Its views cost 2.5 s until it is known to be silent: at worst one such view in four.
     assert min(living) >= 45
+
+
+def test_one_validator_alone_is_a_chain() -> None:
+    world = world_of(3, 1)
+    world.start()
+    world.run(20_000)
+    assert world.heights()[0] >= 35
+    world.crashed(world.nodes[0])
+    world.run(40_000)
+    assert world.heights()[0] >= 60
 
 
 def test_two_runs_of_a_seed_are_the_same() -> None:
@@ -109,7 +119,12 @@ def test_the_last_block_of_an_epoch_notarized_in_three_views_before_one_is_final
     world = World(3, 4, params=params(epoch_length=1), wire=Wire(least_ms=10, most_ms=40))
 
     def no_finalize(sender: Node, receiver: Node, message: ConsensusMessage) -> bool:
-        return isinstance(message, Vote) and message.kind is Kind.FINALIZE and message.view < 3 and message.epoch == 0
+        return (
+            isinstance(message, Vote)
+            and message.kind is Kind.FINALIZE
+            and message.view < 3
+            and message.epoch == 0
+        )
 
     world.drops = no_finalize
     world.start()
@@ -153,4 +168,6 @@ def test_one_node_away_for_many_epochs_comes_back() -> None:
 def test_evidence_against_the_two_faced_holds() -> None:
     world = play(world_of(7, 4, traitors=1))
     assert world.accusations
-    assert all(isinstance(e, Evidence) and e.signer == world.nodes[0].key.public_key for _, e in world.accusations)
+    assert all(
+        isinstance(e, Evidence) and e.signer == world.nodes[0].key.public_key for _, e in world.accusations
+    )

@@ -1,9 +1,9 @@
 """Every way to split proposals and messages in the first two views of the smallest world, one by one.
 
-Four validators, number 0 two-faced and leader of both views. In each view the adversary decides which honest node
-hears which face, and which honest nodes hear anything else at all (votes and certificates). By symmetry the first
-honest node hears face 0. That is (4 * 8) ** 2 = 1024 worlds; after two views the network is well, and everyone must
-agree and go on.
+Four validators, number 0 two-faced and leader of both views. In each view the adversary decides which
+honest node hears which face, and which honest nodes hear anything else at all (votes and certificates). By
+symmetry the first honest node hears face 0. That is (4 * 8) ** 2 = 1024 worlds; after two views the network
+is well, and everyone must agree and go on.
 """
 
 from dataclasses import replace

@@ -2,8 +2,9 @@
 
     nodes ── effects ──► links that lose, delay, repeat, reorder, filter ──► events
 
-A two-faced validator is two unmodified nodes with one key and no common log. Both hear everything; each speaks to a
-part of the others, and during a partition each lives on one side of it: the strongest use of one key.
+A two-faced validator is two unmodified nodes with one key and no common log. Both hear everything; each
+speaks to a part of the others, and during a partition each lives on one side of it: the strongest use of
+one key.
 """
 
 import heapq
@@ -26,7 +27,7 @@ Filter = Callable[[Node, Node, ConsensusMessage], bool]
 Committees = Callable[[list[bytes]], Callable[[int], Committee]]
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818 - reads as a sentence where it is caught
     """Something that must never happen happened."""
 
 
@@ -64,13 +65,13 @@ class World:
         self.canon: dict[int, bytes] = {}
         self.said: dict[tuple[bytes, int, int], list[Statement]] = {}
         self.heeds_speech = True
-        """Whether an honest key that contradicts itself is a violation at once, not only the fork it may lead to."""
+        """Whether an honest key that contradicts itself is a violation at once, not only a fork."""
         self.refusals: list[tuple[int, GuardError]] = []
         self.accusations: list[tuple[int, Evidence]] = []
         self.reports: list[tuple[int, int, str]] = []
-        self.nodes = [
-            node_type(self, i, keys[i], face=0 if i < traitors else None) for i in range(count)
-        ] + [node_type(self, count + i, keys[i], face=1) for i in range(traitors)]
+        self.nodes = [node_type(self, i, keys[i], face=0 if i < traitors else None) for i in range(count)] + [
+            node_type(self, count + i, keys[i], face=1) for i in range(traitors)
+        ]
 
     @property
     def honest(self) -> list[Node]:

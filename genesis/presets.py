@@ -41,6 +41,7 @@ LOCAL_PARAMS: Final = ChainParams(
     max_task_attempts=5,
     max_task_rows=1024,
     price_per_million_units=100_000,
+    task_retention=20_000,
 )
 """A testnet on one machine: final blocks in about half a second, a new committee every 40 blocks."""
 

@@ -78,7 +78,7 @@ class ChainParams:
     price_per_million_units: U64
     """Least payment for a task, per 10**6 multiply-accumulates of its program, at least 1 coin a task."""
 
-    task_retention: U32 = 20_000
+    task_retention: U32
     """Blocks that a finished task and its answer stay in the state; the blocks themselves keep them for ever.
     """
 

@@ -30,20 +30,8 @@ FLUSH_SECONDS: Final = 0.01
 
 _QUEUE: Final = 4096
 
-# What an honest peer can send in good faith: its view of nonces, fees and our mempool may be older than ours.
-_FORGIVEN: Final = frozenset(
-    {
-        Reason.OK,
-        Reason.ALREADY_KNOWN,
-        Reason.NONCE_TOO_LOW,
-        Reason.NONCE_TOO_HIGH,
-        Reason.FEE_TOO_LOW,
-        Reason.INSUFFICIENT_FUNDS,
-        Reason.MEMPOOL_FULL,
-        Reason.REPLACEMENT_UNDERPRICED,
-        Reason.SENDER_QUEUE_FULL,
-    }
-)
+_INEXCUSABLE: Final = frozenset({Reason.WRONG_CHAIN, Reason.TOO_LARGE, Reason.BAD_SIGNATURE})
+"""What no honest node passes on. All other refusals depend on the moment: on nonces, fees, miners, room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +71,7 @@ class TransactionGossip:
             reason = self._accept(transaction)
             if reason is Reason.OK:
                 self.pass_on(transaction, source=inbound.peer)
-            elif reason not in _FORGIVEN:
+            elif reason in _INEXCUSABLE:
                 self._network.report(inbound.peer, f"transaction refused: {reason.name}")
 
     async def run(self) -> None:

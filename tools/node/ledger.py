@@ -60,8 +60,8 @@ class NodeLedger:
         self._params = params
         self._models = models
         self._speculative: dict[bytes, _Speculative] = {}
-        self.on_final: Callable[[Header, Certificate], None] = lambda _header, _certificate: None
-        """Told after blocks up to a header are durable."""
+        self.on_final: Callable[[Sequence[Block], Certificate], None] = lambda _blocks, _certificate: None
+        """Told of blocks that are final and durable, oldest first."""
 
     @property
     def params(self) -> ChainParams:
@@ -160,7 +160,7 @@ class NodeLedger:
             )
         self._store.append(final, execution.state)
         self._prune()
-        self.on_final(self.final_head, certificate)
+        self.on_final(blocks, certificate)
 
     def _execute(self, block: Block) -> Execution:
         digest = block.digest

@@ -8,7 +8,7 @@
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -19,7 +19,7 @@ from chain.mempool import Mempool
 from chain.reasons import Reason
 from chain.state.tree import StateTree
 from chain.store import BlockStore
-from chain.types.block import Header
+from chain.types.block import Block, Header
 from chain.types.transaction import SignedTransaction
 from consensus.engine import Engine
 from consensus.light import ChainProof, make_chain_proof
@@ -171,10 +171,10 @@ class Node:
     def _accept(self, signed: SignedTransaction) -> Reason:
         return self._parts.mempool.add(signed, self.state)
 
-    def _on_final(self, header: Header, certificate: Certificate) -> None:
-        """After blocks up to ``header`` are durable."""
-        self._parts.mempool.revalidate(self.state)
-        self._parts.network.announce(encode(Announcement(header, certificate)))
+    def _on_final(self, blocks: Sequence[Block], certificate: Certificate) -> None:
+        senders = {signed.transaction.sender for block in blocks for signed in block.transactions}
+        self._parts.mempool.revalidate(self.state, sorted(senders))
+        self._parts.network.announce(encode(Announcement(self.head, certificate)))
         self._advanced.set()
         self._advanced = trio.Event()
 

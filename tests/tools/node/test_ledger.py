@@ -17,7 +17,7 @@ async def test_a_built_block_becomes_final_with_its_transactions():
     sent = chain.transaction(ALICE, 0, Transfer(BOB.public_key, 7))
     assert chain.mempool.add(sent, chain.store.state) is Reason.OK
     seen = []
-    chain.ledger.on_final = lambda header, _: seen.append(header.height)
+    chain.ledger.on_final = lambda blocks, _: seen.extend(block.header.height for block in blocks)
     before = queries.account(chain.store.state, BOB.public_key).balance
     block = await chain.build(chain.head(), 0)
     assert block.transactions == (sent,)

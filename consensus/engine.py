@@ -293,6 +293,9 @@ class Engine:
 
     async def _finalize(self, blocks: tuple[Block, ...], certificate: Certificate) -> None:
         try:
+            for block in blocks:
+                # One at a time, so that a long batch does not keep everyone else from running.
+                await self._ledger.validate(block)
             await self._ledger.finalize(blocks, certificate)
         except InvalidBlock as error:
             height = blocks[-1].header.height

@@ -39,6 +39,9 @@ LIE_WEIGHT = 50
 LEAST_PAUSE = 0.2
 """Seconds between two looks, whatever hints peers give: a hint costs them nothing."""
 
+ASKED_BLOCKS = 16
+"""Blocks in one question: what is executed in one go when it is answered."""
+
 ASKED_PEERS = 3
 """Peers whose status one poll asks for."""
 
@@ -246,7 +249,7 @@ class Sync:
             if anchor is None:
                 pending = []
                 continue
-            request = encode(BlocksRequest(anchor.height + 1, MAX_BLOCKS))
+            request = encode(BlocksRequest(anchor.height + 1, ASKED_BLOCKS))
             try:
                 answer = await self._network.request(
                     peer, BLOCKS, request, timeout=self._request_timeout, limit=MAX_ANSWER

@@ -85,11 +85,11 @@ class Ledger(Protocol):
     async def finalize(self, blocks: Sequence[Block], certificate: Certificate) -> None:
         """Make blocks final, oldest first, all in one synced batch together with the certificate of the last.
 
-        The first extends `final_head`, and all have been validated just before. Speculative blocks that do not
-        descend from the new head are dropped.
+        The first extends `final_head`, and all have been validated just before. Speculative blocks that do
+        not descend from the new head are dropped.
 
         Raises:
-            chain.execution.invalid.InvalidBlock: A block does not execute; nothing was written. Two thirds signed
-                it, so this machine (or two thirds of the others) is wrong, and the node stops.
+            chain.execution.invalid.InvalidBlock: A block does not execute; nothing was written. Two thirds
+                signed it, so this machine (or two thirds of the others) is wrong, and the node stops.
         """
         ...

@@ -14,6 +14,8 @@ A number of scale s counts 2^-s:
     scale 20    master weights and biases, their velocities
 """
 
+import argparse
+import json
 import math
 import sys
 from dataclasses import dataclass
@@ -196,19 +198,31 @@ def _shift(x: Ints, bits: int) -> Ints:
 
 def main() -> None:
     """Train, report, write."""
+    parser = argparse.ArgumentParser(
+        prog="python -m genesis.train_digits",
+        description="Train the digits network again and print its accuracy.",
+        epilog="Example: python -m genesis.train_digits digits-model.bin",
+    )
+    parser.add_argument("file", type=Path, nargs="?", help="where to write the weights")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args()
     data = load_digits()
     model = train(data)
     chosen, held_out = held_out_split(len(data.labels))
-    lines = [
-        ("trained on", accuracy(model, data.images[chosen], data.labels[chosen])),
-        ("held out", accuracy(model, data.images[held_out], data.labels[held_out])),
-        ("held out, perturbed", accuracy(model, *perturbed(data, held_out, count=5000))),
-    ]
-    for what, (right, count) in lines:
-        sys.stdout.write(f"{what}: {right} of {count} right, {right * 10000 // count / 100} %\n")
-    sys.stdout.write(f"manifest {model.manifest.digest.hex()}\n")
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_bytes(dump_model(model.weights))
+    scores = {
+        "trained on": accuracy(model, data.images[chosen], data.labels[chosen]),
+        "held out": accuracy(model, data.images[held_out], data.labels[held_out]),
+        "held out, perturbed": accuracy(model, *perturbed(data, held_out, count=5000)),
+    }
+    manifest = model.manifest.digest.hex()
+    if options.json:
+        sys.stdout.write(json.dumps({"manifest": manifest, "right_of": scores}) + "\n")
+    else:
+        for what, (right, count) in scores.items():
+            sys.stdout.write(f"{what}: {right} of {count} right, {right * 10000 // count / 100} %\n")
+        sys.stdout.write(f"manifest {manifest}\n")
+    if options.file is not None:
+        options.file.write_bytes(dump_model(model.weights))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pouw.backends.backend import Backend, BackendError
 from pouw.backends.known_training import TRAINING_ANSWER, training_digest
+from pouw.backends.known_transformer import TRANSFORMER_ANSWER, transformer_digest
 from pouw.generator import random_bytes
 from pouw.requant import Requant
 
@@ -60,6 +61,12 @@ def check_backend(backend: Backend) -> None:
     if trained != TRAINING_ANSWER:
         raise BackendError(
             f"{backend.name} trains wrongly on this machine: known answer {TRAINING_ANSWER}, got {trained}"
+        )
+    transformed = transformer_digest(backend)
+    if transformed != TRANSFORMER_ANSWER:
+        raise BackendError(
+            f"{backend.name} computes transformers wrongly on this machine: known answer "
+            f"{TRANSFORMER_ANSWER}, got {transformed}"
         )
 
 

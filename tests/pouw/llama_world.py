@@ -1,4 +1,4 @@
-"""Small transformers for the tests: one of pseudo-random integers, and float ones to be turned into integers."""
+"""Small transformers for the tests: one of pseudo-random integers, and float ones to be quantised."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +54,9 @@ def integer_llama(shape: LlamaShape = SHAPE) -> tuple[LlamaManifest, Weights]:
         for name, spec in specs
     )
     manifest = LlamaManifest(
-        name="integers", shape=shape, epsilon=7, residual=DType.INT16, embedding_lift=0, layers=(constants,) * shape.layers,
-        final_shift=21, logit_shift=14, logit_multiplier=1100, sample_shift=13, weights=described,
+        name="integers", shape=shape, epsilon=7, residual=DType.INT16, embedding_lift=0,
+        layers=(constants,) * shape.layers, final_shift=21, logit_shift=14,
+        logit_multiplier=1100, sample_shift=13, weights=described,
     )  # fmt: skip
     return manifest, weights
 

@@ -9,6 +9,7 @@ import numpy as np
 from pouw.requant import Requant
 from pouw.tensors import Array, index_dtype
 from tests.pouw.plain_training import PlainTraining
+from tests.pouw.plain_transformer import PlainTransformer
 
 
 class PlainBackend:
@@ -21,6 +22,10 @@ class PlainBackend:
     @property
     def training(self) -> PlainTraining:
         return PlainTraining()
+
+    @property
+    def transformer(self) -> PlainTransformer:
+        return PlainTransformer()
 
     def put(self, array: Array) -> Any:
         return array.tolist(), array.dtype

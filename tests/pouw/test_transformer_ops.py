@@ -70,7 +70,7 @@ def agree(kind: OpKind, operands: list[Array]) -> Array:
 
 def bounded(array: Array) -> Bounded:
     dtype = next(dtype for dtype in DType if dtype.numpy == array.dtype)
-    return Bounded(TensorSpec(*array.shape, dtype), int(array.min()), int(array.max()))
+    return Bounded(TensorSpec(len(array), array.shape[1], dtype), int(array.min()), int(array.max()))
 
 
 def fill(value: int | None, rows: int, cols: int, name: str = "fill") -> Array:
@@ -263,7 +263,7 @@ LAYOUT = Heads(1, 0, 3, 2, 1, 4)
     ],
 )
 @pytest.mark.parametrize(
-    "extreme", [lambda d: d.low, lambda d: d.high, lambda d: 0], ids=["low", "high", "0"]
+    "extreme", [lambda d: d.low, lambda d: d.high, lambda _: 0], ids=["low", "high", "0"]
 )
 def test_no_row_of_a_peer_makes_a_check_fail(kind: OpKind, operands: list[Any], extreme: Any) -> None:
     """Values that no honest run holds: the check gives some answer, and that is not what was committed."""

@@ -59,6 +59,14 @@ class KeepsNothing(Node):
             super().perform(effect)
 
 
+class NeverFetches(Node):
+    """S8 left out."""
+
+    def perform(self, effect: effects.Effect) -> None:
+        if not isinstance(effect, effects.Fetch):
+            super().perform(effect)
+
+
 class NeverResends(Node):
     """S4 without its second sentence."""
 

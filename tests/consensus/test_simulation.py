@@ -8,8 +8,9 @@ import pytest
 
 from chain.types.committee import Committee
 from consensus.evidence import Evidence
-from consensus.messages import ConsensusMessage, Kind, Vote
+from consensus.messages import ConsensusMessage, Kind, Proposal, Vote
 from tests.consensus.fakes import committee_of, params
+from tests.consensus.mutants import NeverFetches
 from tests.consensus.nemesis import play, world_of
 from tests.consensus.node import Node
 from tests.consensus.world import Wire, World
@@ -135,6 +136,38 @@ def test_the_last_block_of_an_epoch_notarized_in_three_views_before_one_is_final
     assert final == {0}
     assert certificates == {3}
     assert min(world.heights()) > 5
+
+
+@pytest.mark.parametrize(("count", "reached"), [(4, 2), (4, 3), (7, 3), (7, 4)])
+def test_a_leader_that_proposes_to_some_only(count: int, reached: int) -> None:
+    """Every proposal of validator 0 reaches the same few; the others fetch what was notarized."""
+    world = world_of(6, count, wire=Wire(least_ms=10, most_ms=40))
+    world.drops = lambda sender, receiver, message: (
+        isinstance(message, Proposal) and sender.number == 0 and receiver.number >= reached
+    )
+    world.start()
+    world.run(60_000)
+    assert min(world.heights()) > 40
+    assert max(world.heights()) - min(world.heights()) <= 1
+    assert world.accusations == world.reports == []
+
+
+def deaf_to_proposals(node_type: type[Node]) -> World:
+    world = World(
+        7, 4, params=params(epoch_length=1000), wire=Wire(least_ms=10, most_ms=40), node_type=node_type
+    )
+    world.drops = lambda _, receiver, message: isinstance(message, Proposal) and receiver.number == 3
+    world.start()
+    world.run(30_000)
+    return world
+
+
+def test_a_node_that_hears_no_proposal_fetches_every_body() -> None:
+    world = deaf_to_proposals(Node)
+    assert min(world.heights()) > 20
+    assert max(world.heights()) - min(world.heights()) <= 1
+    # The test has teeth: without fetching the node gets no further than its own first block.
+    assert min(deaf_to_proposals(NeverFetches).heights()) <= 1
 
 
 def test_power_loss_of_everyone_in_every_view_phase() -> None:

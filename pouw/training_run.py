@@ -1,0 +1,62 @@
+"""A training run on one machine: step after step, each looked at before the next."""
+
+from dataclasses import dataclass
+
+from pouw.backends.backend import Backend
+from pouw.checkpoint import TrainingState, advance
+from pouw.mlp_training import MlpTraining, constants, step_program
+from pouw.program import Program
+from pouw.tensors import Array
+from pouw.trace import Trace, run_program
+from pouw.training_monitor import Bounds, StepReport, check_report, report_step
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """One step that was taken.
+
+    Args:
+        state: where it led.
+        program: what was run.
+        trace: all that came of it, to be committed.
+        report: what it looked like.
+    """
+
+    state: TrainingState
+    program: Program
+    trace: Trace
+    report: StepReport
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """Takes the steps of a run.
+
+    Args:
+        training: the run.
+        backend: where to compute.
+        bounds: beyond which it stops.
+    """
+
+    training: MlpTraining
+    backend: Backend
+    bounds: Bounds = Bounds()  # noqa: RUF009 - frozen
+
+    def step(self, state: TrainingState, inputs: Array, seed: bytes) -> Stepped:
+        """One step.
+
+        Args:
+            state: where the run stands.
+            inputs: int8, from `pouw.training_data.training_batch`.
+            seed: randomness of the step.
+
+        Raises:
+            TrainingCollapse: the step is exact, and yet no good: LOSS, WEIGHTS_STUCK, ERRORS_CUT, UNITS_SHUT.
+            ProgramError: SHAPE if the inputs are not the program's.
+        """
+        program = step_program(self.training, state.checkpoint, seed)
+        trace = run_program(program, state.weights, inputs, self.backend)
+        report = report_step(self.training, program, trace)
+        check_report(report, self.bounds)
+        after = advance(state.checkpoint, program, trace, constants=constants(self.training))
+        return Stepped(after, program, trace, report)

@@ -178,3 +178,7 @@ def test_every_test_folder_is_a_package() -> None:
     """Without it `import chain` inside tests/chain finds the tests instead of the package."""
     folders = {path.parent for path in sources("tests")}
     assert [str(folder) for folder in sorted(folders) if not (ROOT / folder / "__init__.py").exists()] == []
+
+
+def test_every_package_has_its_chapter() -> None:
+    assert [package for package in PACKAGES if not (ROOT / package / "README.md").is_file()] == []

@@ -1,9 +1,11 @@
 """The whole loop with real processes: one testnet, and everything that a newcomer is promised about it."""
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +80,16 @@ def test_a_full_node_verifies_everything_and_votes_on_nothing(net: LiveTestnet) 
     status = net.status("full-0")
     assert status is not None
     assert (status.consensus_key, status.own_seats, status.syncing) == (None, 0, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what a process has mapped from /proc")
+def test_no_node_has_torch_in_its_memory(net: LiveTestnet) -> None:
+    record = net.record
+    mapped = {
+        process.name: "torch" in Path(f"/proc/{process.pid}/maps").read_text()
+        for process in (*record.nodes, *record.miners)
+    }
+    assert mapped == {name: name.startswith("miner-") for name in mapped}
 
 
 def test_a_killed_validator_comes_back_and_votes(net: LiveTestnet) -> None:

@@ -1,0 +1,1 @@
+"""Turns a folder with a Hugging Face model into integers."""

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pouw.backends.select import select_backend
+from pouw.binding import tensor_place
 from pouw.checkpoint import TrainingState, advance, check_weights, dump_state, kept_roots, load_state
 from pouw.fields import measure
 from pouw.mlp import mlp_program
@@ -27,9 +28,12 @@ from pouw.mlp_training import (
     update_program,
     values_name,
 )
+from pouw.ops.transpose import Transpose
+from pouw.program import INPUT, Op, Program, build_program
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.proof import MAX_PROOF_BYTES, Proof
-from pouw.tensors import Array
+from pouw.rows import WEIGHTS
+from pouw.tensors import Array, DType, TensorSpec
 from pouw.trace import Trace, run_program
 from pouw.training_data import training_batch, training_row
 from pouw.training_monitor import Bounds, CollapseReason, TrainingCollapse, check_report, report_step
@@ -296,6 +300,32 @@ def test_runs_that_cannot_be_exact_are_refused() -> None:
     with pytest.raises(ProgramError) as caught:
         gradient_program(replace(TRAINING, batch=140_000), START.checkpoint)
     assert caught.value.reason is ProgramReason.RANGE
+
+
+def test_what_a_program_keeps_is_part_of_it() -> None:
+    def build(*kept: str) -> Program:
+        shape = TensorSpec(3, 4, DType.INT8)
+        return build_program(
+            shape, (), [Op("a", Transpose(), (INPUT,)), Op("b", Transpose(), ("a",))], kept=kept
+        )
+
+    assert [build(*kept).kept for kept in ((), ("b",), ("b", "a"))] == [(), (2,), (1, 2)]
+    assert len({build(*kept).digest for kept in ((), ("a",), ("b",), ("a", "b"))}) == 4
+    for kept in (("c",), ("a", "a"), (INPUT,)):
+        with pytest.raises(ProgramError, match="tensors to keep") as caught:
+            build(*kept)
+        assert caught.value.reason is ProgramReason.NAME
+
+
+def test_a_kept_tensor_is_committed_as_the_weight_that_it_will_be() -> None:
+    """Its root is of no miner or item; that of any other tensor is."""
+    unit = step_unit(AFTER, 0)
+    program = unit.program
+    places = {tensor_place(program, bytes(32), tensor=i) for i in program.kept}
+    assert places == {(WEIGHTS, 0)}
+    others = [i for i in range(len(program.tensors)) if i not in program.kept]
+    assert [tensor_place(program, bytes(32), tensor=i) for i in others] == [(bytes(32), i) for i in others]
+    assert len(program.kept) == len(AFTER.checkpoint.tensors)
 
 
 def test_the_rate_falls_when_it_should() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pouw.checkpoint import TrainingState, kept_roots, next_name
+from pouw.checkpoint import kept_roots, next_name
 from pouw.mlp import weight_name
 from pouw.mlp_training import (
     LOSS,
@@ -207,8 +207,3 @@ def test_a_gradient_slipped_into_the_update() -> None:
     assert set(verdicts(unit, honest(unit, weights(true)))) == {None}
     false = tuple(-gradient for gradient in true)
     assert set(verdicts(unit, honest(unit, weights(false)))) == {R.WEIGHT_NOT_IN_MODEL}
-
-
-def test_a_state_knows_its_checkpoint() -> None:
-    assert isinstance(HERE, TrainingState)
-    assert HERE.checkpoint.step == 1

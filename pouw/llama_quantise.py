@@ -26,7 +26,7 @@ _SCALE_BITS: Final = 22
 _FINE_BITS: Final = 7
 """Queries and keys are this much finer before they are turned than after."""
 
-_ENOUGH: Final = 256
+_ENOUGH: Final = 64
 """Units that a usual value of the residual stream must have for 16 bits to do."""
 
 _SMOOTHING: Final = 0.5

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from tools.amounts import coins
 from tools.cli.options import Remote, account_of, remote_options
-from tools.cli.output import coins, emit, pairs
+from tools.cli.output import emit, pairs
 from tools.rpc import wire
 from tools.rpc.messages import AccountView
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from genesis.document import GenesisDocument, GenesisError, from_json, read_genesis
+from tools.amounts import coins
 from tools.cli.errors import CliError
 from tools.cli.options import Remote, remote_options
-from tools.cli.output import coins, emit, pairs
+from tools.cli.output import emit, pairs
 
 
 @click.command(epilog="Example: headrace genesis show genesis.json")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from tools.amounts import COIN_DIGITS
 from tools.cli.errors import CliError, Exit
-from tools.cli.output import COIN_DIGITS
 from tools.rpc.client import DEFAULT_URL, CallFailed, Client, Unreachable
 from tools.rpc.wire import Json
 

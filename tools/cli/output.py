@@ -2,12 +2,9 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import click
-
-COIN_DIGITS: Final = 6
-"""A coin has 10**6 base units; every amount in JSON is in base units."""
 
 
 def emit(document: Any, lines: Iterable[str], *, as_json: bool) -> None:
@@ -33,9 +30,3 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     return [
         "  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
     ]
-
-
-def coins(amount: int) -> str:
-    """An amount of base units in coins."""
-    whole, rest = divmod(amount, 10**COIN_DIGITS)
-    return f"{whole}.{rest:0{COIN_DIGITS}d}".rstrip("0").rstrip(".") if rest else str(whole)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from tools.amounts import coins
 from tools.balance_proof import MAX_FILE_BYTES, BalanceProof, ProofInvalid, parse_proof, verify_balance
 from tools.cli.errors import CliError, Exit
 from tools.cli.genesis import load_genesis
 from tools.cli.options import Remote, account_of, json_option, remote_options
-from tools.cli.output import coins, emit, pairs
+from tools.cli.output import emit, pairs
 from tools.rpc import wire
 
 

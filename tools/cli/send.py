@@ -7,8 +7,9 @@ import click
 from chain.address import AddressError, decode_address
 from chain.crypto.keystore import KeyRole
 from chain.types.transaction import Transfer
+from tools.amounts import coins
 from tools.cli.options import Amount, Remote, password_option, remote_options
-from tools.cli.output import coins, emit, pairs
+from tools.cli.output import emit, pairs
 from tools.cli.secrets import KeyChoice
 from tools.cli.submission import Fees, fee_options, submit_body, wait_until_final
 

@@ -10,10 +10,11 @@ import click
 from chain.crypto.keystore import KeyRole
 from chain.execution.records import TaskStatus
 from chain.types.transaction import SubmitTask
+from tools.amounts import coins
 from tools.cli.errors import CliError
 from tools.cli.inputs import TaskInputs, from_digits, from_file
 from tools.cli.options import Amount, Remote, password_option, remote_options
-from tools.cli.output import coins, emit, pairs, table
+from tools.cli.output import emit, pairs, table
 from tools.cli.secrets import KeyChoice
 from tools.cli.send import key_option
 from tools.cli.submission import POLL_SECONDS, Fees, fee_options, submit_body, wait_until_final

@@ -7,8 +7,9 @@ import click
 
 from chain.address import encode_address
 from chain.reasons import Reason
+from tools.amounts import coins
 from tools.cli.options import Remote, account_of, remote_options
-from tools.cli.output import coins, emit
+from tools.cli.output import emit
 from tools.rpc import wire
 from tools.rpc.messages import EventView, Story
 

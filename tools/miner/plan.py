@@ -17,6 +17,7 @@ from typing import Final
 from chain.execution.records import MinerStatus
 from chain.types.params import ChainParams
 from chain.types.transaction import MAX_TASKS_A_COMMIT
+from tools.amounts import coins
 from tools.rpc.messages import AssignedTask, MinerWork, OpenCommit
 
 COMMIT_WEIGHT: Final = 500
@@ -149,7 +150,8 @@ def _register(work: MinerWork, in_flight: Sequence[InFlight], params: ChainParam
     reserve = 2 * COMMIT_WEIGHT * max(work.base_fee, params.base_fee_floor)
     if work.balance < params.min_bond + reserve:
         return Rest(
-            f"a bond of {params.min_bond} and fees are due, the account has {work.balance}: send it coins"
+            f"a bond of {coins(params.min_bond)} coins and fees are due, the account has "
+            f"{coins(work.balance)}: send it coins"
         )
     wanted = params.min_bond + SLACK_PENALTIES * params.missed_proof_penalty
     return Register(min(wanted, max(params.min_bond, work.balance - 10 * reserve)))
@@ -168,7 +170,9 @@ def _wind_up(work: MinerWork) -> Step:
     if work.commits:
         return Rest(f"{work.status.name}: open commits are proven, nothing new is begun")
     if work.status is MinerStatus.SUSPENDED:
-        return Stop(f"suspended: the bond fell to {work.bond}; register again with the difference to go on")
+        return Stop(
+            f"suspended: the bond fell to {coins(work.bond)} coins; register again with the difference to go on"
+        )
     return Stop("the miner has left; its bond comes back after the unbonding time")
 
 
@@ -179,11 +183,15 @@ def _commons(
         return Rest("duty")
     fee = work.base_fee * (COMMIT_WEIGHT + means.proof_bytes + params.samples * params.cell_weight)
     if work.balance < 2 * fee:
-        return Rest(f"a commit and its proof cost about {fee} in fees, the account has {work.balance}")
+        return Rest(
+            f"a commit and its proof cost about {coins(fee)} coins in fees, the account has {coins(work.balance)}"
+        )
     reward = unit_cost * params.reward_per_million_units
     worthwhile = fee * 1_000_000 // reward + 1 if reward else params.max_commons_units + 1
     if worthwhile > params.max_commons_units:
-        return Rest(f"fees of {fee} would be more than {params.max_commons_units} commons units earn")
+        return Rest(
+            f"fees of {coins(fee)} coins would be more than {params.max_commons_units} commons units earn"
+        )
     count = min(max(means.units_a_commit, worthwhile), params.max_commons_units)
     ends = [item.commons_end for item in in_flight if item.commons_end and item.commons_epoch == work.epoch]
     start = max([work.next_commons, *ends])

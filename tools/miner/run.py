@@ -38,11 +38,16 @@ from tools.rpc.messages import MinerWork, OpenCommit, Possession, TaskView
 FIRST_UNITS: Final = 64
 """Commons units of the first commit, before the machine's speed is known."""
 FIRST_PROOF_BYTES: Final = 40_000
-COMMIT_PERIOD: Final = 2.0
-"""Seconds from one commons commit to the next. The work between them is the duty's share of it: small commits
-at a low duty, so that seats follow work closely, and few enough that proofs cost the others little."""
+COMMIT_PERIOD: Final = 1.5
+"""Seconds from one commons commit to the next: often enough that seats follow work closely, and seldom enough
+that proofs cost the others little."""
+LEAST_WORK_SECONDS: Final = 0.2
+"""Commons work of one commit at least. Every commit costs some time beside its units; commits of about one
+size at all duties keep that a fixed share, so that three times the duty is three times the units."""
 MAX_WORK_SECONDS: Final = 0.5
 """Commons work of one commit at most; a task that comes meanwhile waits as long."""
+LONGEST_REST_SECONDS: Final = 5.0
+"""Rest after one piece of work at most: one that took unusually long must not cost a miner its seats."""
 CATCH_UP_SECONDS: Final = 5.0
 """How far commons work may lag behind its duty before the rest is forgiven, not made up for in one go."""
 POLL_SECONDS: Final = 0.5
@@ -89,8 +94,9 @@ class Miner:
     """Work units of one commons unit."""
     duty: float
     """Share of the time, over 0 and up to 1, that may go into commons work."""
-    clock: Callable[[], float]
-    """Seconds; measures how long work took."""
+    meter: Callable[[], float]
+    """Seconds, read in the worker's thread before and after a piece of work: the thread's processor time, if
+    it computes there. On a busy machine the time that passes says little about the work."""
     offload: Offload[Any] = in_thread
     tally: Tally = field(default_factory=Tally)
     _finished: dict[bytes, Finished] = field(default_factory=dict)
@@ -118,7 +124,7 @@ class Miner:
                 await trio.sleep(BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)])
                 failures += 1
             except CallFailed as error:
-                self._refused(error.code, error.message, "call")
+                self._refused(error.code, error.message, "call", error.next_step)
                 await trio.sleep(self._patience())
             else:
                 if stop is not None:
@@ -144,6 +150,9 @@ class Miner:
             case Stop(why=why):
                 return why
             case Rest(why=why):
+                if work.status is None and not work.syncing:
+                    # A node that cannot have this miner says so before anybody sends it coins.
+                    await self._possession()
                 self._say(line("resting", why=why), why=why.rstrip("0123456789 "))
                 left = self._rest_until - trio.current_time()
                 await trio.sleep(min(POLL_SECONDS, left) if left > 0 else POLL_SECONDS)
@@ -164,10 +173,13 @@ class Miner:
         )
 
     async def _register(self, work: MinerWork, bond: int) -> None:
-        answer = await self.outbox.chain.call(Possession, "possession", miner=self.address)
+        answer = await self._possession()
         body = RegisterMiner(answer.consensus_key, answer.possession, bond, self.models)
         await self.outbox.send(work, body, kind="register")
         _LOG.info(line("registering", bond=bond, consensus_key=answer.consensus_key))
+
+    async def _possession(self) -> Possession:
+        return await self.outbox.chain.call(Possession, "possession", miner=self.address)
 
     async def _commit(self, work: MinerWork, step: Commit) -> None:
         jobs = [TaskJob(task.id, task.model, task.rows, task.inputs) for task in step.tasks]
@@ -175,11 +187,10 @@ class Miner:
         # Proofs owe no rest: they cost the same at every duty, and would tilt work away from its share.
         # What they and the polling took from the last rest is caught up with, within bounds.
         due = max(self._rest_until, trio.current_time() - seconds - CATCH_UP_SECONDS)
-        self._rest_until = due + seconds / self.duty
+        self._rest_until = min(due + seconds / self.duty, trio.current_time() + LONGEST_REST_SECONDS)
         done = finished.commons
         if done is not None and seconds > 0:
-            aim = min(MAX_WORK_SECONDS, self.duty * COMMIT_PERIOD)
-            self._units_a_commit = max(1, round(done.count * aim / seconds))
+            self._units_a_commit = max(1, round(done.count * work_seconds(self.duty) / seconds))
         body = CommitWork(
             root=finished.root,
             units=finished.units,
@@ -233,10 +244,13 @@ class Miner:
         return finished
 
     async def _timed(self, blocking: Callable[[], _T]) -> tuple[_T, float]:
-        """Run in a thread; the result and how long it took."""
-        begun = self.clock()
-        result: _T = await self.offload(blocking)
-        seconds = self.clock() - begun
+        """Run in a thread; the result and what the thread's meter says that it took."""
+
+        def measured() -> tuple[_T, float]:
+            begun = self.meter()
+            return blocking(), self.meter() - begun
+
+        result, seconds = await self.offload(measured)
         self.tally.busy_seconds += seconds
         return result, seconds
 
@@ -262,22 +276,33 @@ class Miner:
                 self.tally.units += units
                 _LOG.info(line("proven", commit=item.proves, units=units, fee=view.fee, height=view.height))
 
-    def _refused(self, code: str, message: str, kind: str) -> None:
+    def _refused(self, code: str, message: str, kind: str, next_step: str = "") -> None:
         self.tally.refusals[code] += 1
         self._refused_in_a_row += 1
-        _LOG.warning(line("refused", kind=kind, reason=code, message=message))
+        advice = {"next": next_step} if next_step else {}
+        text = line("refused", kind=kind, reason=code, message=message, **advice)
+        if kind == "call":
+            self._say(text, why=message, level=logging.WARNING)
+        else:
+            _LOG.warning(text)
 
     def _patience(self) -> float:
         """Seconds to wait after refusals in a row."""
         return BACK_OFF_SECONDS[min(self._refused_in_a_row, len(BACK_OFF_SECONDS)) - 1]
 
-    def _say(self, text: str, *, why: str) -> None:
+    def _say(self, text: str, *, why: str, level: int = logging.INFO) -> None:
         """Log a state when it begins and once a minute while it lasts."""
         said, at = self._said
         now = trio.current_time()
         if why != said or now - at >= SAY_AGAIN_SECONDS:
             self._said = why, now
-            _LOG.info(text)
+            _LOG.log(level, text)
+
+
+def work_seconds(duty: float) -> float:
+    """Commons work of one commit at a duty: the rest that it owes stays within bounds, too."""
+    least = min(LEAST_WORK_SECONDS, duty * LONGEST_REST_SECONDS)
+    return min(MAX_WORK_SECONDS, max(duty * COMMIT_PERIOD, least))
 
 
 def _ms(seconds: float) -> int:

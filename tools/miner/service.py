@@ -103,7 +103,7 @@ def _prepared(document: GenesisDocument, chain: HttpChain, key: SecretKey, setti
         models=models.ids,
         unit_cost=models.commons_program.units,
         duty=settings.duty,
-        clock=time.monotonic,
+        meter=time.thread_time,  # both backends compute in the thread that calls them
     )
     _LOG.info(
         line("ready", miner=miner.address, chain=params.chain_id, backend=backend.name, duty=settings.duty)

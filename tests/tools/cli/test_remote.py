@@ -10,8 +10,8 @@ from chain.reasons import Reason
 from chain.types.transaction import Transfer
 from tests.tools.chain_node import FUNDS
 from tests.tools.keys import ALICE, BOB
+from tools.amounts import coins
 from tools.cli.options import Amount
-from tools.cli.output import coins
 from tools.testnet.record import AccountRecord, NodeRecord, TestnetRecord, write_record
 
 

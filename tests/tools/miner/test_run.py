@@ -1,5 +1,6 @@
 """A miner on a real ledger: registering, commons, tasks, restarts, refusals, and cheats."""
 
+import itertools
 from dataclasses import replace
 from typing import ClassVar
 
@@ -21,7 +22,7 @@ from tests.tools.keys import ALICE, CONSENSUS, MINER
 from tests.tools.miner.local_chain import LocalChain
 from tools.miner.models import commons_inputs, weights_by_model
 from tools.miner.outbox import Outbox
-from tools.miner.run import Miner
+from tools.miner.run import LONGEST_REST_SECONDS, MAX_WORK_SECONDS, Miner, work_seconds
 from tools.miner.workshop import Workshop
 
 WEIGHTS = weights_by_model()
@@ -46,7 +47,7 @@ def miner_of(node: ChainNode, *, worker=None, chain=None, duty=1.0, key: SecretK
         outbox=Outbox(key, chain or LocalChain(node), node.genesis.params),
         worker=worker or workshop(node, key),
         models=node.models.ids, unit_cost=node.models.commons_program.units, duty=duty,
-        clock=trio.current_time, offload=in_a_tenth,
+        meter=itertools.count(step=0.1).__next__, offload=in_a_tenth,
     )  # fmt: skip
 
 
@@ -158,6 +159,34 @@ async def test_the_duty_sets_the_share_of_work(autojump_clock):
         assert worked / 60 == pytest.approx(duty, rel=0.1)
         shares.append(miner.tally.units)
     assert shares[0] / shares[1] == pytest.approx(3, rel=0.1)
+
+
+@pytest.mark.parametrize("duty", [0.01, 0.05, 0.15, 0.5, 1.0])
+def test_one_commits_work_owes_no_long_rest(duty):
+    assert 0 < work_seconds(duty) / duty <= LONGEST_REST_SECONDS
+    assert work_seconds(duty) <= MAX_WORK_SECONDS
+
+
+def test_commits_of_a_threefold_duty_are_about_as_large():
+    assert work_seconds(0.15) / work_seconds(0.05) < 1.2
+
+
+async def test_work_that_took_a_minute_costs_no_minutes_of_rest(autojump_clock):
+    node = chain_node()
+    miner = miner_of(node, duty=0.05)
+    miner.meter = itertools.count(step=60.0).__next__
+    await run_for(node, miner, 60)
+    assert miner.tally.commits >= 4
+
+
+async def test_a_second_miner_of_a_key_is_told_before_it_asks_for_coins(autojump_clock, caplog):
+    node = chain_node()
+    await run_for(node, miner_of(node), 3)
+    second = miner_of(node, key=SecretKey(b"p" * 32))
+    await run_for(node, second, 60)
+    assert second.tally.refusals["CONSENSUS_KEY_TAKEN"] > 2
+    assert "point this one at another node" in caplog.text
+    assert caplog.text.count("CONSENSUS_KEY_TAKEN") == 1, "said once a minute"
 
 
 async def test_an_account_without_coins_is_told_to_get_some(autojump_clock, caplog):

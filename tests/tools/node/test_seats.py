@@ -9,6 +9,7 @@ from chain.reasons import Reason
 from genesis.document import GenesisDocument
 from tests.tools.node.cluster import Cluster, consensus_key, open_cluster
 from tests.tools.node.worker import Worker
+from tools.rpc.methods.chain import committee
 
 UNITS = 4
 """Commons units of the smaller miner in one commit."""
@@ -58,3 +59,22 @@ async def test_three_times_the_work_is_three_times_the_seats(tmp_path, autojump_
         seats = _seats(cluster, last + 1)
         assert sum(seats) == params.committee_size
         assert abs(seats[0] - 3 * params.committee_size / 4) <= 1, seats
+
+
+async def test_seats_that_equal_those_of_genesis_may_come_from_work(tmp_path, autojump_clock):
+    async with open_cluster(tmp_path, 2, change=_short_epochs) as cluster:
+        await cluster.reach(1)
+        node = cluster.nodes[1]
+        assert committee(node).from_genesis
+        workers = [Worker(cluster, 0), Worker(cluster, 1)]
+        async with trio.open_nursery() as nursery:
+            for worker in workers:
+                nursery.start_soon(_register_and_prove, worker)
+        await cluster.reach(cluster.genesis.params.last_height(node.status().epoch))
+        assert node.status().committee == cluster.genesis.committee
+        assert not committee(node).from_genesis
+
+
+async def _register_and_prove(worker: Worker) -> None:
+    await worker.register()
+    await _prove_once(worker, UNITS)

@@ -1,6 +1,7 @@
 """The node and its final chain: status, rules, blocks, committee, peers."""
 
 from chain.codec import U64
+from chain.reasons import Reason
 from chain.types.block import Block
 from chain.types.committee import Committee, is_quorum
 from chain.types.params import ChainParams
@@ -89,11 +90,21 @@ def committee(node: NodeView) -> CommitteeView:
         epoch=now.epoch,
         seats=total,
         quorum=next(seats for seats in range(total + 1) if is_quorum(seats, total)),
-        from_genesis=now.committee == node.genesis.committee,
+        from_genesis=_is_from_genesis(node, now.epoch),
         largest_permille=ordered[0].seats * 1000 // total,
         to_halt=holders_to_halt(now.committee),
         validators=tuple(SeatView(v.consensus_key, v.payout, v.seats) for v in ordered),
     )
+
+
+def _is_from_genesis(node: NodeView, epoch: int) -> bool:
+    """Whether no work has decided a committee yet. Seats cannot tell: work may earn the very same ones."""
+    params = node.genesis.params
+    for decided in range(epoch, params.genesis_epochs - 1, -1):
+        outcome = node.store.outcome(params.last_height(decided - 1)) if decided else None
+        if outcome and any(event.reason is Reason.SEATS_APPORTIONED for event in outcome.closing):
+            return False
+    return True
 
 
 def holders_to_halt(committee: Committee) -> int:

@@ -217,7 +217,7 @@ class Sync:
             gap = 1 if height == height_before else 2
             for claimed, peer in sorted(ahead, reverse=True):
                 if claimed >= self._ledger.final_head.height + gap:
-                    await self._follow(peer)
+                    await self._follow(peer, claimed)
             height_before = self._ledger.final_head.height
 
     def _candidates(self) -> tuple[PeerId, ...]:
@@ -241,14 +241,16 @@ class Sync:
             self._network.report(peer, f"malformed status: {error}", weight=LIE_WEIGHT)
         return None
 
-    async def _follow(self, peer: PeerId) -> None:
-        """Take batches from ``peer`` until it has no more, fails or lies."""
+    async def _follow(self, peer: PeerId, claimed: int) -> None:
+        """Take batches from ``peer`` up to the height it claimed, or until it fails or lies."""
         pending: list[Block] = []
         while True:
             anchor = self._anchor(pending)
             if anchor is None:
                 pending = []
                 continue
+            if anchor.height >= claimed:
+                return
             request = encode(BlocksRequest(anchor.height + 1, ASKED_BLOCKS))
             try:
                 answer = await self._network.request(

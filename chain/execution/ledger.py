@@ -1,6 +1,7 @@
 """The state while a block executes: typed reads and writes over an immutable tree that stays as it was."""
 
 import heapq
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import Any, Final, TypeVar, cast
 
@@ -18,12 +19,14 @@ class Ledger:
     answers, index keys) are plain bytes.
     """
 
-    __slots__ = ("_base", "_read", "_written", "writes")
+    __slots__ = ("_base", "_ordered", "_read", "_written", "writes")
 
     def __init__(self, base: StateTree) -> None:
         self._base = base
         self._read: dict[bytes, Any] = {}
         self._written: dict[bytes, Any] = {}
+        self._ordered: list[bytes] = []
+        """Keys of `_written`, ascending: a walk looks at those with its prefix and at no others."""
         self.writes = 0
         """Counts puts and deletes: a refused transaction must leave it unchanged."""
 
@@ -56,19 +59,18 @@ class Ledger:
 
     def put(self, key: bytes, value: object) -> None:
         """Write a record or bytes."""
-        self.writes += 1
-        self._written[key] = value
+        self._write(key, value)
 
     def delete(self, key: bytes) -> None:
         """Remove an entry, which need not be there."""
-        self.writes += 1
-        self._written[key] = None
+        self._write(key, None)
 
     def keys(self, prefix: bytes) -> Iterator[bytes]:
         """Keys with a prefix, ascending, as they are when the walk begins."""
-        written = {key: value is not None for key, value in self._written.items() if key.startswith(prefix)}
-        added = sorted(key for key, there in written.items() if there)
-        old = (key for key in self._base.keys(prefix) if key not in written)
+        written = self._written_under(prefix)
+        touched = set(written)
+        added = [key for key in written if self._written[key] is not None]
+        old = (key for key in self._base.keys(prefix) if key not in touched)
         return heapq.merge(old, added)
 
     def changes(self) -> dict[bytes, bytes | None]:
@@ -77,3 +79,16 @@ class Ledger:
             key: value if value is None or isinstance(value, bytes) else encode(value)
             for key, value in self._written.items()
         }
+
+    def _write(self, key: bytes, value: object) -> None:
+        self.writes += 1
+        if key not in self._written:
+            insort(self._ordered, key)
+        self._written[key] = value
+
+    def _written_under(self, prefix: bytes) -> list[bytes]:
+        """Keys with a prefix that were written or deleted, ascending."""
+        low = high = bisect_left(self._ordered, prefix)
+        while high < len(self._ordered) and self._ordered[high].startswith(prefix):
+            high += 1
+        return self._ordered[low:high]

@@ -6,8 +6,8 @@ tips more; among equal tips the latest to come goes first. What a sender cannot 
 not taken.
 
 Work goes first. A miner whose proof finds no room loses part of its bond, and no proof, no seats: so a block
-fills up to half of its bytes with queues that hold a commit or a proof before the rest is sold to whoever
-tips most. Only a registered miner can have such a queue, and it pays the same base fee as all others.
+fills up to half of its bytes and weight with queues that hold a commit or a proof before the rest is sold to
+whoever tips most. Only a registered miner can have such a queue, and it pays the same base fee as all others.
 
 Signatures are verified once: `is_authentic` remembers the very bytes of the signature, because a
 transaction's id does not cover them and a block may carry the same transaction with another, false one.
@@ -26,8 +26,8 @@ from chain.execution.records import MinerStatus
 from chain.reasons import Reason
 from chain.state.tree import StateTree
 from chain.types.params import ChainParams
-from chain.types.transaction import RegisterMiner, SignedTransaction, SubmitTask, Transfer
-from chain.waiting import NO_LAST_NONCE, Queue, Selection, Waiting
+from chain.types.transaction import SignedTransaction
+from chain.waiting import NO_LAST_NONCE, Queue, Room, Selection, Waiting
 
 _FATES_KEPT: Final = 4096
 
@@ -137,12 +137,15 @@ class Mempool:
             max_bytes: Bytes of transactions to choose.
         """
         selection = Selection(state, self._queues)
+        whole = Room(max_bytes, self._params.max_block_weight)
         last_work = {
             sender: max(nonce for nonce, entry in self._queues[sender].items() if entry.is_work)
             for sender in self._workers
         }
-        used = selection.fill(last_work, max_bytes // 2)
-        selection.fill(dict.fromkeys(self._queues, NO_LAST_NONCE), max_bytes - used)
+        share = Room(whole.bytes // 2, whole.weight // 2)
+        left = selection.fill(last_work, share)
+        rest = whole.less(share.bytes - left.bytes, share.weight - left.weight)
+        selection.fill(dict.fromkeys(self._queues, NO_LAST_NONCE), rest)
         return selection.chosen
 
     def revalidate(self, state: StateTree, senders: Iterable[bytes] | None = None) -> None:
@@ -196,7 +199,7 @@ class Mempool:
         transaction = entry.signed.transaction
         if transaction.max_base_fee < base_fee:
             return Reason.FEE_TOO_LOW
-        owed = entry.weight * (base_fee + entry.tip) + _amount(entry.signed)
+        owed = entry.weight * (base_fee + entry.tip) + entry.amount
         for nonce, other in self._queues.get(transaction.sender, {}).items():
             if nonce != transaction.nonce:
                 owed += other.weight * (base_fee + other.tip)
@@ -295,11 +298,3 @@ class Mempool:
 def _raised(price: int) -> int:
     """The least price that replaces one: an eighth more, and at least 1 more."""
     return price + max(1, -(-price // 8))
-
-
-def _amount(signed: SignedTransaction) -> int:
-    """Coins that a body takes from its sender beside the fee."""
-    match signed.transaction.body:
-        case Transfer(amount=amount) | RegisterMiner(bond=amount) | SubmitTask(payment=amount):
-            return amount
-    return 0

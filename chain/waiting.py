@@ -7,7 +7,14 @@ from typing import Final
 
 from chain.execution import queries
 from chain.state.tree import StateTree
-from chain.types.transaction import CommitWork, ProveWork, SignedTransaction
+from chain.types.transaction import (
+    CommitWork,
+    ProveWork,
+    RegisterMiner,
+    SignedTransaction,
+    SubmitTask,
+    Transfer,
+)
 
 NO_LAST_NONCE: Final = 1 << 64
 """Beyond every nonce."""
@@ -38,6 +45,34 @@ class Waiting:
         """Whether it is a commit or a proof."""
         return isinstance(self.signed.transaction.body, CommitWork | ProveWork)
 
+    @property
+    def amount(self) -> int:
+        """Coins that the body takes from its sender beside the fee."""
+        match self.signed.transaction.body:
+            case Transfer(amount=amount) | RegisterMiner(bond=amount) | SubmitTask(payment=amount):
+                return amount
+        return 0
+
+    def fee(self, base_fee: int) -> int:
+        """Coins that being in a block costs."""
+        return self.weight * (base_fee + self.tip)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is left of a block, or of a share of it."""
+
+    bytes: int
+    weight: int
+
+    def holds(self, entry: Waiting) -> bool:
+        """Whether a transaction still fits."""
+        return entry.size <= self.bytes and entry.weight <= self.weight
+
+    def less(self, size: int, weight: int) -> "Room":
+        """What is left after so many bytes and so much weight were used."""
+        return Room(self.bytes - size, self.weight - weight)
+
 
 Queue = dict[int, Waiting]
 """One sender's transactions by nonce, with gaps."""
@@ -58,39 +93,58 @@ class Selection:
         self._base_fee = queries.head(state).next_base_fee
         self._next: dict[bytes, int] = {}
         """Due nonce of each sender that was looked at closely."""
+        self._funds: dict[bytes, int] = {}
+        """What such a sender has left after what was chosen of it. What others send it is not counted: at
+        worst a transaction waits for one more block."""
         self.chosen: list[SignedTransaction] = []
 
-    def fill(self, last_nonces: Mapping[bytes, int], room: int) -> int:
-        """Choose from some senders' queues, each up to a nonce, within ``room`` bytes; returns bytes used."""
+    def fill(self, last_nonces: Mapping[bytes, int], room: Room) -> Room:
+        """Choose from some senders' queues, each up to a nonce; returns what is left of ``room``."""
         # The first of a queue stands for its sender until it comes up: most senders are never looked up.
         heads = [
             self._head(sender, self._next.get(sender, min(self._queues[sender]))) for sender in last_nonces
         ]
         offered = [head for head in heads if head is not None]
         heapq.heapify(offered)
-        used = misfits = 0
+        misfits = 0
         while offered and misfits < _MISFITS:
             _, _, sender, nonce = heapq.heappop(offered)
-            if sender not in self._next:
-                self._next[sender] = queries.account(self._state, sender).nonce
-            due = self._next[sender]
+            due = self._due(sender)
             entry = self._queues[sender][nonce]
             if nonce == due and self._can_pay(entry) and nonce <= last_nonces[sender]:
-                if used + entry.size > room:
+                if not room.holds(entry):
                     misfits += 1
                     continue
-                self.chosen.append(entry.signed)
-                used += entry.size
-                due = self._next[sender] = nonce + 1
+                room = room.less(entry.size, entry.weight)
+                self._choose(entry)
+                due = nonce + 1
             elif nonce == due:
                 continue
             head = self._head(sender, due)
             if head is not None:
                 heapq.heappush(offered, head)
-        return used
+        return room
+
+    def _due(self, sender: bytes) -> int:
+        if sender not in self._next:
+            account = queries.account(self._state, sender)
+            self._next[sender], self._funds[sender] = account.nonce, account.balance
+        return self._next[sender]
+
+    def _choose(self, entry: Waiting) -> None:
+        transaction = entry.signed.transaction
+        self.chosen.append(entry.signed)
+        left = self._funds[transaction.sender] - entry.fee(self._base_fee)
+        # A body that asks for more than there is is refused and takes nothing.
+        self._funds[transaction.sender] = left - entry.amount if entry.amount <= left else left
+        self._next[transaction.sender] = transaction.nonce + 1
 
     def _can_pay(self, entry: Waiting) -> bool:
-        return entry.signed.transaction.max_base_fee >= self._base_fee
+        transaction = entry.signed.transaction
+        return (
+            transaction.max_base_fee >= self._base_fee
+            and entry.fee(self._base_fee) <= self._funds[transaction.sender]
+        )
 
     def _head(self, sender: bytes, nonce: int) -> tuple[int, int, bytes, int] | None:
         """A sender's transaction of a nonce, as a heap orders it; None where there is a gap."""

@@ -1,9 +1,10 @@
 """Transactions that wait: one queue of nonces a sender, bounded in every direction, without a clock.
 
 Bounds: transactions and bytes in all, transactions a sender, and how far a nonce may lie beyond the first one
-missing. A full pool makes room by dropping the last transaction of the queue that tips least, if the newcomer
-tips more; among equal tips the latest to come goes first. What a sender cannot pay the fees of, in sum, is
-not taken.
+missing. A full pool makes room by dropping the last transaction of a queue, if the newcomer is worth more:
+what lies behind a gap can be in no block, costs nobody anything and goes first; then whatever is not work;
+then what tips least, and among equal tips the latest to come. What a sender cannot pay the fees of, in sum,
+is not taken.
 
 Work goes first. A miner whose proof finds no room loses part of its bond, and no proof, no seats: so a block
 fills up to half of its bytes and weight with queues that hold a commit or a proof before the rest is sold to
@@ -31,6 +32,9 @@ from chain.waiting import NO_LAST_NONCE, Queue, Room, Selection, Waiting
 
 _FATES_KEPT: Final = 4096
 
+_Worth = tuple[bool, bool, int]
+"""Whether it can run, as far as the queue tells; whether it is work; its tip."""
+
 
 @dataclass(frozen=True, slots=True)
 class MempoolLimits:
@@ -56,8 +60,10 @@ class Mempool:
         """Commits and proofs by sender, for those that have one."""
         self._bytes = 0
         self._arrivals = 0
-        self._tails: list[tuple[int, int, bytes, int]] = []
-        """Heap of (tip, -arrival, sender, nonce) of queues' last entries; stale ones are dropped when met."""
+        self._due: dict[bytes, int] = {}
+        """First nonce that the final state has not seen, by sender of a queue."""
+        self._tails: list[tuple[_Worth, int, bytes, int]] = []
+        """Heap of (worth, -arrival, sender, nonce) of the last entries of queues; stale ones go on sight."""
         self._fates: OrderedDict[bytes, Reason] = OrderedDict()
 
     def __len__(self) -> int:
@@ -116,15 +122,19 @@ class Mempool:
                 return reason
         replaced = self._queues.get(signed.transaction.sender, {}).get(signed.transaction.nonce)
         freed = (0, 0) if replaced is None else (1, replaced.size)
-        if self._is_full(entry, freed) and not self._outbids(entry):
+        due = queries.account(state, signed.transaction.sender).nonce
+        runs = signed.transaction.nonce <= self.next_nonce(signed.transaction.sender, due)
+        worth = (runs, entry.is_work, entry.tip)
+        if self._is_full(entry, freed) and not self._outbids(entry, worth):
             return Reason.MEMPOOL_FULL
         # The dearest check comes last, and nothing is dropped for a transaction that nobody signed.
         if not signed.is_authentic():
             return Reason.BAD_SIGNATURE
-        if not self._make_room(entry, freed):
+        if not self._make_room(entry, worth, freed):
             return Reason.MEMPOOL_FULL
         if replaced is not None:
             self._drop(replaced, Reason.REPLACED)
+        self._due[signed.transaction.sender] = due
         self._put(entry)
         self._arrivals += 1
         return Reason.OK
@@ -161,6 +171,9 @@ class Mempool:
             queue = self._queues.get(sender, {})
             account = queries.account(state, sender)
             funds = account.balance
+            if queue and self._due[sender] != account.nonce:
+                self._due[sender] = account.nonce
+                self._note_tail(queue)
             for nonce in sorted(queue):
                 entry = queue[nonce]
                 if nonce < account.nonce:
@@ -221,11 +234,11 @@ class Mempool:
             or self._bytes - size + entry.size > self._limits.bytes
         )
 
-    def _make_room(self, entry: Waiting, freed: tuple[int, int]) -> bool:
+    def _make_room(self, entry: Waiting, worth: "_Worth", freed: tuple[int, int]) -> bool:
         """Drop cheaper tails until the entry fits; if that is not enough, drop nothing."""
         victims: list[Waiting] = []
         while self._is_full(entry, freed):
-            if not self._outbids(entry):
+            if not self._outbids(entry, worth):
                 for victim in reversed(victims):
                     self._put(victim)
                 return False
@@ -235,20 +248,24 @@ class Mempool:
             self._remember(victim, Reason.MEMPOOL_FULL)
         return True
 
-    def _outbids(self, entry: Waiting) -> bool:
-        """Whether the cheapest tail is another sender's and tips less."""
+    def _outbids(self, entry: Waiting, worth: "_Worth") -> bool:
+        """Whether the least tail is another sender's and worth less."""
         if not self._by_id:
             return False
         tail = self._lowest_tail()
-        return tail.tip < entry.tip and tail.signed.transaction.sender != entry.signed.transaction.sender
+        return self._worth(tail) < worth and tail.signed.transaction.sender != entry.signed.transaction.sender
 
     def _lowest_tail(self) -> Waiting:
         """The entry that would be missed least; the pool is not empty."""
         while True:
-            tip, arrival, sender, nonce = self._tails[0]
+            worth, arrival, sender, nonce = self._tails[0]
             queue = self._queues.get(sender, {})
             entry = queue.get(nonce)
-            if entry is not None and (entry.tip, -entry.arrival) == (tip, arrival) and nonce == max(queue):
+            if (
+                entry is not None
+                and nonce == max(queue)
+                and (self._worth(entry), -entry.arrival) == (worth, arrival)
+            ):
                 return entry
             heapq.heappop(self._tails)
 
@@ -285,6 +302,8 @@ class Mempool:
             del self._queues[transaction.sender]
 
     def _remember(self, entry: Waiting, reason: Reason) -> None:
+        if entry.signed.transaction.sender not in self._queues:
+            self._due.pop(entry.signed.transaction.sender, None)
         self._fates[entry.id] = reason
         if len(self._fates) > _FATES_KEPT:
             self._fates.popitem(last=False)
@@ -292,7 +311,14 @@ class Mempool:
     def _note_tail(self, queue: Queue) -> None:
         nonce = max(queue)
         entry = queue[nonce]
-        heapq.heappush(self._tails, (entry.tip, -entry.arrival, entry.signed.transaction.sender, nonce))
+        worth = self._worth(entry)
+        heapq.heappush(self._tails, (worth, -entry.arrival, entry.signed.transaction.sender, nonce))
+
+    def _worth(self, tail: Waiting) -> "_Worth":
+        """What the last transaction of a queue is worth keeping."""
+        transaction = tail.signed.transaction
+        due, queue = self._due[transaction.sender], self._queues[transaction.sender]
+        return transaction.nonce < due + len(queue), tail.is_work, tail.tip
 
 
 def _raised(price: int) -> int:

@@ -389,7 +389,7 @@ class Pool(RuleBasedStateMachine):
         assert all(0 < len(queue) <= 4 for queue in pool._queues.values())
         if entries:
             tails = [queue[max(queue)] for queue in pool._queues.values()]
-            assert pool._lowest_tail() == min(tails, key=lambda entry: (entry.tip, -entry.arrival))
+            assert pool._lowest_tail() == min(tails, key=lambda entry: (pool._worth(entry), -entry.arrival))
 
 
 Pool.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)

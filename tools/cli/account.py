@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tools.amounts import coins
-from tools.cli.options import Remote, account_of, remote_options
+from tools.cli.options import Remote, remote_options
 from tools.cli.output import emit, pairs
 from tools.rpc import wire
 from tools.rpc.messages import AccountView
@@ -20,12 +20,12 @@ def balance(address: str, url: str | None, testnet_dir: Path | None, *, as_json:
     With --testnet, ADDRESS may be an account's name.
     """
     remote = Remote.of(url, testnet_dir)
-    named = account_of(remote.testnet, address)
-    found = remote.call(AccountView, "account", address=named.address if named is not None else address)
+    address = remote.address(address)
+    found = remote.call(AccountView, "account", address=address)
     document = wire.write(AccountView, found, prefix=remote.prefix)
     shown = pairs(
         [
-            ("address", named.address if named is not None else address),
+            ("address", address),
             ("balance", f"{coins(found.balance)} coins ({found.balance} base units)"),
             ("next nonce", found.next_nonce),
             ("at height", found.height),

@@ -63,7 +63,7 @@ def load_genesis(path: Path) -> GenesisDocument:
         return read_genesis(path)
     except (GenesisError, OSError) as error:
         raise CliError(
-            str(error),
+            f"{path} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error),
             code="BAD_GENESIS",
             next_step="take the file from whoever runs the chain, and compare digests",
         ) from None

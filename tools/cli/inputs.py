@@ -34,7 +34,8 @@ def from_digits(text: str, model: ModelView) -> TaskInputs:
     numbers = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part[:9]) < len(digits.images) for part in numbers):
         raise click.BadParameter(
-            f"numbers from 0 to {len(digits.images) - 1}, like 0,5,17", param_hint="--digits"
+            f"{text[:60]!r} is no list of numbers from 0 to {len(digits.images) - 1}, like 0,5,17",
+            param_hint="--digits",
         )
     chosen = [int(part) for part in numbers]
     if model.input_width != digits.images.shape[1]:

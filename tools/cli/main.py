@@ -48,6 +48,9 @@ class Root(LazyGroup):
             sys.stdout.flush()
         except CliError as error:
             code = _report(error, as_json=as_json)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            code = Exit.USAGE
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx else "headrace"
             code = _report(

@@ -14,6 +14,7 @@ from tools.cli.output import emit, table
 
 if TYPE_CHECKING:
     from chain.crypto.keystore import KeyRole
+    from genesis.document import GenesisDocument
 
 CONFIG_NAME: Final = "config.toml"
 
@@ -39,6 +40,14 @@ home_option = click.option(
 @click.option(
     "--bootstrap", multiple=True, metavar="MULTIADDR", help="Peer to start from; may be given again."
 )
+@click.option(
+    "--listen", default="/ip4/0.0.0.0/tcp/26656", show_default=True, metavar="MULTIADDR",
+    help="Where peers find it.",
+)  # fmt: skip
+@click.option(
+    "--rpc-port", type=click.IntRange(0, 65535), default=26657, show_default=True,
+    help="Port of its RPC, on this machine alone; 0 for a free one.",
+)  # fmt: skip
 @password_option
 @json_option
 def init(
@@ -46,6 +55,8 @@ def init(
     genesis_file: Path,
     moniker: str,
     bootstrap: tuple[str, ...],
+    listen: str,
+    rpc_port: int,
     password_file: Path | None,
     *,
     validator: bool,
@@ -60,16 +71,24 @@ def init(
     from tools.cli.genesis import load_genesis
 
     document = load_genesis(genesis_file)
+    _check_peers(bootstrap)
+    found = load_genesis(home / "genesis.json") if (home / "genesis.json").exists() else document
+    if found.digest != document.digest:
+        raise CliError(
+            f"{home} is of {_chain(found)}, {genesis_file} of {_chain(document)}",
+            code="OTHER_CHAIN", next_step="one folder, one chain: choose another --home",
+            exit_code=Exit.REFUSED,
+        )  # fmt: skip
     (home / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
     done = [_made(home / "genesis.json", genesis_file.read_bytes())]
     roles = [KeyRole.PEER, KeyRole.CONSENSUS] if validator else [KeyRole.PEER]
     done += _make_keys(home / "keys", roles, password_file)
-    config = _config(moniker, bootstrap, password_file, validator=validator)
+    config = _config(moniker, bootstrap, password_file, listen=listen, rpc_port=rpc_port, validator=validator)
     done.append(_made(home / CONFIG_NAME, config.encode()))
     files = [{"file": str(path), "made": made} for path, made in done]
     lines = [
         *table(
-            ("file", ""),
+            ("file", "what happened"),
             [(item["file"], "made" if item["made"] else "found, left as it is") for item in files],
         ),
         f"chain {document.params.chain_id}, digest {document.digest.hex()}",
@@ -92,7 +111,7 @@ def run(home: Path) -> None:
         config = read_config(home / CONFIG_NAME)
     except (ConfigError, OSError) as error:
         raise CliError(
-            str(error),
+            f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error),
             code="BAD_CONFIG",
             next_step=f"make one: `headrace node init --home {home} --genesis FILE`",
         ) from None
@@ -164,7 +183,29 @@ def _make_keys(folder: Path, roles: "list[KeyRole]", password_file: Path | None)
     return [(folder / f"{role.value}.json", role in missing) for role in roles]
 
 
-def _config(moniker: str, bootstrap: tuple[str, ...], password_file: Path | None, *, validator: bool) -> str:
+def _chain(document: "GenesisDocument") -> str:
+    return f"chain {document.params.chain_id} (genesis {document.digest.hex()[:16]})"
+
+
+def _check_peers(addresses: tuple[str, ...]) -> None:
+    for address in addresses:
+        parts = address.split("/")
+        if not address.startswith("/") or "tcp" not in parts or "p2p" not in parts[:-1]:
+            raise click.BadParameter(
+                f"{address!r} is no address like /ip4/10.0.0.1/tcp/26656/p2p/12D3...",
+                param_hint="--bootstrap",
+            )
+
+
+def _config(
+    moniker: str,
+    bootstrap: tuple[str, ...],
+    password_file: Path | None,
+    *,
+    listen: str,
+    rpc_port: int,
+    validator: bool,
+) -> str:
     import json
 
     # A JSON string is a TOML basic string, and a JSON array of them a TOML array.
@@ -174,12 +215,12 @@ def _config(moniker: str, bootstrap: tuple[str, ...], password_file: Path | None
         'data_dir = "data"',
         "",
         "[p2p]",
-        'listen = ["/ip4/0.0.0.0/tcp/26656"]',
+        f"listen = {json.dumps([listen])}",
         f"bootstrap = {json.dumps(list(bootstrap))}",
         "",
         "[rpc]",
         'host = "127.0.0.1"',
-        "port = 26657",
+        f"port = {rpc_port}",
         "",
         "[keys]",
         'peer = "keys/peer.json"',

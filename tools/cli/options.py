@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from chain.address import AddressError, decode_address, encode_address
 from tools.amounts import COIN_DIGITS
 from tools.cli.errors import CliError, Exit
 from tools.rpc.client import DEFAULT_URL, CallFailed, Client, Unreachable
+from tools.rpc.faults import Code
 from tools.rpc.wire import Json
 
 if TYPE_CHECKING:
     from tools.testnet.record import AccountRecord, TestnetRecord
+
+ID_DIGITS: Final = 64
 
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -42,6 +46,8 @@ class Remote:
 
     client: Client
     testnet: "TestnetRecord | None"
+    folder: Path | None = None
+    """Of the testnet."""
 
     @classmethod
     def of(cls, url: str | None, testnet_dir: Path | None) -> "Remote":
@@ -53,7 +59,7 @@ class Remote:
         testnet = None if testnet_dir is None else _testnet_in(testnet_dir)
         address = url or (testnet.nodes[0].rpc if testnet is not None else DEFAULT_URL)
         try:
-            return cls(Client(address), testnet)
+            return cls(Client(address), testnet, testnet_dir)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--rpc") from None
 
@@ -62,13 +68,48 @@ class Remote:
         """The chain's address prefix."""
         return self._guarded(lambda: self.client.prefix)
 
+    @property
+    def flags(self) -> str:
+        """What names the same node on another command line, with a space before it; empty for the default."""
+        if self.folder is not None:
+            return f" --testnet {self.folder}"
+        return "" if self.client.url == DEFAULT_URL else f" --rpc {self.client.url}"
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Addresses of the local testnet's accounts and miners, by name."""
+        if self.testnet is None:
+            return {}
+        accounts = {account.name: account.address for account in self.testnet.accounts}
+        return accounts | {miner.name: miner.address for miner in self.testnet.miners}
+
+    def address(self, name: str, hint: str = "ADDRESS") -> str:
+        """An address of the chain, by itself or by the name that it has in the local testnet.
+
+        Raises:
+            click.BadParameter: It is neither.
+            CliError: The node does not answer.
+        """
+        names = self.names
+        if name in names:
+            return names[name]
+        try:
+            return encode_address(decode_address(name, prefix=self.prefix), prefix=self.prefix)
+        except AddressError as error:
+            known = f"; the testnet has {', '.join(names)}" if names else ""
+            raise click.BadParameter(f"{error}{known}", param_hint=hint) from None
+
     def call(self, result: type[_T], method: str, **params: Json) -> _T:
         """Call a method.
 
         Raises:
             CliError: The node does not answer, or says no.
         """
-        return self._guarded(lambda: self.client.call(result, method, **params))
+        try:
+            return self._guarded(lambda: self.client.call(result, method, **params))
+        except CliError as error:
+            error.message = error.message.removeprefix("$.")  # a path into JSON that nobody here has written
+            raise
 
     def raw(self, method: str, params: Json) -> Json:
         """Call a method and take its JSON as it is.
@@ -83,7 +124,10 @@ class Remote:
             return call()
         except CallFailed as error:
             raise CliError(
-                error.message, code=error.code or str(error.number), next_step=error.next_step
+                error.message,
+                code=error.code or str(error.number),
+                next_step=error.next_step,
+                exit_code=Exit.USAGE if error.number == Code.INVALID_PARAMS else Exit.ERROR,
             ) from None
         except Unreachable as error:
             raise CliError(
@@ -109,6 +153,19 @@ def account_of(testnet: "TestnetRecord | None", name: str | None) -> "AccountRec
     if testnet is None:
         return None
     return next((account for account in testnet.accounts if name in (None, account.name)), None)
+
+
+class Id(click.ParamType[str]):
+    """A hash of the chain: a task's, commit's or transaction's name."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read an id."""
+        text = str(value).lower()
+        if len(text) != ID_DIGITS or not set(text) <= set("0123456789abcdef"):
+            self.fail(f"{value!r} is no id: {ID_DIGITS} hexadecimal digits", param, ctx)
+        return text
 
 
 class Amount(click.ParamType[int]):

@@ -10,7 +10,7 @@ from tools.amounts import coins
 from tools.balance_proof import MAX_FILE_BYTES, BalanceProof, ProofInvalid, parse_proof, verify_balance
 from tools.cli.errors import CliError, Exit
 from tools.cli.genesis import load_genesis
-from tools.cli.options import Remote, account_of, json_option, remote_options
+from tools.cli.options import Remote, json_option, remote_options
 from tools.cli.output import emit, pairs
 from tools.rpc import wire
 
@@ -22,10 +22,7 @@ from tools.rpc import wire
 def balance(address: str, out: Path, url: str | None, testnet_dir: Path | None, *, as_json: bool) -> None:
     """Write the proof of an account's balance at the last final block to a file."""
     remote = Remote.of(url, testnet_dir)
-    named = account_of(remote.testnet, address)
-    found = remote.call(
-        BalanceProof, "prove_balance", address=named.address if named is not None else address
-    )
+    found = remote.call(BalanceProof, "prove_balance", address=remote.address(address))
     text = json.dumps(wire.write(BalanceProof, found, prefix=remote.prefix))
     try:
         with out.open("x", encoding="utf-8") as file:
@@ -35,7 +32,9 @@ def balance(address: str, out: Path, url: str | None, testnet_dir: Path | None, 
             f"{out} exists", code="EXISTS", next_step="choose another path", exit_code=Exit.REFUSED
         ) from None
     except OSError as error:
-        raise CliError(f"{out} cannot be written: {error}", code="IO", next_step="check the folder") from None
+        raise CliError(
+            f"{out} cannot be written: {error.strerror}", code="IO", next_step="check the folder"
+        ) from None
     document = {"file": str(out), "bytes": len(text) + 1}
     lines = [
         f"wrote {out}, {len(text) + 1} bytes",
@@ -62,11 +61,15 @@ def verify(path: Path, genesis_file: Path, *, as_json: bool) -> None:
             raise ProofInvalid("NOT_A_PROOF", f"{path} is larger than {MAX_FILE_BYTES} bytes")
         proven = verify_balance(parse_proof(path.read_text(encoding="utf-8")), document)
     except ProofInvalid as error:
-        raise CliError(
-            f"the proof does not hold: {error}", code=error.code, next_step="do not trust it; ask for another"
-        ) from None
+        advice = (
+            "check it against the genesis file of its chain: `headrace genesis show FILE` prints the digest"
+            if error.code == "WRONG_GENESIS"
+            else "do not trust it; ask for another"
+        )
+        raise CliError(f"the proof does not hold: {error}", code=error.code, next_step=advice) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise CliError(f"{path} cannot be read: {error}", code="IO", next_step="check the path") from None
+        told = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise CliError(f"{path} cannot be read: {told}", code="IO", next_step="check the path") from None
     shown = pairs(
         [
             ("proven", "yes, from the genesis file alone"),

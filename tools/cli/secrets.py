@@ -107,7 +107,9 @@ def _password_in(path: Path) -> bytes:
             line = file.readline(MAX_PASSWORD_BYTES + 2).rstrip(b"\r\n")
     except OSError as error:
         raise CliError(
-            f"the password file cannot be read: {error}", code="NO_PASSWORD", next_step="check the path"
+            f"the password file {path} cannot be read: {error.strerror}",
+            code="NO_PASSWORD",
+            next_step="check the path",
         ) from None
     if mode & 0o077:
         raise CliError(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from chain.address import AddressError, decode_address
+from chain.address import decode_address
 from chain.crypto.keystore import KeyRole
 from chain.types.transaction import Transfer
 from tools.amounts import coins
@@ -18,9 +18,15 @@ key_option = click.option(
 )
 
 
-@click.command(epilog="Example: headrace tx send --testnet ./testnet --key alice --to hrl1... --amount 1.5")
+@click.command(epilog="Example: headrace tx send --testnet ./testnet --key alice --to bob --amount 1.5")
 @key_option
-@click.option("--to", "receiver", required=True, metavar="ADDRESS", help="Who gets the coins.")
+@click.option(
+    "--to",
+    "receiver",
+    required=True,
+    metavar="ADDRESS",
+    help="Who gets the coins; with --testnet also an account's name.",
+)
 @click.option("--amount", type=Amount(), required=True, help="Coins, with up to six decimals.")
 @click.option("--wait", is_flag=True, help="Return when the transaction is final.")
 @fee_options
@@ -40,27 +46,22 @@ def send(
 ) -> None:
     """Send coins to an address."""
     remote = Remote.of(url, testnet_dir)
-    to = address_of(receiver, prefix=remote.prefix)
+    if not amount:
+        raise click.BadParameter("nothing would be sent", param_hint="--amount")
+    receiver = remote.address(receiver, "--to")
+    to = decode_address(receiver, prefix=remote.prefix)
     secret = KeyChoice.of(key_name, password_file, remote.testnet).open(KeyRole.ACCOUNT, KeyRole.MINER)
     signed = submit_body(remote, secret, Transfer(to, amount), fees)
     document = {"id": signed.id.hex(), "nonce": signed.transaction.nonce, "amount": amount, "to": receiver}
-    if wait:
-        final = wait_until_final(remote, signed.id, quiet=as_json)
+    final = wait_until_final(remote, signed.id, quiet=as_json) if wait else None
+    if final is not None:
         document |= {"height": final.height, "fee": final.fee}
-    lines = [
-        *pairs(document.items()),
-        f"sent {coins(amount)} coins; follow it: headrace why {signed.id.hex()}",
-    ]
-    emit(document, lines, as_json=as_json)
-
-
-def address_of(text: str, *, prefix: str) -> bytes:
-    """The key behind an address.
-
-    Raises:
-        click.BadParameter: It is no address of this chain.
-    """
-    try:
-        return decode_address(text, prefix=prefix)
-    except AddressError as error:
-        raise click.BadParameter(str(error), param_hint="ADDRESS") from None
+    shown = document | {"amount": f"{coins(amount)} coins"}
+    if final is not None:
+        shown["fee"] = f"{coins(final.fee)} coins"
+    state = "handed in; follow it" if final is None else "final; its story"
+    emit(
+        document,
+        [*pairs(shown.items()), f"{state}: headrace why {signed.id.hex()}{remote.flags}"],
+        as_json=as_json,
+    )

@@ -7,34 +7,45 @@ import click
 from tools.cli.options import Remote, remote_options
 from tools.cli.output import emit, pairs, table
 from tools.rpc import wire
-from tools.rpc.messages import CommitteeView, Status
+from tools.rpc.messages import CommitteeView, MinerView, Status
 
 
 @click.command(epilog="Example: headrace status --testnet ./testnet")
 @remote_options
 def status(url: str | None, testnet_dir: Path | None, *, as_json: bool) -> None:
-    """Show height, finality lag, peers, seats and who holds them.
+    """Show height, finality lag, peers, seats, and who leads in seats and in work.
 
-    When the node does not follow the chain, the last line says why.
+    Work is what was proven in the averaging window and the running epoch; it becomes the next seats. When the
+    node does not follow the chain, the last line says why.
     """
     remote = Remote.of(url, testnet_dir)
     now = remote.call(Status, "status")
     seats = remote.call(CommitteeView, "committee")
+    miners = remote.call(tuple[MinerView, ...], "miners")
     document = {
         "status": wire.write(Status, now, prefix=remote.prefix),
         "committee": wire.write(CommitteeView, seats, prefix=remote.prefix),
+        "miners": wire.write(tuple[MinerView, ...], miners, prefix=remote.prefix),
     }
-    emit(document, _lines(now, seats), as_json=as_json)
+    nodes = () if remote.testnet is None else remote.testnet.nodes
+    names = {bytes.fromhex(node.consensus_key): node.name for node in nodes if node.consensus_key}
+    lines = [*_summary(now, seats, miners), "", *_holders(now, seats, miners, names)]
+    if now.syncing:
+        lines += ["", f"not in step with the chain: {now.syncing}"]
+    emit(document, lines, as_json=as_json)
 
 
-def _lines(now: Status, seats: CommitteeView) -> list[str]:
+def _summary(now: Status, seats: CommitteeView, miners: tuple[MinerView, ...]) -> list[str]:
     own = (
         f"{now.own_seats} of {now.seats}"
         if now.consensus_key
         else "none: this node verifies and does not vote"
     )
-    source = "genesis" if seats.from_genesis else "checked work"
-    lines = pairs(
+    first = _share(seats.validators[0].seats, seats.seats)
+    total = sum(miner.units for miner in miners)
+    leader = f"; the first miner did {_share(miners[0].units, total)}" if total else ""
+    halters = f"{seats.to_halt} together" if seats.to_halt > 1 else "it alone"
+    return pairs(
         [
             ("chain", f"{now.chain_id} (genesis {now.genesis.hex()[:16]})"),
             ("height", f"{now.height}, final {now.lag_ms / 1000:.1f} s ago"),
@@ -43,13 +54,30 @@ def _lines(now: Status, seats: CommitteeView) -> list[str]:
             ("mempool", now.mempool),
             ("base fee", now.base_fee),
             ("own seats", own),
-            ("seats from", source),
-            ("largest holder", f"{seats.largest_permille / 10:.1f} % of the seats"),
-            ("can halt", f"{seats.to_halt} holders together"),
+            ("seats from", "genesis" if seats.from_genesis else "checked work"),
+            ("work", f"{total / 1e6:.1f} M units by {sum(m.units > 0 for m in miners)} miners{leader}"),
+            ("concentration", f"the first holder has {first} of the seats; {halters} can stop the chain"),
         ]
-    )
-    rows = [(v.consensus_key.hex()[:16], v.seats) for v in seats.validators]
-    lines += ["", *table(("consensus key", "seats"), rows)]
-    if now.syncing:
-        lines += ["", f"not in step with the chain: {now.syncing}"]
-    return lines
+    )  # fmt: skip
+
+
+def _holders(
+    now: Status, seats: CommitteeView, miners: tuple[MinerView, ...], names: dict[bytes, str]
+) -> list[str]:
+    """Who has seats or work: most seats first, then most work."""
+    held = {validator.consensus_key: validator.seats for validator in seats.validators}
+    done = {miner.consensus_key: miner.units for miner in miners if miner.units}
+    total = sum(done.values())
+    rows = []
+    for key in sorted(held | done, key=lambda key: (-held.get(key, 0), -done.get(key, 0), key)):
+        units = done.get(key, 0)
+        work = f"{units / 1e6:.1f} M ({_share(units, total)})" if units else "none"
+        name = names.get(key, "")
+        if key == now.consensus_key:
+            name = f"{name} (this node)".lstrip()
+        rows.append((key.hex()[:16], held.get(key, 0), _share(held.get(key, 0), seats.seats), work, name))
+    return table(("consensus key", "seats", "", "work", ""), rows)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "0 %"

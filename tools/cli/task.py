@@ -13,7 +13,7 @@ from chain.types.transaction import SubmitTask
 from tools.amounts import coins
 from tools.cli.errors import CliError
 from tools.cli.inputs import TaskInputs, from_digits, from_file
-from tools.cli.options import Amount, Remote, password_option, remote_options
+from tools.cli.options import Amount, Id, Remote, password_option, remote_options
 from tools.cli.output import emit, pairs, table
 from tools.cli.secrets import KeyChoice
 from tools.cli.send import key_option
@@ -123,6 +123,9 @@ def submit(
     model = find_model(remote, model_name)
     inputs = from_digits(digits, model) if digits is not None else from_file(path or Path(), model)
     price = remote.call(Quote, "quote", model=model.id.hex(), rows=inputs.rows)
+    if payment is not None and payment < price.price:
+        least = f"{coins(payment)} coins are below the price of {inputs.rows} rows, {coins(price.price)}"
+        raise click.BadParameter(least, param_hint="--payment")
     secret = KeyChoice.of(key_name, password_file, remote.testnet).open(KeyRole.ACCOUNT, KeyRole.MINER)
     body = SubmitTask(model.id, inputs.rows, inputs.encoded, price.price if payment is None else payment)
     task_id = submit_body(remote, secret, body, fees).id
@@ -130,7 +133,10 @@ def submit(
         document = {"id": task_id.hex(), "rows": body.rows, "payment": body.payment}
         emit(
             document,
-            [*pairs(document.items()), f"follow it: headrace task show {task_id.hex()}"],
+            [
+                *pairs((document | {"payment": f"{coins(body.payment)} coins"}).items()),
+                f"follow it: headrace task show {task_id.hex()}{remote.flags}",
+            ],
             as_json=as_json,
         )
         return
@@ -140,7 +146,7 @@ def submit(
 
 
 @click.command(epilog="Example: headrace task show 3f1c... --check")
-@click.argument("id", metavar="ID")
+@click.argument("id", metavar="ID", type=Id())
 @click.option("--check", is_flag=True, help="Compute the answer here too, and compare bit by bit.")
 @remote_options
 def show(id: str, url: str | None, testnet_dir: Path | None, *, check: bool, as_json: bool) -> None:  # noqa: A002

@@ -8,7 +8,7 @@ import click
 from chain.address import encode_address
 from chain.reasons import Reason
 from tools.amounts import coins
-from tools.cli.options import Remote, account_of, remote_options
+from tools.cli.options import Remote, remote_options
 from tools.cli.output import emit
 from tools.rpc import wire
 from tools.rpc.messages import EventView, Story
@@ -25,11 +25,11 @@ SHOWN: Final = 40
 def why(id: str, url: str | None, testnet_dir: Path | None, *, show_all: bool, as_json: bool) -> None:  # noqa: A002
     """Tell what happened to a task, commit, transaction, miner, account or consensus key.
 
-    Every line is an event on the ledger: its height, its reason code, and the values at hand.
+    Every line is an event on the ledger: its height, its reason code, and the values at hand. With --testnet,
+    ID may be the name of an account, a miner or a validator.
     """
     remote = Remote.of(url, testnet_dir)
-    named = account_of(remote.testnet, id)
-    story = remote.call(Story, "why", id=named.address if named is not None else id)
+    story = remote.call(Story, "why", id=_name(remote, id))
     emit(
         wire.write(Story, story, prefix=remote.prefix),
         tell(story, prefix=remote.prefix, show_all=show_all),
@@ -37,10 +37,18 @@ def why(id: str, url: str | None, testnet_dir: Path | None, *, show_all: bool, a
     )
 
 
+def _name(remote: Remote, name: str) -> str:
+    """What a name of the local testnet stands for; any other as it is."""
+    if remote.testnet is None:
+        return name
+    keys = {node.name: node.consensus_key for node in remote.testnet.nodes}
+    return keys.get(name) or remote.names.get(name, name)
+
+
 def tell(story: Story, *, prefix: str, show_all: bool) -> list[str]:
     """A story in lines."""
     events = story.events if show_all else story.events[-SHOWN:]
-    lines = [f"{story.kind} {story.subject.hex()}", story.summary, ""]
+    lines = [_party(story.subject, story.kind, prefix=prefix), story.summary, ""]
     if len(events) < len(story.events):
         lines.append(f"({len(story.events) - len(events)} earlier events: --all)")
     width = max((len(event.reason.name) for event in events), default=0)

@@ -184,7 +184,8 @@ def _commons(
     fee = work.base_fee * (COMMIT_WEIGHT + means.proof_bytes + params.samples * params.cell_weight)
     if work.balance < 2 * fee:
         return Rest(
-            f"a commit and its proof cost about {coins(fee)} coins in fees, the account has {coins(work.balance)}"
+            f"a commit and its proof cost about {coins(fee)} coins in fees, "
+            f"the account has {coins(work.balance)}"
         )
     reward = unit_cost * params.reward_per_million_units
     worthwhile = fee * 1_000_000 // reward + 1 if reward else params.max_commons_units + 1

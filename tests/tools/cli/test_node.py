@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import replace
 
 import pytest
 
@@ -100,3 +101,26 @@ def test_duty_is_a_share(headrace, tmp_path, duty, code):
 @pytest.mark.parametrize(("size", "code"), [("512M", 1), ("2G", 1), ("x", 2), ("5T", 2), ("", 2)])
 def test_memory_is_a_size(headrace, tmp_path, size, code):
     assert headrace("miner", "run", "--key", tmp_path / "none", "--memory-limit", size).code == code
+
+
+def test_init_takes_one_chain_a_folder(headrace, tmp_path, genesis_file, password):
+    home = tmp_path / "home"
+    words = ("node", "init", "--home", home, "--password-file", password, "--json", "--genesis")
+    assert headrace(*words, genesis_file, "--rpc-port", "0", "--listen", "/ip4/127.0.0.1/tcp/0").code == 0
+    config = read_config(home / "config.toml")
+    assert (config.rpc_port, config.listen) == (0, ("/ip4/127.0.0.1/tcp/0",))
+    other = tmp_path / "other.json"
+    other.write_text(to_json(replace(chain_node().genesis, timestamp_ms=1)))
+    result = headrace(*words, other)
+    assert (result.code, result.error["code"]) == (4, "OTHER_CHAIN")
+    assert (home / "genesis.json").read_bytes() == genesis_file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "address", ["bogus", "127.0.0.1:26656", "/ip4/127.0.0.1/tcp/26656", "/ip4/1.2.3.4/tcp/1/p2p"]
+)
+def test_init_takes_peers_with_their_ids_only(headrace, tmp_path, genesis_file, password, address):
+    home = tmp_path / "home"
+    words = ("node", "init", "--home", home, "--password-file", password, "--genesis", genesis_file)
+    assert headrace(*words, "--bootstrap", address).code == 2
+    assert not home.exists()

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from chain.execution import queries
-from chain.types.transaction import SubmitTask
+from chain.reasons import Reason
+from chain.types.transaction import SubmitTask, Transaction, sign_transaction
 from genesis.digits import load_digits
-from tests.tools.keys import MINER
+from genesis.registry import digits_model
+from tests.tools.keys import ALICE, MINER
 from tests.tools.miner.local_chain import LocalChain
 from tests.tools.miner.test_run import miner_of
 from tools.cli import submission, task
@@ -102,17 +104,21 @@ def test_a_task_nobody_serves_is_priced_all_the_same(headrace, served):
     assert quote["price"] > 0
     assert "digits-1" in headrace("task", "quote", "--rpc", served.url).out
     assert headrace("task", "quote", "--rows", "3", "--model", "x", "--rpc", served.url).code == 2
-    assert headrace("task", "quote", "--rows", "60000", "--rpc", served.url).code == 1
+    assert headrace("task", "quote", "--rows", "60000", "--rpc", served.url).code == 2
 
 
 def test_an_underpaid_task_says_why_on_the_ledger(headrace, served, words):
-    document = headrace(*words, "--digits", "1", "--payment", "0.000001", "--json").document
+    assert headrace(*words, "--digits", "1", "--payment", "0.000001").code == 2, "the command asks first"
+    body = SubmitTask(digits_model().id, 1, load_digits().images[:1].tobytes(), 1)
+    chain_id = served.node.genesis.params.chain_id
+    signed = sign_transaction(Transaction(chain_id, ALICE.public_key, 0, 100, 0, body), ALICE)
+    assert served.node.mempool.add(signed, served.node.state) is Reason.OK
     served.node.produce()
-    story = headrace("why", document["id"], "--rpc", served.url)
+    story = headrace("why", signed.id.hex(), "--rpc", served.url)
     assert "TASK_PAYMENT_TOO_LOW" in story.out
-    shown = headrace("task", "show", document["id"], "--rpc", served.url, "--json")
+    shown = headrace("task", "show", signed.id.hex(), "--rpc", served.url, "--json")
     assert (shown.code, shown.error["code"]) == (1, "TASK_PAYMENT_TOO_LOW")
-    assert queries.task(served.node.state, bytes.fromhex(document["id"])) is None
+    assert queries.task(served.node.state, signed.id) is None
 
 
 def test_the_miners_story_is_told(headrace, served):
@@ -130,4 +136,4 @@ def test_the_miners_story_is_told(headrace, served):
 def test_an_unknown_name_is_said_to_be_unknown(headrace, served):
     for name, code in (("00" * 32, "NOT_FOUND"), ("zz", "INVALID_PARAMS"), ("00", "INVALID_PARAMS")):
         result = headrace("why", name, "--rpc", served.url, "--json")
-        assert (result.code, result.error["code"]) == (1, code)
+        assert (result.code, result.error["code"]) == (1 if code == "NOT_FOUND" else 2, code)

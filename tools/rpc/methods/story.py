@@ -11,6 +11,7 @@ from chain.execution.run import bounded_text
 from chain.reasons import Reason
 from chain.types.receipt import Event, Receipt
 from chain.types.transaction import CommitWork, SignedTransaction, SubmitTask
+from tools.amounts import coins
 from tools.rpc.faults import Code, RpcFault
 from tools.rpc.messages import EventView, Story
 from tools.rpc.methods.events import event_view
@@ -47,13 +48,21 @@ def why(node: NodeView, id: Name) -> Story:  # noqa: A002 - the parameter's name
     events = [event_view(height, event) for height, event in node.store.events_about(subject)]
     if final is not None:
         events = [*_receipt_line(node, final), *events]
+    proposed = [event for event in events if event.reason is Reason.FEE_BURNED and event.subject == subject]
+    # A proposer's every block burns fees: a line each would bury what the key is asked about.
+    events = [event for event in events if event not in proposed] if proposed else events
     events.sort(key=lambda event: event.height)
     kind, summary = _kind(node, subject, final)
-    if kind == "unknown" and not events:
+    if kind == "unknown" and not events and not proposed:
         raise RpcFault(
             Code.NOT_FOUND,
             f"nothing final, and nothing waiting at this node, is called {id[:80]!a}",
             next_step="check the name; what was sent through another node may take a second to arrive",
+        )
+    if proposed:
+        summary += (
+            f" Not listed: {len(proposed)} blocks that it proposed from height {proposed[0].height} on; "
+            f"{coins(sum(event.amount for event in proposed))} coins of fees were burned in them."
         )
     return Story(subject=subject, kind=kind, summary=summary, events=tuple(events))
 
@@ -107,7 +116,7 @@ def _kind(node: NodeView, subject: bytes, final: _Final | None) -> tuple[str, st
     prefix = node.genesis.params.address_prefix
     miner = queries.miner(node.state, subject)
     if miner is not None:
-        holds = f"a bond of {miner.bond} and {miner.open_commits} open commits"
+        holds = f"a bond of {coins(miner.bond)} coins and {miner.open_commits} open commits"
         return "miner", f"The miner is {miner.status.name}, with {holds}."
     tied = queries.miner_of(node.state, subject)
     seats = node.status().committee.seats_of(subject)
@@ -121,7 +130,7 @@ def _kind(node: NodeView, subject: bytes, final: _Final | None) -> tuple[str, st
     if account.balance or account.nonce:
         return (
             "account",
-            f"The account has {account.balance} base units and sent {account.nonce} transactions.",
+            f"The account has {coins(account.balance)} coins and sent {account.nonce} transactions.",
         )
     return "unknown", "The name is not in the final state; its past is below."
 

@@ -170,9 +170,8 @@ def _wind_up(work: MinerWork) -> Step:
     if work.commits:
         return Rest(f"{work.status.name}: open commits are proven, nothing new is begun")
     if work.status is MinerStatus.SUSPENDED:
-        return Stop(
-            f"suspended: the bond fell to {coins(work.bond)} coins; register again with the difference to go on"
-        )
+        left = f"the bond fell to {coins(work.bond)} coins"
+        return Stop(f"suspended: {left}; register again with the difference to go on")
     return Stop("the miner has left; its bond comes back after the unbonding time")
 
 

@@ -106,7 +106,10 @@ def test_a_commit_is_as_large_as_it_must_be_to_be_worth_its_fees():
     ("work", "why"),
     [
         (replace(ACTIVE, syncing="far behind"), "the node is not in step with the chain: far behind"),
-        (replace(ACTIVE, balance=100), "a commit and its proof cost about 0.0063 coins in fees, the account has 0.0001"),
+        (
+            replace(ACTIVE, balance=100),
+            "a commit and its proof cost about 0.0063 coins in fees, the account has 0.0001",
+        ),
         (
             replace(ACTIVE, commits=tuple(commit(i) for i in range(PARAMS.max_open_commits))),
             f"all {PARAMS.max_open_commits} commits that the chain allows at once await their proof",

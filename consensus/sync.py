@@ -45,6 +45,13 @@ ASKED_BLOCKS = 16
 ASKED_PEERS = 3
 """Peers whose status one poll asks for."""
 
+HINTED_PEERS = ASKED_PEERS - 1
+"""Peers among them that asked for it by a hint: one place is always for whoever's turn it is."""
+
+FOLLOW_TIMEOUTS = 2
+"""Request time-outs that one peer is followed for before the others get their turn: whoever claims to be far
+ahead and then hands out a block a time-out would keep us behind for ever."""
+
 _BATCH_BYTES = MAX_ANSWER - (1 << 20)
 
 
@@ -189,6 +196,8 @@ class Sync:
         self._hints: dict[PeerId, None] = {}
         self._wake = trio.Event()
         self._turn = 0
+        self._pending: list[Block] = []
+        """Proven final, but not yet up to a block with a certificate of its own; whoever sent them."""
 
     def register(self) -> None:
         """Answer other nodes."""
@@ -197,7 +206,7 @@ class Sync:
 
     def hint(self, peer: PeerId) -> None:
         """``peer`` seems to be ahead of us: look now."""
-        if len(self._hints) < ASKED_PEERS:
+        if len(self._hints) < HINTED_PEERS:
             self._hints[peer] = None
         self._wake.set()
 
@@ -224,10 +233,11 @@ class Sync:
         peers = self._network.peers()
         hinted = [peer for peer in self._hints if peer in peers]
         self._hints.clear()
-        self._turn += 1
-        start = self._turn * ASKED_PEERS % max(len(peers), 1)
+        start = self._turn % max(len(peers), 1)
         others = [peer for peer in peers[start:] + peers[:start] if peer not in hinted]
-        return tuple((hinted + others)[:ASKED_PEERS])
+        asked = (hinted + others)[:ASKED_PEERS]
+        self._turn += len(asked) - len(hinted)
+        return tuple(asked)
 
     async def _status(self, peer: PeerId) -> Status | None:
         try:
@@ -242,12 +252,12 @@ class Sync:
         return None
 
     async def _follow(self, peer: PeerId, claimed: int) -> None:
-        """Take batches from ``peer`` up to the height it claimed, or until it fails or lies."""
-        pending: list[Block] = []
-        while True:
-            anchor = self._anchor(pending)
+        """Take batches from ``peer`` up to the height it claimed, or until it fails, lies or is slow."""
+        until = trio.current_time() + FOLLOW_TIMEOUTS * self._request_timeout
+        while trio.current_time() < until:
+            anchor = self._anchor(self._pending)
             if anchor is None:
-                pending = []
+                self._pending = []
                 continue
             if anchor.height >= claimed:
                 return
@@ -267,11 +277,13 @@ class Sync:
                     peer, f"bad batch after height {anchor.height}: {error}", weight=LIE_WEIGHT
                 )
                 return
-            pending += batch.blocks
+            self._pending += batch.blocks
             if not batch.bridge:
-                await self._deliver(tuple(pending), batch.certificate)
-                log.info("event=synced peer=%s height=%d", peer, pending[-1].header.height)
-                pending = []
+                blocks, self._pending = tuple(self._pending), []
+                await self._deliver(blocks, batch.certificate)
+                log.info("event=synced peer=%s height=%d", peer, blocks[-1].header.height)
+        # There was more to come: look again at once, at others too.
+        self._wake.set()
 
     def _anchor(self, pending: Sequence[Block]) -> Anchor | None:
         """What the next batch must continue; None if the chain moved past what is pending."""

@@ -175,3 +175,60 @@ async def test_a_liar_is_reported_and_another_peer_asked(autojump_clock: MockClo
     assert mine.final == SOURCE.final
     assert "a-liar" in bans or scores["a-liar"] < 0
     assert scores["honest"] == 0
+
+
+def trickle(network: Network, source: ChainTwin) -> None:
+    """Claim everything, and answer with one block a time-out."""
+    from chain.codec import decode
+
+    async def status(peer: PeerId, payload: bytes) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return encode(Status(1 << 20, bytes(32), 9))
+
+    async def blocks(peer: PeerId, payload: bytes) -> bytes:
+        await trio.sleep(0.9)
+        made = make_batch(source, BlocksRequest(decode(BlocksRequest, payload, limit=1024).first, 1))
+        assert made is not None
+        return encode(made)
+
+    network.set_handler(STATUS, status, limit=1024)
+    network.set_handler(BLOCKS, blocks, limit=1024)
+
+
+@pytest.mark.parametrize("every", [1, 4])
+async def test_a_peer_that_trickles_cannot_hold_a_node_back(autojump_clock: MockClock, every: int) -> None:
+    """Whether its blocks can be made final one by one, or only an epoch at a time."""
+    source = chain_of(40, direct=lambda height: height % every == 0)
+    async with open_cluster() as cluster:
+        trickle(cluster.stranger("a-slow"), source)
+        serve(cluster.stranger("honest"), source)
+        mine = ChainTwin(PARAMS, committee)
+        await follow(cluster.stranger("me"), mine, 10)
+    assert mine.final == source.final
+
+
+async def test_hints_leave_a_place_to_the_others(autojump_clock: MockClock) -> None:
+    async with open_cluster() as cluster:
+        liars = [cluster.stranger(f"liar-{number}") for number in range(6)]
+        for liar in liars:
+            serve(liar, chain_of(1))
+        serve(cluster.stranger("z-honest"), SOURCE)
+        mine, me = ChainTwin(PARAMS, committee), cluster.stranger("me")
+
+        async def deliver(blocks, certificate) -> None:
+            await trio.lowlevel.checkpoint()
+            mine.settle(blocks, certificate)
+
+        sync = Sync(me, mine, deliver, request_timeout=1.0, poll_interval=1.0)
+
+        async def shout() -> None:
+            while True:
+                for liar in liars:
+                    sync.hint(liar.local_id)
+                await trio.sleep(0.1)
+
+        with trio.move_on_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(shout)
+                await sync.run()
+    assert mine.final == SOURCE.final

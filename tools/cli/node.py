@@ -1,5 +1,6 @@
 """`headrace node`: run a node."""
 
+import errno
 import logging
 import os
 import sys
@@ -159,7 +160,11 @@ def _stopped(error: BaseException) -> CliError:
     return CliError(
         f"the node cannot go on: {error}",
         code=type(error).__name__,
-        next_step="see the message; nothing was lost",
+        next_step=(
+            "another program has the port: change `listen` or `port` in the node's config.toml"
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            else "see the message; nothing was lost"
+        ),
         exit_code=Exit.REFUSED if safety else Exit.ERROR,
     )
 

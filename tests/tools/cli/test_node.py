@@ -1,5 +1,6 @@
 """Making a node's folder, and every way in which a node cannot start."""
 
+import errno
 import json
 import tomllib
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 from genesis.document import to_json
 from tests.tools.chain_node import chain_node
 from tests.tools.cli.conftest import PASSWORD
+from tools.cli.node import _stopped
 from tools.node.config import read_config
 
 
@@ -124,3 +126,9 @@ def test_init_takes_peers_with_their_ids_only(headrace, tmp_path, genesis_file, 
     words = ("node", "init", "--home", home, "--password-file", password, "--genesis", genesis_file)
     assert headrace(*words, "--bootstrap", address).code == 2
     assert not home.exists()
+
+
+def test_a_port_in_use_is_said_to_be_one():
+    error = _stopped(OSError(errno.EADDRINUSE, "Address already in use"))
+    assert "change `listen` or `port`" in error.next_step
+    assert "nothing was lost" in _stopped(OSError(errno.ENOSPC, "No space left")).next_step

@@ -9,7 +9,7 @@ next begins, and what was signed is on disk before it is sent.
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -344,12 +344,12 @@ class Engine:
         for certificate in found.certificates:
             await self._on_message(found.origin, certificate)
 
-    def _shelf(self, request: FetchRequest) -> tuple[list[Block], list[Certificate]]:
+    def _shelf(self, request: FetchRequest) -> tuple[Iterator[Block], list[Certificate]]:
         simplex = self._simplex
-        every = [simplex.block(digest) or self._ledger.block(digest) for digest in request.digests]
+        every = (simplex.block(digest) or self._ledger.block(digest) for digest in request.digests)
         is_current = request.epoch == simplex.epoch and request.first_view < request.end_view
         certificates = list(simplex.certificates(request.first_view, request.end_view)) if is_current else []
-        return [block for block in every if block is not None], certificates
+        return (block for block in every if block is not None), certificates
 
     async def _deliver_synced(self, blocks: tuple[Block, ...], certificate: Certificate) -> None:
         item = Synced(blocks, certificate, trio.Event())

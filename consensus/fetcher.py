@@ -1,7 +1,7 @@
 """S8: asks for missing bodies and certificates, first those peers that signed them."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import trio
@@ -35,7 +35,8 @@ _SEAL_BYTES: Final = 80
 """More than a seal, or the fields of a certificate, take."""
 
 Found = Callable[[PeerId, Fetch, tuple[Block, ...], tuple[Certificate, ...]], Awaitable[None]]
-Shelf = Callable[[FetchRequest], tuple[list[Block], list[Certificate]]]
+Shelf = Callable[[FetchRequest], tuple[Iterator[Block], list[Certificate]]]
+"""What is here of a question; a block is read when its turn comes."""
 
 
 class Fetcher:
@@ -118,6 +119,7 @@ class Fetcher:
             if kept and size > _BODY_BYTES:
                 break
             kept.append(block)
+            await trio.lowlevel.checkpoint()
         return encode(FetchResponse(tuple(kept), _that_fit(certificates)))
 
 

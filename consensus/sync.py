@@ -7,7 +7,7 @@ because the next committee is known only once the last block of an epoch has bee
 
 import enum
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -51,6 +51,13 @@ HINTED_PEERS = ASKED_PEERS - 1
 FOLLOW_TIMEOUTS = 2
 """Request time-outs that one peer is followed for before the others get their turn: whoever claims to be far
 ahead and then hands out a block a time-out would keep us behind for ever."""
+
+SERVING_SHARE = 4
+"""Answering takes at most one part in so many of this machine's time: a question of three bytes can cost it
+the reading of megabytes."""
+
+SERVED_PEERS = 8
+"""Questions for blocks that may wait for their turn: whoever comes later asks another peer."""
 
 _BATCH_BYTES = MAX_ANSWER - (1 << 20)
 
@@ -135,6 +142,17 @@ def body_matches(block: Block) -> bool:
 
 def make_batch(ledger: Ledger, request: BlocksRequest) -> BlocksResponse | None:
     """The longest provable run from ``request.first``, or None if that height is not final here."""
+    steps = batch_steps(ledger, request)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            batch: BlocksResponse | None = end.value
+            return batch
+
+
+def batch_steps(ledger: Ledger, request: BlocksRequest) -> Generator[None, None, BlocksResponse | None]:
+    """What `make_batch` does, with a halt after each block that is read."""
     params = ledger.params
     if not 1 <= request.first <= ledger.final_head.height:
         return None
@@ -149,16 +167,17 @@ def make_batch(ledger: Ledger, request: BlocksRequest) -> BlocksResponse | None:
         if blocks and size > _BATCH_BYTES:
             break
         blocks.append(block)
+        yield
     if not blocks:
         return None
     for kept in range(len(blocks), 0, -1):
         certificate = ledger.finalization(request.first + kept - 1)
         if certificate is not None and certificate.digest == blocks[kept - 1].digest:
             return BlocksResponse(tuple(blocks[:kept]), (), certificate)
-    return _with_bridge(ledger, blocks)
+    return (yield from _with_bridge(ledger, blocks))
 
 
-def _with_bridge(ledger: Ledger, blocks: Sequence[Block]) -> BlocksResponse:
+def _with_bridge(ledger: Ledger, blocks: Sequence[Block]) -> Generator[None, None, BlocksResponse]:
     """No block of the run has a finalization of its own: lead on, by headers, to the one that has."""
     height = blocks[-1].header.height
     certificate = ledger.finalization(height)
@@ -169,6 +188,7 @@ def _with_bridge(ledger: Ledger, blocks: Sequence[Block]) -> BlocksResponse:
         block = ledger.final_block(height)
         assert block is not None, "the certified descendant of a final block is not in the ledger"
         bridge.append(block.header)
+        yield
     return BlocksResponse(tuple(blocks), tuple(bridge), certificate)
 
 
@@ -198,6 +218,8 @@ class Sync:
         self._turn = 0
         self._pending: list[Block] = []
         """Proven final, but not yet up to a block with a certificate of its own; whoever sent them."""
+        self._serving = trio.Lock()
+        self._asking: set[PeerId] = set()
 
     def register(self) -> None:
         """Answer other nodes."""
@@ -301,13 +323,33 @@ class Sync:
         head = self._ledger.final_head
         return encode(Status(head.height, head.digest, self._ledger.params.epoch_of(head.height + 1)))
 
-    async def _answer_blocks(self, _peer: PeerId, payload: bytes) -> bytes:
+    async def _answer_blocks(self, peer: PeerId, payload: bytes) -> bytes:
         await trio.lowlevel.checkpoint()
         try:
             request = decode(BlocksRequest, payload, limit=MAX_REQUEST)
         except DecodeError as error:
             raise RequestRefused(str(error)) from error
-        batch = make_batch(self._ledger, request)
+        if peer in self._asking:
+            raise RequestRefused("one question for blocks at a time")
+        if len(self._asking) >= SERVED_PEERS:
+            raise RequestRefused(f"{SERVED_PEERS} peers wait for blocks already")
+        self._asking.add(peer)
+        try:
+            async with self._serving:
+                batch = await self._paced(batch_steps(self._ledger, request))
+        finally:
+            self._asking.discard(peer)
         if batch is None:
             raise RequestRefused(f"height {request.first} is not final here")
         return encode(batch)
+
+    async def _paced(self, steps: Generator[None, None, BlocksResponse | None]) -> BlocksResponse | None:
+        """Take one step at a time, and give the node its share of the time after each."""
+        while True:
+            started = trio.current_time()
+            try:
+                next(steps)
+            except StopIteration as end:
+                batch: BlocksResponse | None = end.value
+                return batch
+            await trio.sleep((SERVING_SHARE - 1) * (trio.current_time() - started))

@@ -1,6 +1,7 @@
 """Block sync: what is a good batch, what is a lie, and what becomes of liars."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import trio
@@ -8,10 +9,19 @@ from trio.testing import MockClock
 
 from chain.codec import encode
 from chain.types.block import Block
-from consensus.messages import Kind
+from consensus.messages import Certificate, Kind
 from consensus.requests import BLOCKS, STATUS, BlocksRequest, BlocksResponse, Status
-from consensus.sync import Anchor, BatchError, BatchFault, Sync, check_batch, make_batch
-from p2p.network import Network, PeerId
+from consensus.sync import (
+    SERVED_PEERS,
+    SERVING_SHARE,
+    Anchor,
+    BatchError,
+    BatchFault,
+    Sync,
+    check_batch,
+    make_batch,
+)
+from p2p.network import Network, PeerId, RequestFailed, RequestFailure
 from tests.consensus.chains import COMMITTEES, PARAMS, certify, chain_of, committee
 from tests.consensus.cluster import open_cluster
 from tests.consensus.fakes import CHAIN_ID, ChainTwin
@@ -232,3 +242,70 @@ async def test_hints_leave_a_place_to_the_others(autojump_clock: MockClock) -> N
                 nursery.start_soon(shout)
                 await sync.run()
     assert mine.final == SOURCE.final
+
+
+async def nothing(blocks: tuple[Block, ...], certificate: Certificate) -> None:
+    raise AssertionError("nobody syncs here")
+
+
+async def test_questions_take_a_share_of_the_time_and_no_more(autojump_clock: MockClock) -> None:
+    """Eight peers that ask without pause, of a node that needs 10 ms to read a block."""
+    source = chain_of(8)
+    read, spent = source.final_block, 0.0
+
+    def slow(height: int) -> Block | None:
+        nonlocal spent
+        autojump_clock.jump(0.01)
+        spent += 0.01
+        return read(height)
+
+    async with open_cluster() as cluster:
+        server = cluster.stranger("server")
+        Sync(server, source, nothing, request_timeout=1.0, poll_interval=1.0).register()
+        source.final_block = slow
+        answers = 0
+
+        async def ask(name: str) -> None:
+            nonlocal answers
+            asker = cluster.stranger(name)
+            while True:
+                await asker.request(
+                    server.local_id, BLOCKS, encode(BlocksRequest(1, 64)), timeout=5.0, limit=1 << 20
+                )
+                answers += 1
+
+        began = trio.current_time()
+        with trio.move_on_after(20):
+            async with trio.open_nursery() as nursery:
+                for number in range(SERVED_PEERS):
+                    nursery.start_soon(ask, f"asker-{number}")
+        assert answers > 50
+        assert spent <= (trio.current_time() - began) / SERVING_SHARE + 0.1
+
+
+@pytest.mark.parametrize(("peers", "reason"), [(1, "at a time"), (SERVED_PEERS, "wait for blocks")])
+async def test_a_question_too_many_is_refused(autojump_clock: MockClock, peers: int, reason: str) -> None:
+    source = chain_of(8)
+    read = source.final_block
+
+    def slow(height: int) -> Block | None:
+        autojump_clock.jump(1.0)
+        return read(height)
+
+    async with open_cluster() as cluster:
+        server = cluster.stranger("server")
+        Sync(server, source, nothing, request_timeout=1.0, poll_interval=1.0).register()
+        source.final_block = slow
+        askers = [cluster.stranger(f"asker-{number}") for number in range(peers)]
+        last = askers[0] if peers == 1 else cluster.stranger("one-more")
+        question = encode(BlocksRequest(1, 64))
+        async with trio.open_nursery() as nursery:
+            for asker in askers:
+                nursery.start_soon(
+                    partial(asker.request, server.local_id, BLOCKS, question, timeout=900.0, limit=1 << 20)
+                )
+            await trio.sleep(0.5)
+            with pytest.raises(RequestFailed, match=reason) as caught:
+                await last.request(server.local_id, BLOCKS, question, timeout=900.0, limit=1 << 20)
+            assert caught.value.reason is RequestFailure.REFUSED
+            nursery.cancel_scope.cancel()

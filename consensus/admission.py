@@ -1,19 +1,22 @@
 """Messages of other epochs, sorted out before any signature is looked at.
 
 The committee of the next epoch is known only when this one ends, so messages that come early cannot be
-checked yet. They are held, and handed out when their epoch begins. Memory bound: `HELD_PER_PEER` small
-messages a peer, `HELD_PROPOSALS` proposals in all, and only of the very next epoch.
+checked yet. They are held, and handed out when their epoch begins. Memory bound: `HELD_PER_PEER` messages a
+peer, of them `HELD_PROPOSALS` proposals and `HELD_CERTIFICATES` certificates over all peers, and only of the
+very next epoch. Nobody has checked their signatures, so anyone may have sent them.
 """
 
 from enum import Enum
 from typing import Final
 
-from consensus.messages import ConsensusMessage, Kind, Proposal, Vote
+from consensus.messages import Certificate, ConsensusMessage, Kind, Proposal, Vote
 from p2p.network import PeerId
 
 HELD_PER_PEER: Final = 64
 HELD_PEERS: Final = 256
 HELD_PROPOSALS: Final = 8
+HELD_CERTIFICATES: Final = 64
+"""A certificate can take 180 KB; one that finds no room is sent again, or fetched."""
 
 
 class Place(Enum):
@@ -40,7 +43,7 @@ class Admission:
         self._answer_every_ms = answer_every_ms
         self._answered: dict[PeerId, int] = {}
         self._held: dict[PeerId, list[ConsensusMessage]] = {}
-        self._proposals = 0
+        self._proposals = self._certificates = 0
 
     def sort(self, origin: PeerId, message: ConsensusMessage, *, now_ms: int) -> Place:
         """Judge a message by its epoch alone; ``now_ms`` is a clock of which only differences matter."""
@@ -67,17 +70,22 @@ class Admission:
         """Move to ``epoch`` and return what was held for it, in order of arrival per peer."""
         held = [(origin, m) for origin, messages in self._held.items() for m in messages if m.epoch == epoch]
         self._epoch = epoch
-        self._held, self._proposals = {}, 0
+        self._held, self._proposals, self._certificates = {}, 0, 0
         self._answered.clear()
         return held
 
     def _hold(self, origin: PeerId, message: ConsensusMessage) -> None:
         if len(self._held) >= HELD_PEERS and origin not in self._held:
             return
+        held = self._held.setdefault(origin, [])
+        if len(held) >= HELD_PER_PEER:
+            return
         if isinstance(message, Proposal):
             if self._proposals >= HELD_PROPOSALS:
                 return
             self._proposals += 1
-        held = self._held.setdefault(origin, [])
-        if len(held) < HELD_PER_PEER:
-            held.append(message)
+        if isinstance(message, Certificate):
+            if self._certificates >= HELD_CERTIFICATES:
+                return
+            self._certificates += 1
+        held.append(message)

@@ -116,9 +116,7 @@ class Exchange:
             else:
                 raise PeerFault(Fault.MALFORMED, f"exchange frame of kind {kind}")
 
-    async def _on_request(
-        self, reader: FrameReader, nursery: trio.Nursery, number: int, left: int
-    ) -> None:
+    async def _on_request(self, reader: FrameReader, nursery: trio.Nursery, number: int, left: int) -> None:
         head = await reader.exactly(min(left, 5))
         if len(head) < 5 or not 0 < head[4] <= min(MAX_METHOD, left - 5):
             raise PeerFault(Fault.MALFORMED, "request without a proper method name")

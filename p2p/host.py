@@ -44,9 +44,7 @@ StreamHandler = Callable[[BoundedYamux, BoundedYamuxStream], Awaitable[None]]
 class Host:
     """Opens and accepts connections; made by `open_host`."""
 
-    def __init__(
-        self, basic: BasicHost, listeners: Sequence[trio.SocketListener], *, limits: Limits
-    ) -> None:
+    def __init__(self, basic: BasicHost, listeners: Sequence[trio.SocketListener], *, limits: Limits) -> None:
         self.endpoints = tuple(_endpoint_of(listener) for listener in listeners)
         """Where we listen, with the ports that the system chose."""
         self.evicted = 0

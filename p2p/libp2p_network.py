@@ -140,7 +140,13 @@ class Libp2pNetwork:
         return sum(session.send(lane, payload) for session in self._roster.sessions.values())
 
     async def request(
-        self, peer: PeerId, method: str, payload: bytes, *, timeout: float, limit: int  # noqa: ASYNC109
+        self,
+        peer: PeerId,
+        method: str,
+        payload: bytes,
+        *,
+        timeout: float,  # noqa: ASYNC109
+        limit: int,
     ) -> bytes:
         """See `Network.request`."""
         check_method(method)

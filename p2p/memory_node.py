@@ -133,7 +133,13 @@ class MemoryNetwork:
         return sum(self.send(peer, lane, payload) for peer in self.peers())
 
     async def request(
-        self, peer: PeerId, method: str, payload: bytes, *, timeout: float, limit: int  # noqa: ASYNC109
+        self,
+        peer: PeerId,
+        method: str,
+        payload: bytes,
+        *,
+        timeout: float,  # noqa: ASYNC109
+        limit: int,
     ) -> bytes:
         """See `Network.request`."""
         check_method(method)

@@ -259,7 +259,13 @@ class Network(Protocol):
         ...
 
     async def request(
-        self, peer: PeerId, method: str, payload: bytes, *, timeout: float, limit: int  # noqa: ASYNC109
+        self,
+        peer: PeerId,
+        method: str,
+        payload: bytes,
+        *,
+        timeout: float,  # noqa: ASYNC109
+        limit: int,
     ) -> bytes:
         """Ask one peer and wait for the whole answer.
 

@@ -90,9 +90,7 @@ class Session:
         self._streams = streams
         self._inbox = inbox
         self._control = Outbox(frames=64, size=64 * MAX_CONTROL)
-        self._lanes = {
-            lane: Outbox(frames=limits.queue_frames, size=limits.queue_bytes) for lane in Lane
-        }
+        self._lanes = {lane: Outbox(frames=limits.queue_frames, size=limits.queue_bytes) for lane in Lane}
         self._scope = trio.CancelScope()
         self._ended: PeerFault | None = None
         self.ended = trio.Event()
@@ -144,9 +142,7 @@ class Session:
         reader = FrameReader(stream)
         limit = self._limits.frame(lane)
         rate = self._limits.rate(lane)
-        bucket = TokenBucket(
-            rate=rate, burst=rate * self._limits.burst_seconds, now=trio.current_time()
-        )
+        bucket = TokenBucket(rate=rate, burst=rate * self._limits.burst_seconds, now=trio.current_time())
         while True:
             payload = await reader.frame(limit)
             self.frames_in += 1

@@ -48,9 +48,7 @@ def install(folder: Path) -> None:
     shutil.copytree(HERE, folder)
     command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
     try:
-        result = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS
-        )
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS)
     except subprocess.TimeoutExpired:
         pytest.skip(f"npm ci took more than {INSTALL_SECONDS} s")
     if result.returncode != 0:

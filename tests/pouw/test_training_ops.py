@@ -248,7 +248,8 @@ def test_operands_that_do_not_fit(
         lambda: Columns(-1, 1), lambda: Columns(0, 0), lambda: Total(0), lambda: Total(257),
         lambda: Rounded(31, low=0, high=1, dtype=I8), lambda: Rounded(1, low=-129, high=1, dtype=I8),
         lambda: Rounded(1, low=2, high=1, dtype=I8), lambda: StochasticRequant(25),
-        lambda: LossGradient(0, 9), lambda: Velocity(b"", 0, shift=-1, friction=3, limit=5), lambda: Descend(0),
+        lambda: LossGradient(0, 9), lambda: Velocity(b"", 0, shift=-1, friction=3, limit=5),
+        lambda: Descend(0),
         lambda: Velocity(b"", 0, shift=1, friction=0, limit=5),
     ],
 )  # fmt: skip

@@ -9,6 +9,9 @@ from chain.types.transaction import MAX_TASKS_A_COMMIT
 from pouw.binding import MAX_ITEMS
 from pouw.sampling import MAX_SAMPLES
 
+MAX_AVERAGING_WINDOW: Final = 1 << 13
+"""Keeps a key's weight, one entry of at most 30 bytes an epoch, far below what one state entry may hold."""
+
 ELASTICITY: Final = 2
 """A block may weigh this many times the target, as in EIP-1559."""
 
@@ -105,6 +108,8 @@ class ChainParams:
             raise ValueError(
                 f"max_commons_units is {self.max_commons_units}, at most {MAX_ITEMS - MAX_TASKS_A_COMMIT}"
             )
+        if self.averaging_window > MAX_AVERAGING_WINDOW:
+            raise ValueError(f"averaging_window is {self.averaging_window}, at most {MAX_AVERAGING_WINDOW}")
         if self.committee_size > MAX_SEATS:
             raise ValueError(f"committee_size is {self.committee_size}, at most {MAX_SEATS}")
 

@@ -315,6 +315,7 @@ def test_epochs_are_runs_of_blocks():
         ({"target_block_weight": 50_000}, "a proof may weigh 100080, a block only 100000"),
         ({"samples": 1025}, "samples is 1025, at most 1024"),
         ({"committee_size": 1025}, "committee_size is 1025, at most 1024"),
+        ({"averaging_window": 8193}, "averaging_window is 8193, at most 8192"),
         ({"max_commons_units": 1 << 20}, "max_commons_units is 1048576, at most 1048512"),
     ],
 )

@@ -30,12 +30,12 @@ from consensus.disk import FileDisk
 from consensus.engine import Engine
 from consensus.signer import Signer
 from consensus.signing_guard import create_log, open_log
-from genesis.document import GenesisDocument, read_genesis
+from genesis.document import GenesisDocument, GenesisError, read_genesis
 from genesis.registry import registry_of
 from p2p.config import NetworkConfig
 from p2p.identity import load_or_create_identity
 from p2p.libp2p_network import Libp2pNetwork, open_network
-from p2p.network import Network
+from p2p.network import MAX_CONSENSUS_FRAME, MAX_TRANSACTIONS_FRAME, Network
 from tools.node.config import NodeConfig
 from tools.node.journal import StoreJournal
 from tools.node.ledger import NodeLedger
@@ -46,6 +46,9 @@ from tools.rpc.server import RpcServer, bind
 _log = logging.getLogger(__name__)
 
 ADDRESS_BOOK: Final = "peers.json"
+
+_FRAME_OVERHEAD: Final = 1024
+"""Bytes of a proposal beside its block, or of a batch beside its transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ async def _opened(
     config: NodeConfig, password: Callable[[], bytes]
 ) -> AsyncIterator[tuple[Node, Libp2pNetwork]]:
     genesis = read_genesis(config.genesis)
+    check_frames(genesis)
     models = registry_of(genesis)
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     secrets = _Secrets(config, password)
@@ -118,6 +122,22 @@ async def _opened(
             yield _assembled(genesis, models, store, signer, consensus, network), network
     finally:
         store.close()
+
+
+def check_frames(genesis: GenesisDocument) -> None:
+    """What the chain allows must fit what peers take, or the first large block would stop its own leader.
+
+    Raises:
+        GenesisError: A block or a transaction may be larger than a frame.
+    """
+    params = genesis.params
+    for name, value, frame in (
+        ("max_block_bytes", params.max_block_bytes, MAX_CONSENSUS_FRAME),
+        ("max_transaction_bytes", params.max_transaction_bytes, MAX_TRANSACTIONS_FRAME),
+    ):
+        most = frame - _FRAME_OVERHEAD
+        if value > most:
+            raise GenesisError(f"params.{name}: {value}, this version carries at most {most}")
 
 
 def _assembled(

@@ -41,6 +41,10 @@ class ProofError(ValueError):
         self.reason = reason
 
 
+class TooManyEpochs(ValueError):  # noqa: N818 - reads as a sentence where it is caught
+    """The way to a header is longer than one proof may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class EpochProof:
     """The end of an epoch, and the committee that it put in place."""
@@ -115,10 +119,18 @@ def make_chain_proof(ledger: Ledger, height: int, *, first_epoch: int = 0) -> Ch
     """A proof of the header at ``height`` for whoever trusts the committee of ``first_epoch``.
 
     None if the height is not final here, is genesis, or lies before that epoch.
+
+    Raises:
+        TooManyEpochs: It lies more than `MAX_EPOCHS` after it: prove a header between the two first.
     """
     params = ledger.params
     if not 1 <= height <= ledger.final_head.height or params.epoch_of(height) < first_epoch:
         return None
+    way = params.epoch_of(height) - first_epoch
+    if way > MAX_EPOCHS:
+        raise TooManyEpochs(
+            f"height {height} is {way} epochs after epoch {first_epoch}, at most {MAX_EPOCHS}"
+        )
     links: list[EpochProof] = []
     for epoch in range(first_epoch, params.epoch_of(height)):
         header = _header(ledger, params.last_height(epoch))

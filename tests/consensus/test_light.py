@@ -10,6 +10,7 @@ from consensus.light import (
     EpochProof,
     ProofError,
     ProofFault,
+    TooManyEpochs,
     TrustedCommittee,
     make_chain_proof,
     verify_chain_proof,
@@ -50,6 +51,14 @@ def test_a_stranger_may_start_from_a_later_committee() -> None:
 @pytest.mark.parametrize(("height", "first_epoch"), [(0, 0), (15, 0), (4, 1)])
 def test_what_cannot_be_proven(height: int, first_epoch: int) -> None:
     assert make_chain_proof(CHAIN, height, first_epoch=first_epoch) is None
+
+
+def test_a_way_that_is_too_long_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consensus.light.MAX_EPOCHS", 2)
+    assert len(proof_of(12).epochs) == 2
+    with pytest.raises(TooManyEpochs, match="height 13 is 3 epochs after epoch 0, at most 2"):
+        make_chain_proof(CHAIN, 13)
+    assert len(proof_of(13, first_epoch=1).epochs) == 2
 
 
 GOOD = proof_of(10)

@@ -2,6 +2,7 @@
 
 from chain.codec import encode, encode_fields
 from chain.execution import state_keys
+from consensus.light import TooManyEpochs
 from tools.balance_proof import FORMAT, BalanceProof
 from tools.rpc.faults import Code, RpcFault
 from tools.rpc.view import NodeView
@@ -11,7 +12,15 @@ from tools.rpc.wire import Address
 def prove_balance(node: NodeView, address: Address) -> BalanceProof:
     """A proof of an account's balance at the last final block, for whoever has the genesis file."""
     head, state = node.head, node.state
-    chain = node.chain_proof(head.height)
+    try:
+        chain = node.chain_proof(head.height)
+    except TooManyEpochs as error:
+        raise RpcFault(
+            Code.NOT_FOUND,
+            f"no single proof leads from the genesis file to the head: {error}",
+            code="PROOF_TOO_LONG",
+            next_step="ask a node that you trust: `headrace balance ADDRESS`",
+        ) from error
     if chain is None:
         raise RpcFault(
             Code.NOT_READY,

@@ -33,6 +33,10 @@ from chain.types.transaction import SubmitTask
 MAX_ASSIGNMENTS_A_BLOCK: Final = 256
 """Bounds the work of an opening when a miner appears before a long queue."""
 
+MAX_TASKS_IN_HAND: Final = 256
+"""A miner that holds so many gets no more until it answers some: what it takes with it when it leaves, or
+loses in one block, stays small."""
+
 
 def price_of(units: int, *, params: ChainParams) -> int:
     """Least payment for a task of so many units: rounded up, at least 1."""
@@ -81,10 +85,16 @@ def assign_waiting(run: Run) -> None:
         if not servers:
             continue
         left -= len(entries)
+        hands = {key: _hand(run, key) for key, _ in servers}
         for entry in entries:
+            free = [server for server in servers if hands[server[0]] < MAX_TASKS_IN_HAND]
+            if not free:
+                break
             task_id = entry[-32:]
             task = run.ledger.get(Task, state_keys.task(task_id))
-            _assign(run, task_id, task, _draw(run, task_id, task, servers))
+            key = _draw(run, task_id, task, free)
+            _assign(run, task_id, task, key)
+            hands[key] += 1
 
 
 def look_at_due(run: Run) -> None:
@@ -180,6 +190,11 @@ def _servers(run: Run, model: bytes) -> list[tuple[bytes, int]]:
         weight = run.ledger.find(Weight, state_keys.weight(miner.consensus_key))
         servers.append((key, 0 if weight is None else weight.since(first)))
     return servers
+
+
+def _hand(run: Run, key: bytes) -> int:
+    """Tasks in a miner's hands."""
+    return sum(1 for _ in run.ledger.keys(state_keys.assigned(key)))
 
 
 def _draw(run: Run, task_id: bytes, task: Task, servers: Sequence[tuple[bytes, int]]) -> bytes:

@@ -236,3 +236,29 @@ def test_a_task_given_back_in_a_block_is_assigned_in_the_next():
     assert world.task(task_id).status is TaskStatus.WAITING
     world.block()
     assert world.task(task_id).miner == key("carol" if name == "bob" else "bob").public_key
+
+
+def test_a_miner_with_full_hands_is_passed_over(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("chain.execution.tasks.MAX_TASKS_IN_HAND", 2)
+    world = World()
+    world.register("bob")
+    ids = [world.submit("alice", salt=salt) for salt in range(3)]
+    world.block()
+    bob, carol = key("bob").public_key, key("carol").public_key
+    assert len(queries.assigned_tasks(world.state, bob)) == 2
+    left = next(task_id for task_id in ids if world.task(task_id).status is TaskStatus.WAITING)
+    world.register("carol")
+    world.block()
+    assert queries.assigned_tasks(world.state, carol) == [left]
+
+
+def test_a_task_waits_for_a_free_hand(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("chain.execution.tasks.MAX_TASKS_IN_HAND", 1)
+    world = World()
+    world.register("bob")
+    first = world.submit("alice")
+    second = world.submit("alice", salt=1)
+    world.block()
+    assert world.task(second).status is TaskStatus.WAITING
+    world.earn("bob", tasks=[first])
+    assert world.task(second).miner == key("bob").public_key

@@ -27,8 +27,8 @@ from consensus.messages import Certificate
 
 MAX_CERTIFICATE_BYTES: Final = 1 << 20
 MAX_SPECULATIVE: Final = 512
-"""Validated blocks above the final head. Each took a leader's signature in a view of its own; a fork this
-long only grows while nothing becomes final."""
+"""Executions above the final head that are kept while others can be dropped. Each took a leader's signature in
+a view of its own; a fork this long only grows while nothing becomes final."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,9 @@ class NodeLedger:
         self._params = params
         self._models = models
         self._speculative: dict[bytes, _Speculative] = {}
+        self._dropped: dict[bytes, Block] = {}
+        """Validated, and executed again if something builds on them: a want of room is no fault of a block.
+        Consensus holds the same bodies, at most a few a view, until something above them is final."""
         self.on_final: Callable[[Sequence[Block], Certificate], None] = lambda _blocks, _certificate: None
         """Told of blocks that are final and durable, oldest first."""
 
@@ -83,6 +86,8 @@ class NodeLedger:
         """A final or speculative block."""
         if digest in self._speculative:
             return self._speculative[digest].block
+        if digest in self._dropped:
+            return self._dropped[digest]
         height = self._store.height_of(digest)
         return self._store.block(height) if height else None
 
@@ -183,6 +188,7 @@ class NodeLedger:
         return execution
 
     def _tip(self, digest: bytes) -> _Tip:
+        self._restore(digest)
         if digest in self._speculative:
             parent = self._speculative[digest]
             execution = parent.execution
@@ -197,9 +203,24 @@ class NodeLedger:
         base_fee = queries.head(self._store.state).next_base_fee
         return _Tip(head, self._store.state, base_fee, self.committee(self._params.epoch_of(head.height + 1)))
 
+    def _restore(self, digest: bytes) -> None:
+        """Execute again what was dropped for want of room, ancestors first."""
+        line: list[Block] = []
+        while digest in self._dropped:
+            line.append(self._dropped[digest])
+            digest = line[-1].header.parent
+        for block in reversed(line):
+            self._execute(block)
+
     def _keep(self, digest: bytes, speculative: _Speculative) -> None:
+        parent = speculative.block.header.parent
         if len(self._speculative) >= MAX_SPECULATIVE:
-            del self._speculative[next(iter(self._speculative))]
+            built_on = {kept.block.header.parent for kept in self._speculative.values()} | {parent}
+            # Of a single line of ancestors nothing can go: each of them was certified by the committee.
+            leaf = next((name for name in self._speculative if name not in built_on), None)
+            if leaf is not None:
+                self._dropped[leaf] = self._speculative.pop(leaf).block
+        self._dropped.pop(digest, None)
         self._speculative[digest] = speculative
 
     def _prune(self) -> None:
@@ -213,3 +234,4 @@ class NodeLedger:
                 kept.add(digest)
                 survivors[digest] = speculative
         self._speculative = survivors
+        self._dropped = {d: block for d, block in self._dropped.items() if block.header.height > head.height}

@@ -111,3 +111,34 @@ async def test_the_committee_of_the_next_epoch_is_kept():
     assert chain.ledger.committee(1) == chain.ledger.committee(0)
     assert chain.store.committee(1) == chain.ledger.committee(0)
     assert chain.store.committee(2) is None
+
+
+async def test_a_line_longer_than_the_bound_can_still_be_built_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tools.node.ledger.MAX_SPECULATIVE", 3)
+    leader, follower = make_chain(), make_chain()
+    parent = leader.head()
+    line = []
+    for view in range(6):
+        parent = await leader.build(parent, view)
+        await follower.ledger.validate(parent)
+        line.append(parent)
+    await follower.ledger.finalize(line, certificate(parent))
+    assert follower.store.head.height == 6
+
+
+async def test_a_block_dropped_for_want_of_room_is_not_missed(monkeypatch: pytest.MonkeyPatch):
+    """A fork of two goes first; what builds on it later is as good as ever."""
+    chain = make_chain()
+    fork = [await chain.build(chain.head(), 0)]
+    fork.append(await chain.build(fork[0], 1))
+    child = await chain.build(fork[1], 2)
+    follower = make_chain()
+    monkeypatch.setattr("tools.node.ledger.MAX_SPECULATIVE", 2)
+    for block in fork:
+        await follower.ledger.validate(block)
+    for view in range(3, 6):
+        await follower.ledger.validate(await chain.build(chain.head(), view))
+    assert follower.ledger.block(fork[1].digest) == fork[1]
+    await follower.ledger.validate(child)
+    await follower.ledger.finalize([*fork, child], certificate(child))
+    assert follower.store.head.height == 3

@@ -39,7 +39,7 @@ def _next_committee(run: Run, current: Committee) -> Committee:
     seated = {key: entry for key, entry in weights.items() if entry[1] > 0}
     if not seated:
         run.emit(Reason.COMMITTEE_KEPT, b"", amount=upcoming)
-        return current
+        return _without_leavers(run, current)
     seats = apportion_seats(
         {key: weight for key, (_, weight) in seated.items()},
         seats=run.params.committee_size,
@@ -54,6 +54,25 @@ def _next_committee(run: Run, current: Committee) -> Committee:
             detail=f"for {weight} units, in epoch {upcoming}",
         )  # fmt: skip
     return Committee(tuple(validators))
+
+
+def _without_leavers(run: Run, committee: Committee) -> Committee:
+    """A committee that stays for want of work, less those known to be slashed, suspended or on their way out.
+
+    Genesis validators need not be miners, so a key that no miner stands for keeps its seats. So does
+    everybody if nobody else would be left: a chain without a committee is a chain that stands still.
+    """
+
+    def stays(validator: Validator) -> bool:
+        miner = run.ledger.find(Miner, state_keys.miner(validator.payout))
+        return (
+            miner is None
+            or miner.consensus_key != validator.consensus_key
+            or miner.status is MinerStatus.ACTIVE
+        )
+
+    staying = tuple(validator for validator in committee.validators if stays(validator))
+    return Committee(staying) if staying else committee
 
 
 def _window_weights(run: Run) -> dict[bytes, tuple[bytes, int]]:

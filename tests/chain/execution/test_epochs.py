@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from chain.execution import queries, state_keys
 from chain.execution.records import EpochUnits, Weight
 from chain.reasons import Reason
@@ -134,3 +136,17 @@ def test_tips_go_to_the_miner_behind_the_proposer():
     before = world.balance("alice")
     world.block(world.sign("bob", Unregister(), tip=2))
     assert world.balance("alice") == before + 2 * world.receipt.weight
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_a_kept_committee_loses_those_that_left_unless_nobody_stays(others: bool):
+    world = World(params=replace(PARAMS, epoch_length=20, unbonding_blocks=400, averaging_window=1))
+    for name in ("alice", "bob") if others else ("bob",):
+        world.register(name)
+        world.earn(name, units=5)
+    world.until(20)
+    before = seats(world)
+    world.do("bob", Unregister())
+    world.until(40)
+    assert closing(world) == [Reason.COMMITTEE_KEPT]
+    assert seats(world) == ({"alice": before["alice"]} if others else before)

@@ -10,7 +10,7 @@ The file holds proofs and no claims: what it says is computed by whoever checks 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Final
 
 from chain.address import encode_address
@@ -78,6 +78,9 @@ def parse_proof(text: str) -> BalanceProof:
         proof = wire.read(BalanceProof, document, prefix="")
     except (ValueError, RecursionError) as error:
         raise ProofInvalid("NOT_A_PROOF", f"the file is no balance proof: {error}") from None
+    unknown = sorted(set(document) - {field.name for field in fields(BalanceProof)})
+    if unknown:
+        raise ProofInvalid("NOT_A_PROOF", f"the file has a member {unknown[0][:64]!a} that proves nothing")
     if proof.format != FORMAT:
         raise ProofInvalid(
             "NOT_A_PROOF", f"the file has format {proof.format[:64]!a}, this version reads {FORMAT}"

@@ -82,6 +82,13 @@ def test_a_file_that_is_no_proof_is_named(headrace, served, genesis_file, tmp_pa
     assert result.error["code"] in ("NOT_A_PROOF", "IO")
 
 
+def test_a_member_that_proves_nothing_is_refused(served, proof_of):
+    served.node.produce()
+    document = json.loads(proof_of(ALICE).read_text())
+    with pytest.raises(ProofInvalid, match="a member 'balance' that proves nothing"):
+        parse_proof(json.dumps(document | {"balance": 10**9}))
+
+
 def test_a_proof_file_is_never_overwritten(headrace, served, proof_of):
     served.node.produce()
     out = proof_of(ALICE)

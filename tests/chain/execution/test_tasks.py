@@ -240,7 +240,7 @@ def test_a_task_given_back_in_a_block_is_assigned_in_the_next():
 
 def test_a_miner_with_full_hands_is_passed_over(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("chain.execution.tasks.MAX_TASKS_IN_HAND", 2)
-    world = World()
+    world = World(params=replace(PARAMS, task_deadline=30))
     world.register("bob")
     ids = [world.submit("alice", salt=salt) for salt in range(3)]
     world.block()

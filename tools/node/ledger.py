@@ -27,8 +27,8 @@ from consensus.messages import Certificate
 
 MAX_CERTIFICATE_BYTES: Final = 1 << 20
 MAX_SPECULATIVE: Final = 512
-"""Executions above the final head that are kept while others can be dropped. Each took a leader's signature in
-a view of its own; a fork this long only grows while nothing becomes final."""
+"""Executions above the final head that are kept; a single line of ancestors may be longer. Each took a
+leader's signature in a view of its own; a fork this long only grows while nothing becomes final."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,61 +4,58 @@ Only final things are written here; speculation lives in memory and is lost with
 its plain entries, and the authenticated tree over them is built again at start and must give the head's state
 root.
 
-Invariant: after every batch the database holds heights 0 to head without a hole, each with block and outcome,
-and the state of exactly the head.
+Invariant: after every batch the database holds heights `first` to head without a hole, each with block and
+outcome, the last header, certificate and committee of every epoch below, and the state of exactly the head.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar
+from typing import Final
 
-from chain.codec import U16, U64, AtMost, Hash32, decode, encode
+from chain.batches import block_records, clearing, ends_epoch, fees_burned, undo_of
+from chain.codec import encode
 from chain.database.interface import CorruptionError, Database
-from chain.msgpack_reader import DecodeError
+from chain.layout import (
+    CERTIFICATE,
+    COMMITTEE,
+    FORMAT,
+    HEADER,
+    HEIGHT_OF_BLOCK,
+    JOURNAL,
+    META,
+    PROPOSED,
+    UNDO,
+    Changes,
+    Meta,
+    Proposed,
+    Sealed,
+    Undo,
+    found,
+    number,
+    required,
+    state_prefix,
+    stored,
+)
+from chain.reader import ChainReader
+from chain.staging import Staging, load_entries
 from chain.state.tree import StateTree
-from chain.types.block import Block, Header, transactions_root
+from chain.types.block import Block, Header
 from chain.types.committee import Committee
-from chain.types.receipt import BlockOutcome, Event
-
-FORMAT: Final = 1
-"""Layout of the keys below; a database of another layout is refused, never guessed at."""
+from chain.types.receipt import BlockOutcome
 
 CHECKED_AT_START: Final = 1000
 """Heights whose hash chain is walked at every start; a hole in the middle shows up here."""
 
-_MAX_RECORD: Final = 1 << 26
-_LOAD_BATCH: Final = 50_000
-
-_T = TypeVar("_T")
-
-_META = b"m"
-_BLOCK, _OUTCOME, _CERTIFICATE = b"b", b"o", b"c"
-_HEIGHT_OF_BLOCK, _PLACE_OF_TRANSACTION, _EVENT = b"d", b"t", b"e"
-_STATE = b"s"
-_COMMITTEE = b"k"
-_JOURNAL = b"j"
+UNDO_BLOCKS: Final = 1024
+"""Newest blocks that can be taken back, unless the caller says otherwise."""
 
 
 class ForeignDatabase(Exception):  # noqa: N818 - reads as a sentence where it is caught
     """The database is whole but not this chain's: the operator mixed up folders, files or versions."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Meta:
-    format: U16
-    genesis: Hash32
-    head: U64
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    height: U64
-    index: U16
-
-
-@dataclass(frozen=True, slots=True)
-class _Certificate:
-    encoded: Annotated[bytes, AtMost(1 << 22)]
+class TooFarBack(ValueError):  # noqa: N818 - reads as a sentence where it is caught
+    """What would take the state back so far is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +72,14 @@ class FinalBlock:
     """Of the next epoch, with an epoch's last block; strangers ask for it long after the state forgot it."""
 
 
-class BlockStore:
+class BlockStore(ChainReader):
     """Reads and writes of the final chain. One instance owns its database."""
 
-    def __init__(self, database: Database, *, genesis: bytes, head: Header, state: StateTree) -> None:
-        self._database = database
-        self._genesis = genesis
-        self.head = head
-        """Header of the last final block."""
-        self.state = state
-        """State after the last final block."""
+    def __init__(self, database: Database, meta: Meta, *, head: Header, state: StateTree) -> None:
+        """Use `create` and `open`."""
+        super().__init__(database, meta, head=head, state=state)
+        self.undo_blocks = UNDO_BLOCKS
+        """Newest blocks that can be taken back."""
 
     @classmethod
     def create(
@@ -99,13 +94,14 @@ class BlockStore:
             state: The genesis state; its root is in the block's header.
             committee: Of epoch 0.
         """
-        assert block.header.height == 0 and block.header.state_root == state.root, "not this state's genesis"
-        store = cls(database, genesis=genesis, head=block.header, state=state)
-        outcome = BlockOutcome((), (), ())
-        database.write(
-            store._changes_of(FinalBlock(block, outcome, dict(state.items(b"")), None, committee), epoch=0)
-        )
-        return store
+        header = block.header
+        assert header.height == 0 and header.state_root == state.root, "not this state's genesis"
+        meta = Meta(FORMAT, genesis, 0, 1, 0)
+        changes: Changes = [(META, encode(meta))]
+        changes += block_records(block, BlockOutcome((), (), ()), None, committee, epoch=0)
+        changes += [(state_prefix(0) + key, value) for key, value in state.items(b"")]
+        database.write(changes)
+        return cls(database, meta, head=header, state=state)
 
     @classmethod
     def open(
@@ -122,186 +118,179 @@ class BlockStore:
             ForeignDatabase: It is another chain's, or another version's: nothing is wrong with it.
             CorruptionError: What is there is not one whole chain: resynchronise.
         """
-        raw = database.get(_META)
-        if raw is None:
+        meta = read_meta(database, genesis)
+        if meta is None:
             return None
-        meta = _decoded(_Meta, raw)
-        if meta.format != FORMAT:
-            raise ForeignDatabase(f"the database has format {meta.format}, this version reads {FORMAT}")
-        if meta.genesis != genesis:
-            raise ForeignDatabase(
-                f"the database is of genesis {meta.genesis.hex()}, the node was started with {genesis.hex()}"
-            )
-        state = _load_state(database, progress)
-        head = _decoded(Block, _required(database, _BLOCK + _number(meta.head))).header
-        store = cls(database, genesis=genesis, head=head, state=state)
+        state = load_entries(database, state_prefix(meta.generation), progress)
+        head = stored(Header, required(database, HEADER + number(meta.head)))
+        store = cls(database, meta, head=head, state=state)
         store.check(max(0, meta.head - CHECKED_AT_START))
+        if meta.head > 0:
+            store.staging().clear()
         return store
 
     def append(self, final: Sequence[FinalBlock], state: StateTree) -> None:
         """Make blocks final, in order, in one synced batch; `state` is the one after the last of them."""
-        changes: list[tuple[bytes, bytes | None]] = []
+        changes: Changes = []
+        written: dict[bytes, bytes | None] = {}
+        proposed: dict[bytes, Proposed] = {}
         expected = self.head
         for item in final:
             header = item.block.header
             assert header.height == expected.height + 1 and header.parent == expected.digest, (
                 "not the next block"
             )
-            changes += self._changes_of(item, epoch=header.epoch + 1)
+            changes += block_records(
+                item.block, item.outcome, item.certificate, item.next_committee, epoch=header.epoch + 1
+            )
+            changes.append((UNDO + number(header.height), encode(undo_of(item.changes, written, self.state))))
+            if header.height > self.undo_blocks:
+                changes.append((UNDO + number(header.height - self.undo_blocks), None))
+            self._with_fees(proposed, header, fees_burned(item.outcome), sign=1)
+            written |= item.changes
             expected = header
         assert expected.state_root == state.root, "the state is not the last block's"
-        self._database.write(changes)
-        self.head, self.state = expected, state
-
-    def block(self, height: int) -> Block | None:
-        """The final block at a height."""
-        raw = self._database.get(_BLOCK + _number(height))
-        return None if raw is None else _decoded(Block, raw)
-
-    def outcome(self, height: int) -> BlockOutcome | None:
-        """What became of the transactions of the block at a height."""
-        raw = self._database.get(_OUTCOME + _number(height))
-        return None if raw is None else _decoded(BlockOutcome, raw)
-
-    def finalization(self, height: int) -> bytes | None:
-        """The encoded certificate that finalized exactly this height, if one did."""
-        raw = self._database.get(_CERTIFICATE + _number(height))
-        return None if raw is None else _decoded(_Certificate, raw).encoded
-
-    def committee(self, epoch: int) -> Committee | None:
-        """The committee of an epoch that has begun or is about to."""
-        raw = self._database.get(_COMMITTEE + _number(epoch))
-        return None if raw is None else _decoded(Committee, raw)
-
-    def next_finalization(self, height: int) -> tuple[int, bytes] | None:
-        """The first height from `height` on that has a certificate of its own, with that certificate."""
-        for key, raw in self._database.iterate(prefix=_CERTIFICATE, start=_CERTIFICATE + _number(height)):
-            return int.from_bytes(key[1:], "big"), _decoded(_Certificate, raw).encoded
-        return None
-
-    def height_of(self, block: bytes) -> int | None:
-        """Height of the final block with this digest."""
-        raw = self._database.get(_HEIGHT_OF_BLOCK + block)
-        return None if raw is None else int.from_bytes(raw, "big")
-
-    def find_transaction(self, transaction: bytes) -> tuple[int, int] | None:
-        """Height and index of a final transaction."""
-        raw = self._database.get(_PLACE_OF_TRANSACTION + transaction)
-        if raw is None:
-            return None
-        place = _decoded(_Place, raw)
-        return place.height, place.index
-
-    def events_about(self, subject: bytes, *, limit: int = 1000) -> list[tuple[int, Event]]:
-        """The latest events that name `subject`, oldest first, each with its height."""
-        prefix = _subject_prefix(subject)
-        found: list[tuple[int, Event]] = []
-        for key, raw in self._database.iterate(prefix=prefix, reverse=True):
-            if len(found) == limit:
-                break
-            found.append((int.from_bytes(key[len(prefix) : len(prefix) + 8], "big"), _decoded(Event, raw)))
-        return found[::-1]
+        prefix = state_prefix(self._meta.generation)
+        changes += [(prefix + key, value) for key, value in written.items()]
+        changes += [(PROPOSED + key, encode(line)) for key, line in proposed.items()]
+        self._write(changes, head=expected, first=self.first)
+        self.state = state
 
     def save_journal(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Write records of consensus that must survive a restart, in one synced batch."""
-        self._database.write([(_JOURNAL + key, value) for key, value in records])
+        self._database.write([(JOURNAL + key, value) for key, value in records])
 
-    def load_journal(self) -> Iterator[tuple[bytes, bytes]]:
-        """All journal records, ascending by key."""
-        for key, value in self._database.iterate(prefix=_JOURNAL):
-            yield key[len(_JOURNAL) :], value
+    def prune(self, below: int, *, most: int) -> int:
+        """Forget the oldest blocks, at most `most` of them and none from height `below` on; how many went.
 
-    def check(self, start: int = 0, *, progress: Callable[[int], None] = lambda _: None) -> None:
-        """Walk heights `start` to head: hash chain, roots of bodies and outcomes, and the head's state.
+        What proves later blocks stays: header, certificate and committee of every epoch's end.
+        """
+        end = min(below, self.first + most, self.head.height)
+        changes: Changes = []
+        for height in range(self.first, end):
+            block, outcome, above = self.block(height), self.outcome(height), self.header(height + 1)
+            if block is None or outcome is None or above is None:
+                raise CorruptionError(f"height {height} or the one above it is missing")
+            changes += clearing(block, outcome)
+            if ends_epoch(block.header, above):
+                keep = {HEADER + number(height), CERTIFICATE + number(height), HEIGHT_OF_BLOCK + above.parent}
+                changes = [change for change in changes if change[0] not in keep]
+        gone = max(0, end - self.first)
+        if gone:
+            self._write(changes, head=self.head, first=end)
+        return gone
+
+    def roll_back(self, count: int) -> int:
+        """Take back the newest `count` blocks, and more down to one with a certificate of its own.
+
+        Each goes in one synced batch, so that stopping anywhere leaves a whole chain. They are final: this is
+        about the local copy alone, which will be fetched again.
+
+        Returns:
+            The height of the new head.
 
         Raises:
-            CorruptionError: The first thing that does not fit.
+            TooFarBack: The undo records or the blocks do not reach so far; the chain is as it was.
         """
-        previous: bytes | None = None
-        for height in range(start, self.head.height + 1):
-            block = _decoded(Block, _required(self._database, _BLOCK + _number(height)))
-            outcome = _decoded(BlockOutcome, _required(self._database, _OUTCOME + _number(height)))
-            header = block.header
-            if header.height != height or (previous is not None and header.parent != previous):
-                raise CorruptionError(f"the block stored at height {height} does not follow the one below it")
-            if header.transactions_root != transactions_root(block.transactions):
-                raise CorruptionError(
-                    f"the transactions at height {height} are not the ones its header names"
-                )
-            if height > 0 and header.receipts_root != outcome.root:
-                raise CorruptionError(f"the outcome at height {height} is not the one its header names")
-            previous = header.digest
-            progress(height)
-        if self.state.root != self.head.state_root:
-            raise CorruptionError(
-                f"state root {self.state.root.hex()}, the head has {self.head.state_root.hex()}"
+        target = self.head.height - count
+        while target > 0 and self.finalization(target) is None:
+            target -= 1
+        if target < self.first - 1 or self.state_at(target) is None:
+            raise TooFarBack(
+                f"height {target} cannot be gone back to: blocks are here from height {self.first} on, and "
+                f"the newest {self.undo_blocks} can be taken back"
             )
+        while self.head.height > target:
+            self._take_back()
+        return self.head.height
+
+    def staging(self) -> Staging:
+        """What a state sync has brought so far; it lies beside the chain until it is adopted."""
+        return Staging(self._database, 1 - self._meta.generation)
+
+    def adopt(self, staging: Staging, epoch: int) -> None:
+        """Go on from the end of an epoch, whose state was brought in whole; the chain was at genesis.
+
+        Args:
+            staging: Holds every end of an epoch up to this one, and exactly its state.
+            epoch: The one that ended.
+        """
+        ends = staging.ends[: epoch + 1]
+        last = ends[-1].header
+        assert self.head.height == 0 and last.epoch == epoch, "adopted over a chain"
+        assert staging.tree.root == last.state_root, "the state is not the epoch's"
+        changes: Changes = []
+        for end in ends:
+            at = number(end.header.height)
+            changes += [
+                (HEADER + at, encode(end.header)),
+                (HEIGHT_OF_BLOCK + end.header.digest, at),
+                (CERTIFICATE + at, encode(Sealed(end.certificate))),
+                (COMMITTEE + number(end.header.epoch + 1), encode(end.next_committee)),
+            ]
+        generation = 1 - self._meta.generation
+        self._write(changes, head=last, first=last.height + 1, generation=generation)
+        self.state = staging.tree
+        self.staging().clear()
 
     def close(self) -> None:
         """Close the database."""
         self._database.close()
 
-    def _changes_of(self, final: FinalBlock, *, epoch: int) -> list[tuple[bytes, bytes | None]]:
-        header = final.block.header
-        at = _number(header.height)
-        changes: list[tuple[bytes, bytes | None]] = [
-            (_BLOCK + at, encode(final.block)),
-            (_OUTCOME + at, encode(final.outcome)),
-            (_HEIGHT_OF_BLOCK + header.digest, at),
-            (_META, encode(_Meta(FORMAT, self._genesis, header.height))),
-        ]
-        if final.certificate is not None:
-            changes.append((_CERTIFICATE + at, encode(_Certificate(final.certificate))))
-        if final.next_committee is not None:
-            changes.append((_COMMITTEE + _number(epoch), encode(final.next_committee)))
-        for index, transaction in enumerate(final.block.transactions):
-            changes.append((_PLACE_OF_TRANSACTION + transaction.id, encode(_Place(header.height, index))))
-        for number, event in enumerate(_events(final.outcome)):
-            place, raw = at + number.to_bytes(4, "big"), encode(event)
-            parties = dict.fromkeys((event.subject, event.other))
-            changes += [(_subject_prefix(party) + place, raw) for party in parties if party]
-        changes += [(_STATE + key, value) for key, value in final.changes.items()]
-        return changes
+    def _take_back(self) -> None:
+        head = self.head
+        at = number(head.height)
+        block, outcome = self.block(head.height), self.outcome(head.height)
+        below = self.header(head.height - 1)
+        undo = found(Undo, self._database, UNDO + at)
+        if block is None or outcome is None or below is None or undo is None:
+            raise CorruptionError(f"height {head.height} or the one below it is missing")
+        changes: Changes = [*clearing(block, outcome), (UNDO + at, None)]
+        proposed: dict[bytes, Proposed] = {}
+        self._with_fees(proposed, head, fees_burned(outcome), sign=-1)
+        changes += [(PROPOSED + key, encode(line)) for key, line in proposed.items()]
+        prefix = state_prefix(self._meta.generation)
+        changes += [(prefix + key, value) for key, value in undo.changes.items()]
+        if self.committee(head.epoch + 1) is not None:
+            changes.append((COMMITTEE + number(head.epoch + 1), None))
+        state = self.state.updated(undo.changes)
+        assert state.root == below.state_root, "the undo record leads to another state"
+        self._write(changes, head=below, first=self.first)
+        self.state = state
+
+    def _write(self, changes: Changes, *, head: Header, first: int, generation: int | None = None) -> None:
+        """Write one batch together with the head that it leads to."""
+        old = self._meta
+        generation = old.generation if generation is None else generation
+        meta = Meta(old.format, old.genesis, head.height, first, generation)
+        self._database.write([*changes, (META, encode(meta))])
+        self._meta, self.head = meta, head
+
+    def _with_fees(self, lines: dict[bytes, Proposed], header: Header, burned: int, *, sign: int) -> None:
+        """Add a block's burned fees to its proposer's line, or take them off it."""
+        if not burned:
+            return
+        key = header.proposer
+        line = lines.get(key) or found(Proposed, self._database, PROPOSED + key)
+        line = line or Proposed(header.height, 0, 0)
+        lines[key] = Proposed(line.first, line.blocks + sign, line.burned + sign * burned)
 
 
-def _events(outcome: BlockOutcome) -> Iterator[Event]:
-    """A block's events in the order in which they happened."""
-    yield from outcome.opening
-    for receipt in outcome.receipts:
-        yield from receipt.events
-    yield from outcome.closing
+def read_meta(database: Database, genesis: bytes) -> Meta | None:
+    """What the database is; None if it is empty.
 
-
-def _load_state(database: Database, progress: Callable[[int], None]) -> StateTree:
-    state = StateTree.empty()
-    batch: dict[bytes, bytes | None] = {}
-    loaded = 0
-    for key, value in database.iterate(prefix=_STATE):
-        batch[key[len(_STATE) :]] = value
-        if len(batch) == _LOAD_BATCH:
-            state, loaded, batch = state.updated(batch), loaded + len(batch), {}
-            progress(loaded)
-    return state.updated(batch)
-
-
-def _number(height: int) -> bytes:
-    return height.to_bytes(8, "big")
-
-
-def _subject_prefix(subject: bytes) -> bytes:
-    # The length keeps one subject from being the prefix of another.
-    return _EVENT + bytes([len(subject)]) + subject
-
-
-def _required(database: Database, key: bytes) -> bytes:
-    value = database.get(key)
-    if value is None:
-        raise CorruptionError(f"the record {key!r} is missing")
-    return value
-
-
-def _decoded(kind: type[_T], raw: bytes) -> _T:
-    try:
-        return decode(kind, raw, limit=_MAX_RECORD)
-    except DecodeError as error:
-        raise CorruptionError(f"a stored {kind.__name__} does not read back: {error}") from error
+    Raises:
+        ForeignDatabase: It is of another chain or another version.
+        CorruptionError: The record does not read back.
+    """
+    raw = database.get(META)
+    if raw is None:
+        return None
+    if raw[:2] != encode(Meta(FORMAT, genesis, 0, 0, 0))[:2]:
+        raise ForeignDatabase(f"the database has another format, this version reads {FORMAT}")
+    meta = stored(Meta, raw)
+    if meta.genesis != genesis:
+        raise ForeignDatabase(
+            f"the database is of genesis {meta.genesis.hex()}, the node was started with {genesis.hex()}"
+        )
+    return meta

@@ -54,15 +54,31 @@ class Ledger(Protocol):
         """A block, final or speculative; None if it is not here. Genesis has no block."""
         ...
 
+    @property
+    def first_block(self) -> int:
+        """Least height from 1 on whose block is here; `final_head`'s successor if there is none yet.
+
+        Later than 1 on a node that began with a state, or that forgets old blocks.
+        """
+        ...
+
     def final_block(self, height: int) -> Block | None:
-        """The final block at ``height``, genesis (0) included, or None above the head."""
+        """The final block at ``height``, genesis (0) included; None above the head or below `first_block`."""
+        ...
+
+    def encoded_block(self, height: int) -> bytes | None:
+        """What `final_block` gives, as `chain.codec` encodes it; for those who only pass it on."""
+        ...
+
+    def final_header(self, height: int) -> Header | None:
+        """The final header at ``height``; below `first_block` of genesis and of each epoch's end alone."""
         ...
 
     def finalization(self, height: int) -> Certificate | None:
         """The certificate that made ``height`` final: of that block, or of its nearest descendant with one.
 
         The descendant is never in a later epoch, because the last block of an epoch always has its own.
-        None above the head.
+        None above the head. Below `first_block` only the ends of epochs still have theirs.
         """
         ...
 

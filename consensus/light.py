@@ -13,8 +13,9 @@ from chain.codec import AtMost
 from chain.types.block import Header
 from chain.types.committee import Committee
 from chain.types.params import ChainParams
+from chain.types.statement import Kind
 from consensus.ledger import Ledger
-from consensus.messages import Certificate, CertificateError, Kind
+from consensus.messages import Certificate, CertificateError
 from consensus.requests import MAX_BRIDGE
 
 MAX_EPOCHS: Final = 1 << 14
@@ -118,13 +119,15 @@ def verify_chain_proof(proof: ChainProof, trusted: TrustedCommittee, *, params: 
 def make_chain_proof(ledger: Ledger, height: int, *, first_epoch: int = 0) -> ChainProof | None:
     """A proof of the header at ``height`` for whoever trusts the committee of ``first_epoch``.
 
-    None if the height is not final here, is genesis, or lies before that epoch.
+    None if the height is not final here, is genesis, lies before that epoch, or its header is not kept.
 
     Raises:
         TooManyEpochs: It lies more than `MAX_EPOCHS` after it: prove a header between the two first.
     """
     params = ledger.params
     if not 1 <= height <= ledger.final_head.height or params.epoch_of(height) < first_epoch:
+        return None
+    if ledger.final_header(height) is None:
         return None
     way = params.epoch_of(height) - first_epoch
     if way > MAX_EPOCHS:
@@ -147,9 +150,9 @@ def make_chain_proof(ledger: Ledger, height: int, *, first_epoch: int = 0) -> Ch
 
 
 def _header(ledger: Ledger, height: int) -> Header:
-    block = ledger.final_block(height)
-    assert block is not None, f"final height {height} is not in the ledger"
-    return block.header
+    header = ledger.final_header(height)
+    assert header is not None, f"final height {height} is not in the ledger"
+    return header
 
 
 def _check_place(header: Header, epoch: int, params: ChainParams) -> None:

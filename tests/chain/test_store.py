@@ -109,7 +109,7 @@ def test_another_genesis_is_refused():
     [
         (b"b" + (2).to_bytes(8, "big"), "is missing"),
         (b"o" + (2).to_bytes(8, "big"), "is missing"),
-        (b"sa", "state root"),
+        (b"s\0a", "state root"),
     ],
 )
 def test_a_hole_is_noticed_at_start(key, message):
@@ -123,7 +123,7 @@ def test_a_hole_is_noticed_at_start(key, message):
 def test_a_changed_value_is_noticed_at_start():
     database = MemoryDatabase()
     _chain(database, 5)
-    database.write([(b"sa", b"6")])
+    database.write([(b"s\0a", b"6")])
     with pytest.raises(CorruptionError, match="state root"):
         BlockStore.open(database, genesis=GENESIS)
 
@@ -134,7 +134,7 @@ def test_a_foreign_block_is_noticed_at_start():
     block = store.block(2)
     assert block is not None
     header = dataclasses.replace(block.header, timestamp_ms=9)
-    database.write([(b"b" + (2).to_bytes(8, "big"), encode(Block(header, ())))])
+    database.write([(b"h" + (2).to_bytes(8, "big"), encode(header))])
     with pytest.raises(CorruptionError, match="height 3 does not follow"):
         BlockStore.open(database, genesis=GENESIS)
 
@@ -143,7 +143,7 @@ def test_an_unreadable_record_is_noticed():
     database = MemoryDatabase()
     store = _chain(database, 2)
     database.write([(b"b" + (1).to_bytes(8, "big"), b"\xc1")])
-    with pytest.raises(CorruptionError, match="a stored Block does not read back"):
+    with pytest.raises(CorruptionError, match="a stored Body does not read back"):
         store.block(1)
 
 

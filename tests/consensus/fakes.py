@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from chain.codec import encode
 from chain.execution.invalid import BlockReason, InvalidBlock
 from chain.hashing import digest
 from chain.types.block import Block, Header, next_beacon, transactions_root
@@ -87,6 +88,17 @@ class ChainTwin:
 
     def final_block(self, height: int) -> Block | None:
         return Block(self.headers[self.final[height]], ()) if height < len(self.final) else None
+
+    @property
+    def first_block(self) -> int:
+        return 1
+
+    def encoded_block(self, height: int) -> bytes | None:
+        block = self.final_block(height)
+        return None if block is None else encode(block)
+
+    def final_header(self, height: int) -> Header | None:
+        return self.headers[self.final[height]] if height < len(self.final) else None
 
     def finalization(self, height: int) -> Certificate | None:
         later = range(height, len(self.final))

@@ -20,9 +20,10 @@ from chain.store import BlockStore, FinalBlock
 from chain.types.block import Block, Header, beacon_input
 from chain.types.committee import Committee, Validator
 from chain.types.params import MAX_BLOCK_OVERHEAD, ChainParams
+from chain.types.statement import Kind, Statement
 from chain.types.transaction import SignedTransaction, possession_message
 from consensus.light import ChainProof, make_chain_proof
-from consensus.messages import Certificate, Kind, Seal, Statement
+from consensus.messages import Certificate, Seal
 from genesis.document import Balance, GenesisDocument
 from genesis.presets import LOCAL_PARAMS
 from genesis.registry import digits_model, registry_of
@@ -53,8 +54,8 @@ class StoredChain:
     def committee(self, epoch: int) -> Committee:
         return self.store.committee(epoch)
 
-    def final_block(self, height: int) -> Block | None:
-        return self.store.block(height)
+    def final_header(self, height: int) -> Header | None:
+        return self.store.header(height)
 
     def finalization(self, height: int) -> Certificate | None:
         found = self.store.next_finalization(height)

@@ -91,9 +91,22 @@ class NodeLedger:
         height = self._store.height_of(digest)
         return self._store.block(height) if height else None
 
+    @property
+    def first_block(self) -> int:
+        """Least height from 1 on whose block is here."""
+        return self._store.first
+
     def final_block(self, height: int) -> Block | None:
         """The final block at a height."""
         return self._store.block(height)
+
+    def encoded_block(self, height: int) -> bytes | None:
+        """The final block at a height, encoded."""
+        return self._store.encoded_block(height)
+
+    def final_header(self, height: int) -> Header | None:
+        """The final header at a height."""
+        return self._store.header(height)
 
     def finalization(self, height: int) -> Certificate | None:
         """The certificate that made a height final: its own, or its nearest descendant's."""

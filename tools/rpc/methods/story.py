@@ -48,9 +48,7 @@ def why(node: NodeView, id: Name) -> Story:  # noqa: A002 - the parameter's name
     events = [event_view(height, event) for height, event in node.store.events_about(subject)]
     if final is not None:
         events = [*_receipt_line(node, final), *events]
-    proposed = [event for event in events if event.reason is Reason.FEE_BURNED and event.subject == subject]
-    # A proposer's every block burns fees: a line each would bury what the key is asked about.
-    events = [event for event in events if event not in proposed] if proposed else events
+    proposed = node.store.proposed_by(subject)
     events.sort(key=lambda event: event.height)
     kind, summary = _kind(node, subject, final)
     if kind == "unknown" and not events and not proposed:
@@ -60,9 +58,10 @@ def why(node: NodeView, id: Name) -> Story:  # noqa: A002 - the parameter's name
             next_step="check the name; what was sent through another node may take a second to arrive",
         )
     if proposed:
+        # A line each would bury what the key is asked about.
         summary += (
-            f" Not listed: {len(proposed)} blocks that it proposed from height {proposed[0].height} on; "
-            f"{coins(sum(event.amount for event in proposed))} coins of fees were burned in them."
+            f" Not listed: {proposed.blocks} blocks that it proposed from height {proposed.first} on; "
+            f"{coins(proposed.burned)} coins of fees were burned in them."
         )
     return Story(subject=subject, kind=kind, summary=summary, events=tuple(events))
 

@@ -9,7 +9,8 @@ very next epoch. Nobody has checked their signatures, so anyone may have sent th
 from enum import Enum
 from typing import Final
 
-from consensus.messages import Certificate, ConsensusMessage, Kind, Proposal, Vote
+from chain.types.statement import Kind
+from consensus.messages import Certificate, ConsensusMessage, Proposal, Vote
 from p2p.network import PeerId
 
 HELD_PER_PEER: Final = 64

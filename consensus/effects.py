@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from chain.types.block import Block, Header
+from chain.types.evidence import Evidence
+from chain.types.statement import Statement
 from consensus.events import Timer
-from consensus.evidence import Evidence
-from consensus.messages import Certificate, ConsensusMessage, Statement
+from consensus.messages import Certificate, ConsensusMessage
 from p2p.network import PeerId
 
 

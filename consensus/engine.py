@@ -19,12 +19,12 @@ from chain.database.interface import DatabaseError
 from chain.execution.invalid import InvalidBlock
 from chain.msgpack_reader import DecodeError
 from chain.types.block import Block, beacon_input
+from chain.types.evidence import Evidence
 from consensus import effects, events
 from consensus.admission import Admission, Place
 from consensus.alarms import Alarms
 from consensus.effects import Effect
 from consensus.events import Event
-from consensus.evidence import Evidence
 from consensus.fetcher import Fetcher
 from consensus.halting import Halted, HaltReason
 from consensus.inputs import EngineSettings, Found, Input, Synced
@@ -51,8 +51,6 @@ log = logging.getLogger(__name__)
 
 QUEUE: Final = 64
 """Inputs that wait for the one task; a full queue slows down whoever fills it."""
-
-KEPT_EVIDENCE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +84,8 @@ class Engine:
         settings: EngineSettings | None = None,
     ) -> None:
         """Take the node's parts; ``signer`` is None for a node that only follows, ``now_ms`` is its clock."""
-        self.evidence: deque[Evidence] = deque(maxlen=KEPT_EVIDENCE)
-        """Proofs against validators, oldest first."""
+        self.on_evidence: Callable[[Evidence], None] = lambda _evidence: None
+        """Told of each key that is proven to have contradicted itself, once an epoch."""
         self._network, self._ledger, self._signer, self._now_ms = network, ledger, signer, now_ms
         self._settings = settings or EngineSettings()
         self._chain_id = ledger.params.chain_id
@@ -95,6 +93,8 @@ class Engine:
         self._admission = Admission(self._next_epoch(), answer_every_ms=2 * ledger.params.network_delay_ms)
         self._simplex = self._new_instance()
         self._events: deque[Event] = deque()
+        self._accused: set[bytes] = set()
+        """Of this epoch, so never more than a committee."""
         self._inputs_in, self._inputs = trio.open_memory_channel[Input](QUEUE)
         self._verifier = Verifier(
             self._chain_id, signer, now_ms=now_ms, max_clock_ahead_ms=self._settings.max_clock_ahead_ms
@@ -154,6 +154,7 @@ class Engine:
 
     async def _start_epoch(self) -> None:
         self._events.clear()
+        self._accused.clear()
         self._fetcher.forget_keys()
         self._simplex = simplex = self._new_instance()
         try:
@@ -232,6 +233,8 @@ class Engine:
                 for effect in simplex.step(self._events.popleft()):
                     await self._perform(effect)
             except SafetyViolation as error:
+                for evidence in error.evidence:
+                    self._accuse(evidence)
                 raise Halted(HaltReason.SAFETY_VIOLATED, str(error)) from error
             if simplex.done and simplex is self._simplex:
                 await self._start_epoch()
@@ -263,8 +266,17 @@ class Engine:
             case effects.Report(origin, reason):
                 self._blame(origin, reason)
             case effects.Accuse(evidence):
-                log.warning("event=equivocation signer=%s", evidence.signer.hex())
-                self.evidence.append(evidence)
+                self._accuse(evidence)
+
+    def _accuse(self, evidence: Evidence) -> None:
+        if evidence.signer in self._accused:
+            return
+        self._accused.add(evidence.signer)
+        log.warning(
+            "event=equivocation signer=%s epoch=%d view=%d first=%r second=%r",
+            evidence.signer.hex(), evidence.epoch, evidence.view, str(evidence.first), str(evidence.second),
+        )  # fmt: skip
+        self.on_evidence(evidence)
 
     def _write(self, effect: effects.Sign | effects.Propose | effects.Save) -> None:
         """What has to be on disk before anything else happens."""

@@ -9,10 +9,11 @@ from typing import Final
 
 from chain.types.block import Block, Header
 from chain.types.committee import Committee
+from chain.types.statement import Kind, Statement
 from consensus import effects
 from consensus.effects import Effect
 from consensus.leader import leader_of
-from consensus.messages import Certificate, Kind, Statement
+from consensus.messages import Certificate
 from consensus.rounds import Round, Rounds
 from consensus.timers import Pace, Presence
 from consensus.tree import BlockTree, Dead, Missing, Ready, Unchecked

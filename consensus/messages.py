@@ -7,50 +7,13 @@ statements that exclude each other are evidence wherever they were found.
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 from chain.codec import U16, U64, AtMost, Hash32, PublicKey, Signature, decode, encode
 from chain.crypto import ed25519
-from chain.hashing import digest
 from chain.types.block import Block
 from chain.types.committee import MAX_SEATS, Committee, is_quorum
-
-NOTHING: Final = bytes(32)
-"""The digest that a nullification carries: it names no block."""
-
-
-class Kind(enum.IntEnum):
-    """What a signature says about a view. The numbers are signed: never renumber."""
-
-    PROPOSE = 0
-    NOTARIZE = 1
-    NULLIFY = 2
-    FINALIZE = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What one signature says, without who says it."""
-
-    kind: Kind
-    epoch: U64
-    view: U64
-    digest: Hash32
-    """The block's digest; `NOTHING` if and only if the kind is `Kind.NULLIFY`."""
-
-    def __post_init__(self) -> None:
-        check_digest(self.kind, self.digest)
-
-    def signing_bytes(self, chain_id: str) -> bytes:
-        """The 32 bytes that are signed."""
-        return digest(
-            "headrace/consensus",
-            chain_id.encode(),
-            bytes([self.kind])
-            + self.epoch.to_bytes(8, "little")
-            + self.view.to_bytes(8, "little")
-            + self.digest,
-        )
+from chain.types.statement import Kind, Statement, check_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +40,7 @@ class Vote:
 
     def is_authentic(self, chain_id: str) -> bool:
         """Whether the named signer signed it (not: whether it has a seat)."""
-        return ed25519.verify(self.signer, self.statement.signing_bytes(chain_id), self.signature)
+        return self.statement.is_signed(self.signer, self.signature, chain_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +65,7 @@ class Proposal:
 
     def is_authentic(self, leader: bytes, chain_id: str) -> bool:
         """Whether ``leader`` signed it."""
-        return ed25519.verify(leader, self.statement.signing_bytes(chain_id), self.signature)
+        return self.statement.is_signed(leader, self.signature, chain_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +169,3 @@ def decode_message(data: bytes, *, limit: int) -> ConsensusMessage:
         chain.codec.DecodeError: With any of its reasons.
     """
     return decode(_Envelope, data, limit=limit).message
-
-
-def check_digest(kind: Kind, block: bytes) -> None:
-    """Only a nullification names no block.
-
-    Raises:
-        ValueError: The digest does not fit the kind.
-    """
-    if (kind is Kind.NULLIFY) != (block == NOTHING):
-        raise ValueError(f"{kind.name} cannot name block {block.hex()}")

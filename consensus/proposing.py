@@ -3,10 +3,11 @@
 from typing import Final
 
 from chain.types.block import Header
+from chain.types.evidence import evidence_of
+from chain.types.statement import NOTHING, Kind, Statement
 from consensus import effects, events
-from consensus.evidence import Evidence
 from consensus.instance import Instance
-from consensus.messages import NOTHING, Kind, Proposal, Statement
+from consensus.messages import Proposal
 from consensus.rounds import Round
 from consensus.tree import Dead
 from p2p.network import PeerId
@@ -89,14 +90,12 @@ def take_proposal(state: Instance, origin: PeerId, proposal: Proposal, digest: b
 
 
 def _accuse_leader(state: Instance, found: Round) -> None:
-    (digest, proposal, _), (other_digest, other, _) = found.proposals
-    evidence = Evidence(
-        signer=state.leader(found.view),
-        first=Statement(Kind.PROPOSE, state.epoch, found.view, digest),
-        first_signature=proposal.signature,
-        second=Statement(Kind.PROPOSE, state.epoch, found.view, other_digest),
-        second_signature=other.signature,
-    )
+    signed = [
+        (Statement(Kind.PROPOSE, state.epoch, found.view, digest), proposal.signature)
+        for digest, proposal, _ in found.proposals
+    ]
+    evidence = evidence_of(state.leader(found.view), *signed)
+    assert evidence is not None, "two proposals of one view are of different blocks"
     state.out.append(effects.Accuse(evidence))
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from chain.types.committee import Committee
-from consensus.messages import Certificate, Kind, Proposal, Vote
+from chain.types.statement import Kind
+from consensus.messages import Certificate, Proposal, Vote
 from consensus.tree import SafetyViolation
 from consensus.votes import VoteTable
 from p2p.network import PeerId

@@ -4,8 +4,9 @@ from typing import Protocol
 
 from chain.codec import decode, encode
 from chain.types.block import Block
+from chain.types.statement import Kind, Statement
 from consensus.guard_log import MAX_PAYLOAD
-from consensus.messages import Kind, Proposal, Statement, Vote
+from consensus.messages import Proposal, Vote
 from consensus.signing_guard import SigningGuard
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from chain.types.statement import NOTHING, Kind, Statement
 from consensus.disk import Disk, DiskBusyError
 from consensus.guard_log import Reading, Record, RecordKind, read_log, write_record
-from consensus.messages import NOTHING, Kind, Statement
 
 _COMPACT_ABOVE: Final = 8 << 20
 """Bytes of finished epochs worth a rewrite; smaller logs just grow."""

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from chain.types.block import Block, Header
 from chain.types.committee import Committee
+from chain.types.statement import Kind, Statement
 from consensus import effects, events, proposing
 from consensus.effects import Effect
 from consensus.events import Event, Timer
 from consensus.instance import FETCHED_VIEWS, Instance, Setting
-from consensus.messages import Certificate, ConsensusMessage, Kind, Proposal, Statement, Vote
+from consensus.messages import Certificate, ConsensusMessage, Proposal, Vote
 from consensus.rounds import VIEWS_AHEAD, Round
-from consensus.tree import Missing
+from consensus.tree import Missing, SafetyViolation
 from p2p.network import PeerId
 
 _RESENT_VIEWS: Final = 8
@@ -270,8 +271,15 @@ class Simplex:
 
     def _keep(self, certificate: Certificate) -> bool:
         """Put a certificate in its place; False if there is one of its kind."""
-        state = self._state
-        if not state.rounds.at(certificate.view).put(certificate):
+        state, found = self._state, self._state.rounds.at(certificate.view)
+        evidence = found.votes.certify(certificate)
+        try:
+            is_new = found.put(certificate)
+        except SafetyViolation as violation:
+            violation.evidence = tuple(evidence)
+            raise
+        state.out += map(effects.Accuse, evidence)
+        if not is_new:
             return False
         if certificate.kind is Kind.FINALIZE and (
             state.pending is None or certificate.view > state.pending.view

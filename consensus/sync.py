@@ -16,8 +16,9 @@ from chain.codec import decode, encode
 from chain.msgpack_reader import DecodeError
 from chain.types.block import Block, Header, transactions_root
 from chain.types.committee import Committee
+from chain.types.statement import Kind
 from consensus.ledger import Ledger
-from consensus.messages import Certificate, CertificateError, Kind
+from consensus.messages import Certificate, CertificateError
 from consensus.requests import (
     BLOCKS,
     MAX_ANSWER,

@@ -7,10 +7,14 @@ views.
 from dataclasses import dataclass
 
 from chain.types.block import Block, Header
+from chain.types.evidence import Evidence
 
 
 class SafetyViolation(Exception):  # noqa: N818 - reads as a sentence where it is caught
     """Two certificates that cannot both exist: a third of the committee, or this machine, is wrong."""
+
+    evidence: tuple[Evidence, ...] = ()
+    """Against those who signed both; if the certificates are right, more than a third of the seats."""
 
 
 @dataclass(frozen=True, slots=True)

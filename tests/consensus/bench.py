@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from chain.hashing import digest as hash_of
 from chain.types.block import Block, Header
+from chain.types.evidence import Evidence
+from chain.types.statement import NOTHING, Kind, Statement, excludes
 from consensus import effects, events
 from consensus.events import Timer
-from consensus.evidence import Evidence, excludes
 from consensus.instance import Setting
 from consensus.leader import leader_of
-from consensus.messages import NOTHING, Certificate, Kind, Proposal, Seal, Statement, Vote
+from consensus.messages import Certificate, Proposal, Seal, Vote
 from consensus.simplex import Simplex
 from consensus.timers import Pace
 from p2p.network import PeerId

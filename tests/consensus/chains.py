@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from chain.crypto.ed25519 import SecretKey, derive_seed
 from chain.types.block import Block
 from chain.types.committee import Committee
+from chain.types.statement import Kind, Statement
 from consensus.ledger import BuildRequest
-from consensus.messages import Certificate, Kind, Seal, Statement
+from consensus.messages import Certificate, Seal
 from tests.consensus.fakes import CHAIN_ID, ChainTwin, committee_of, params
 
 PARAMS = params(epoch_length=4)

@@ -1,7 +1,7 @@
 """Bugs planted on purpose: a simulation that does not find them proves nothing about the real protocol."""
 
+from chain.types.statement import Kind, Statement
 from consensus import effects
-from consensus.messages import Kind, Statement
 from consensus.rounds import Round
 from consensus.signing_guard import SigningGuard
 from consensus.simplex import Simplex

@@ -1,7 +1,8 @@
 """Trouble, drawn from the world's seed: what may happen to networks and machines, and its end."""
 
 from chain.types.params import ChainParams
-from consensus.messages import Certificate, ConsensusMessage, Kind, Proposal, Vote
+from chain.types.statement import Kind
+from consensus.messages import Certificate, ConsensusMessage, Proposal, Vote
 from consensus.signing_guard import GuardReason
 from tests.consensus.fakes import params
 from tests.consensus.node import Node

@@ -2,8 +2,9 @@
 
 from collections import Counter
 
+from chain.types.statement import Kind
 from consensus.admission import HELD_CERTIFICATES, HELD_PEERS, HELD_PER_PEER, Admission, Place
-from consensus.messages import Certificate, Kind, Seal, Vote
+from consensus.messages import Certificate, Seal, Vote
 from p2p.network import PeerId
 
 SEALS = (Seal(0, bytes(64)),)

@@ -9,8 +9,9 @@ from trio.testing import MockClock
 
 from chain.codec import encode
 from chain.types.block import Block
+from chain.types.statement import Kind, Statement
 from consensus.halting import HaltReason
-from consensus.messages import Certificate, Kind, Proposal, Statement, Vote, encode_message
+from consensus.messages import Certificate, Proposal, Vote, encode_message
 from consensus.requests import BLOCKS, FETCH, STATUS, BlocksRequest, FetchRequest, FetchResponse, Status
 from p2p.memory import Link
 from p2p.network import Lane, RequestFailed, RequestFailure

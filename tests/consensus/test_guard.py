@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from chain.types.block import Block
+from chain.types.statement import NOTHING, Kind, Statement, excludes
 from consensus.disk import DiskBusyError, FileDisk
-from consensus.evidence import excludes
 from consensus.guard_log import Record, RecordKind, read_log, write_record
-from consensus.messages import NOTHING, Kind, Statement
 from consensus.signer import Signer
 from consensus.signing_guard import GuardError, GuardReason, SigningGuard, create_log, open_log
 from tests.consensus.fakes import CHAIN_ID, PowerCut, SimDisk, TagKey, committee_of, genesis

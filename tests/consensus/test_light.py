@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from chain.codec import decode, encode
+from chain.types.statement import Kind
 from consensus.light import (
     ChainProof,
     EpochProof,
@@ -15,7 +16,6 @@ from consensus.light import (
     make_chain_proof,
     verify_chain_proof,
 )
-from consensus.messages import Kind
 from tests.consensus.chains import COMMITTEES, PARAMS, certify, chain_of
 
 CHAIN = chain_of(14, direct=lambda height: height not in (9, 10))

@@ -11,16 +11,14 @@ from chain.crypto.ed25519 import SecretKey, derive_seed
 from chain.msgpack_reader import DecodeError, DecodeReason
 from chain.types.block import Block
 from chain.types.committee import Committee, Validator, is_quorum
-from consensus.evidence import Evidence, excludes
+from chain.types.evidence import Evidence, evidence_of
+from chain.types.statement import NOTHING, Kind, Statement, excludes
 from consensus.messages import (
-    NOTHING,
     Certificate,
     CertificateError,
     CertificateFault,
-    Kind,
     Proposal,
     Seal,
-    Statement,
     Vote,
     decode_message,
     encode_message,
@@ -209,9 +207,15 @@ def test_exactly_two_thirds_is_no_quorum(seats: int, total: int, enough: bool) -
 def test_evidence_is_two_statements_that_exclude_each_other() -> None:
     other = replace(STATEMENT, digest=bytes([9]) * 32)
     first, second = vote_of(KEYS[0]), vote_of(KEYS[0], other)
-    evidence = Evidence(first.signer, STATEMENT, first.signature, other, second.signature)
+    signed = ((STATEMENT, first.signature), (other, second.signature))
+    evidence = evidence_of(first.signer, *signed)
+    assert evidence == evidence_of(first.signer, *reversed(signed))
+    assert evidence is not None
     assert evidence.is_authentic(CHAIN_ID)
-    assert not replace(evidence, second_signature=first.signature).is_authentic(CHAIN_ID)
+    assert not replace(evidence, second_signature=evidence.first_signature).is_authentic(CHAIN_ID)
+    with pytest.raises(ValueError, match="comes after"):
+        Evidence(first.signer, evidence.second, bytes(64), evidence.first, bytes(64))
+    assert evidence_of(first.signer, signed[0], signed[0]) is None
     with pytest.raises(ValueError, match="may both be signed"):
         Evidence(first.signer, STATEMENT, first.signature, STATEMENT, first.signature)
 

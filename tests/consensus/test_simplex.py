@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 
+from chain.types.statement import NOTHING, Kind, Statement
 from consensus import effects, events
 from consensus.events import Timer
-from consensus.messages import NOTHING, Kind, Proposal, Statement
+from consensus.messages import Proposal
 from consensus.tree import SafetyViolation
 from tests.consensus.bench import KEYS, PEER, Bench, certificate, seen, vote
 

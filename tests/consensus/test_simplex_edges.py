@@ -2,9 +2,10 @@
 
 import itertools
 
+from chain.types.statement import NOTHING, Kind, Statement
 from consensus import events
 from consensus.events import Timer
-from consensus.messages import NOTHING, Kind, Proposal, Statement
+from consensus.messages import Proposal
 from p2p.network import PeerId
 from tests.consensus.bench import KEYS, PEER, Bench, certificate, seen, vote
 

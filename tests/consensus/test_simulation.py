@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from chain.types.committee import Committee
-from consensus.evidence import Evidence
-from consensus.messages import ConsensusMessage, Kind, Proposal, Vote
+from chain.types.evidence import Evidence
+from chain.types.statement import Kind
+from consensus.messages import ConsensusMessage, Proposal, Vote
 from tests.consensus.fakes import committee_of, params
 from tests.consensus.mutants import NeverFetches
 from tests.consensus.nemesis import play, world_of

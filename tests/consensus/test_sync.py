@@ -9,7 +9,8 @@ from trio.testing import MockClock
 
 from chain.codec import encode
 from chain.types.block import Block
-from consensus.messages import Certificate, Kind
+from chain.types.statement import Kind
+from consensus.messages import Certificate
 from consensus.requests import BLOCKS, STATUS, BlocksRequest, BlocksResponse, Status
 from consensus.sync import (
     SERVED_PEERS,

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from chain.types.committee import Committee
+from chain.types.evidence import Evidence
 from chain.types.params import ChainParams
+from chain.types.statement import Statement, excludes
 from consensus import effects, events
-from consensus.evidence import Evidence, excludes
-from consensus.messages import Certificate, ConsensusMessage, Proposal, Statement
+from consensus.messages import Certificate, ConsensusMessage, Proposal
 from consensus.signing_guard import GuardError
 from tests.consensus.fakes import TagKey, committee_of
 from tests.consensus.node import Node

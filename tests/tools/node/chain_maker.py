@@ -8,9 +8,10 @@ from chain.database.memory import MemoryDatabase
 from chain.mempool import Mempool
 from chain.store import BlockStore
 from chain.types.block import Block, beacon_input
+from chain.types.statement import Kind
 from chain.types.transaction import Body, SignedTransaction, Transaction, sign_transaction
 from consensus.ledger import BuildRequest
-from consensus.messages import Certificate, Kind
+from consensus.messages import Certificate
 from genesis.document import GenesisDocument
 from genesis.presets import COIN, local_testnet_genesis
 from genesis.registry import registry_of

@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+from pouw.backends.encoder import EncoderOps
 from pouw.backends.training import TrainingBackend
 from pouw.backends.transformer import TransformerOps
 from pouw.requant import Requant
@@ -30,6 +31,10 @@ class Backend(Protocol):
     @property
     def transformer(self) -> TransformerOps:
         """What transformers need."""
+
+    @property
+    def encoder(self) -> EncoderOps:
+        """What encoders need beyond that."""
 
     def put(self, array: Array) -> Any:
         """A host array as a tensor of the backend. The array must not change afterwards."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from pouw.backends.backend import BackendError
+from pouw.backends.cpu_encoder import CpuEncoder
 from pouw.backends.cpu_training import CpuTraining
 from pouw.backends.cpu_transformer import CpuTransformer
 from pouw.backends.known_answer import check_backend
@@ -39,6 +40,7 @@ class CpuBackend:
         self._fast = fast
         self._training = CpuTraining()
         self._transformer = CpuTransformer(self._multiply)
+        self._encoder = CpuEncoder(self._multiply)
 
     @property
     def name(self) -> str:
@@ -54,6 +56,11 @@ class CpuBackend:
     def transformer(self) -> CpuTransformer:
         """See `Backend.transformer`."""
         return self._transformer
+
+    @property
+    def encoder(self) -> CpuEncoder:
+        """See `Backend.encoder`."""
+        return self._encoder
 
     def put(self, array: Array) -> torch.Tensor:
         """See `Backend.put`."""

@@ -13,6 +13,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from pouw.backends.backend import Backend, BackendError
+from pouw.backends.known_encoder import ENCODER_ANSWER, encoder_digest
 from pouw.backends.known_training import TRAINING_ANSWER, training_digest
 from pouw.backends.known_transformer import TRANSFORMER_ANSWER, transformer_digest
 from pouw.generator import random_bytes
@@ -67,6 +68,11 @@ def check_backend(backend: Backend) -> None:
         raise BackendError(
             f"{backend.name} computes transformers wrongly on this machine: known answer "
             f"{TRANSFORMER_ANSWER}, got {transformed}"
+        )
+    encoded = encoder_digest(backend)
+    if encoded != ENCODER_ANSWER:
+        raise BackendError(
+            f"{backend.name} encodes wrongly on this machine: known answer {ENCODER_ANSWER}, got {encoded}"
         )
 
 

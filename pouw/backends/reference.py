@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from pouw.backends.reference_encoder import ReferenceEncoder
 from pouw.backends.reference_training import ReferenceTraining
 from pouw.backends.reference_transformer import ReferenceTransformer
 from pouw.requant import Requant
@@ -26,6 +27,11 @@ class ReferenceBackend:
     def transformer(self) -> ReferenceTransformer:
         """See `Backend.transformer`."""
         return ReferenceTransformer()
+
+    @property
+    def encoder(self) -> ReferenceEncoder:
+        """See `Backend.encoder`."""
+        return ReferenceEncoder()
 
     def put(self, array: Array) -> Array:
         """See `Backend.put`."""

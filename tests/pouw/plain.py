@@ -8,6 +8,7 @@ import numpy as np
 
 from pouw.requant import Requant
 from pouw.tensors import Array, index_dtype
+from tests.pouw.plain_encoder import PlainEncoder
 from tests.pouw.plain_training import PlainTraining
 from tests.pouw.plain_transformer import PlainTransformer
 
@@ -26,6 +27,10 @@ class PlainBackend:
     @property
     def transformer(self) -> PlainTransformer:
         return PlainTransformer()
+
+    @property
+    def encoder(self) -> PlainEncoder:
+        return PlainEncoder()
 
     def put(self, array: Array) -> Any:
         return array.tolist(), array.dtype

@@ -116,6 +116,19 @@ class StateTree:
             return self
         return type(self)(top, self._index.edited(edit.added, edit.removed), root_digest(top.digest))
 
+    def subtree(self, place: bytes) -> Node:
+        """The node at a place, given as nibbles from the root, one a byte.
+
+        Where the tree is not that deep it is the bucket of those entries that would hang there: the shape
+        follows from the contents alone, so its digest is the one a deeper tree would have there.
+        """
+        node = self._top
+        for level, way in enumerate(place):
+            if isinstance(node, Bucket):
+                return _below(node, place, level)
+            node = node.children[way]
+        return node
+
     def prove(self, key: bytes) -> StateProof:
         """Prove what the state holds under a key, or that it holds nothing."""
         path = path_of(key)
@@ -127,6 +140,12 @@ class StateTree:
             siblings.append(node.digests[:offset] + node.digests[offset + HASH_BYTES :])
             node = node.children[way]
         return StateProof(siblings=tuple(siblings), records=node.records, value=self.get(key))
+
+
+def node_of(entries: Mapping[bytes, bytes], *, level: int) -> Node:
+    """The subtree of entries whose paths agree in their first `level` nibbles."""
+    ordered: list[_Change] = sorted((path_of(key), key, value) for key, value in entries.items())
+    return _applied(EMPTY_BUCKET, ordered, level, _Edit([], []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +177,20 @@ def _applied(node: Node, changes: Sequence[_Change], level: int, edit: _Edit) ->
         return node
     branch = _with_children(branch, replaced)
     return branch if branch.size > BUCKET_CAPACITY else _joined(branch)
+
+
+def _below(bucket: Bucket, place: bytes, level: int) -> Bucket:
+    """The entries of a bucket whose paths go on as a place does from a level on."""
+    kept = [
+        at
+        for at in range(len(bucket.keys))
+        if all(nibble(_path(bucket.records, at), deep) == place[deep] for deep in range(level, len(place)))
+    ]
+    if not kept:
+        return EMPTY_BUCKET
+    records = b"".join([bucket.records[at * RECORD_BYTES : (at + 1) * RECORD_BYTES] for at in kept])
+    keys = tuple([bucket.keys[at] for at in kept])
+    return Bucket(bucket_digest(records), len(keys), records, keys, tuple([bucket.values[at] for at in kept]))
 
 
 def _by_way(changes: Sequence[_Change], level: int) -> list[tuple[int, Sequence[_Change]]]:

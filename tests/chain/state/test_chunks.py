@@ -108,7 +108,7 @@ def lies() -> dict[str, tuple[object, Wanted, ChunkFault]]:
         "digests": (Inner(bytes(512)), TOP, ChunkFault.WRONG_DIGEST),
         "a branch for a bucket": (BRANCH, below, ChunkFault.WRONG_DIGEST),
         "records": (Records(bytes(64)), below, ChunkFault.WRONG_DIGEST),
-        "half a record": (Records(bucket.records[:60]), below, ChunkFault.MALFORMED),
+        "half a record": (Records(bytes(60)), below, ChunkFault.MALFORMED),
         "two for one": (WHOLE, full, ChunkFault.MALFORMED),
         "a value of another path": (Entries((first,)), full, ChunkFault.WRONG_PLACE),
     }

@@ -1,0 +1,75 @@
+"""The ledger of the profile "consensus": blocks without transactions, and committees drawn anew for every epoch."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from chain.types.block import Block
+from chain.types.committee import Committee
+from chain.types.params import ChainParams
+from chain.types.transaction import SignedTransaction
+from consensus.messages import Certificate
+from tests.consensus.fakes import ChainTwin, committee_of
+from tests.simulation.disks import DatabaseJournal, SimDatabase
+
+Committees = Callable[[int], Committee]
+
+_HEIGHT = b"height"
+
+
+class AbstractLedger(ChainTwin):
+    """`ChainTwin` on a disk: what its last synced write said is final is what a restart finds."""
+
+    def __init__(self, params: ChainParams, committees: Committees) -> None:
+        super().__init__(params, committees)
+        self.database = SimDatabase()
+        self.journal = DatabaseJournal(SimDatabase())
+
+    @property
+    def databases(self) -> tuple[SimDatabase, ...]:
+        return self.database, self.journal.database
+
+    def digest_at(self, height: int) -> bytes:
+        return self.final[height]
+
+    def settle(self, blocks: Sequence[Block], certificate: Certificate) -> None:
+        super().settle(blocks, certificate)
+        self.database.write([(_HEIGHT, self.final_head.height.to_bytes(8, "big"))])
+
+    def take_transaction(self, signed: SignedTransaction) -> None:
+        """There are none here."""
+
+    def restart(self) -> None:
+        """Forget what the process knew beyond the disk."""
+        kept = self.database.get(_HEIGHT)
+        height = 0 if kept is None else int.from_bytes(kept, "big")
+        del self.final[height + 1 :]
+        self.certificates = {h: c for h, c in self.certificates.items() if h <= height}
+        self.headers = {d: self.headers[d] for d in self.final}
+        self.blocks = {d: self.blocks[d] for d in self.final[1:]}
+
+
+def whole_committee(keys: Sequence[bytes]) -> Committees:
+    """One seat each, always."""
+    committee = committee_of(keys)
+    return lambda _: committee
+
+
+def drawn_committees(seed: int, keys: Sequence[bytes], traitors: int) -> Committees:
+    """Seats by chance for every epoch, for some none, and less than a third of them for the first few keys."""
+    known: dict[int, Committee] = {}
+
+    def draw(epoch: int) -> Committee:
+        rng = Random(f"{seed}/{epoch}")
+        while True:
+            seats = [rng.choice([0, 1, 1, 2, 3]) for _ in keys]
+            if 0 <= 3 * sum(seats[:traitors]) < sum(seats):
+                members = [i for i in range(len(keys)) if seats[i]]
+                order = sorted(members, key=lambda i: keys[i])
+                return committee_of([keys[i] for i in order], seats=lambda index: seats[order[index]])
+
+    def committee(epoch: int) -> Committee:
+        if epoch not in known:
+            known[epoch] = draw(epoch)
+        return known[epoch]
+
+    return committee

@@ -1,0 +1,87 @@
+"""One seed from beginning to end: trouble, healing, and the proof that the chain goes on, several times over."""
+
+from dataclasses import dataclass, field
+
+from tests.simulation.keys import tags_are_signatures
+from tests.simulation.nemesis import Nemesis
+from tests.simulation.plan import Plan
+from tests.simulation.world import World
+
+PROGRESS = 5
+"""Heights that every honest node must gain after healing ..."""
+
+RECOVERY_MS = 30_000
+"""... within this time."""
+
+_FACES_TURN_MS = 700
+_QUIET_MS = 10_000
+_TROUBLE_MS = (25_000, 60_000)
+_STRIKES = 12
+
+
+@dataclass
+class Result:
+    """What one seed showed."""
+
+    seed: int
+    profile: str
+    count: int
+    simulated_ms: int
+    steps: int
+    heights: int
+    trace: str
+    faults: dict[str, int]
+    habits: tuple[str, ...]
+    recoveries_ms: list[int] = field(default_factory=list)
+    accusations: int = 0
+
+
+def play(world: World) -> Result:
+    """Let the nemesis loose and heal, as often as the plan says, and check what must hold.
+
+    Raises:
+        tests.simulation.watch.Violation: With the seed, and what went wrong.
+    """
+    plan, recoveries = world.plan, list[int]()
+    with tags_are_signatures():
+        world.start()
+        if any(node.is_twin for node in world.nodes):
+            world.at(0, _turn_faces, world)
+        for _ in range(plan.rounds):
+            lasts = world.rng.randrange(*_TROUBLE_MS)
+            nemesis = Nemesis(world, lasts_ms=lasts, strikes=_STRIKES)
+            world.run(world.now + lasts)
+            nemesis.heal()
+            recoveries.append(_recover(world))
+            world.run(world.now + _QUIET_MS)
+    return result_of(world, recoveries)
+
+
+def result_of(world: World, recoveries: list[int]) -> Result:
+    plan = world.plan
+    return Result(
+        seed=plan.seed, profile=plan.profile, count=plan.count, simulated_ms=world.now, steps=world.steps,
+        heights=max(world.heights(), default=0), trace=world.trace, faults=dict(world.faults),
+        habits=plan.habits, recoveries_ms=recoveries, accusations=len(world.watch.accusations),
+    )  # fmt: skip
+
+
+def world_of(plan: Plan) -> World:
+    """The world of a plan; its keys are tags, so it runs inside of `tags_are_signatures`."""
+    with tags_are_signatures():
+        return World(plan)
+
+
+def _recover(world: World) -> int:
+    """Milliseconds until every honest node has gained `PROGRESS` heights over what anybody had."""
+    began, goal = world.now, max(world.heights()) + PROGRESS
+    world.run_while(lambda: min(world.heights()) < goal, began + RECOVERY_MS)
+    if min(world.heights()) < goal:
+        places = [(n.simplex.epoch, n.simplex.view, n.is_up) for n in world.honest]
+        world.watch.fail(f"stall: {goal - PROGRESS} at heal, now {world.heights()}, at {places}")
+    return world.now - began
+
+
+def _turn_faces(world: World) -> None:
+    world.faces = [world.rng.randrange(2) for _ in world.faces]
+    world.at(world.now + _FACES_TURN_MS, _turn_faces, world)

@@ -1,0 +1,122 @@
+"""What must always hold, checked whenever anything is said or becomes final anywhere.
+
+- Agreement: all honest nodes have the same block at every height.
+- Nothing final is ever lost: a node that told of a final block has it in every later life.
+- No honest key says two things that exclude each other.
+- Nobody honest is accused, reported, or asks its signing guard for a contradiction.
+"""
+
+from typing import TYPE_CHECKING
+
+from chain.types.committee import Committee
+from chain.types.evidence import Evidence
+from chain.types.statement import Statement, excludes
+from consensus.messages import Certificate, ConsensusMessage, Proposal
+from consensus.signing_guard import GuardError, GuardReason
+
+if TYPE_CHECKING:
+    from tests.simulation.node import Node
+    from tests.simulation.world import World
+
+
+class Violation(AssertionError):  # noqa: N818 - reads as a sentence where it is caught
+    """Something that must never happen happened."""
+
+
+class Watch:
+    """The eyes of the simulator."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.canon: dict[int, bytes] = {}
+        """The one final block of each height."""
+        self.committees: dict[int, Committee] = {}
+        """The committee of each epoch that has been decided."""
+        self.heeds_speech = True
+        """Whether an honest key that contradicts itself is a violation at once, not only a fork."""
+        self.accusations: list[tuple[int, Evidence]] = []
+        self.reports: list[tuple[int, int, str]] = []
+        self.refusals: list[tuple[int, GuardError]] = []
+        self._said: dict[tuple[bytes, int, int], list[Statement]] = {}
+        self._acknowledged: dict[int, int] = {}
+        self._corrupt: dict[int, frozenset[int]] = {}
+
+    def fail(self, what: str) -> None:
+        raise Violation(f"seed {self._world.seed} at {self._world.now} ms: {what}")
+
+    def settled(self, node: "Node", count: int) -> None:
+        """``node`` made its newest ``count`` blocks final, and would tell anybody who asks."""
+        if not node.is_honest:
+            return
+        top = node.height
+        for height in range(top - count + 1, top + 1):
+            digest = node.ledger.digest_at(height)
+            if self.canon.setdefault(height, digest) != digest:
+                self.fail(f"node {node.number} forks at height {height}")
+            self._world.note("final", node.number, height, digest)
+        self._acknowledged[node.number] = top
+        epoch = node.ledger.params.epoch_of(top + 1)
+        if epoch not in self.committees:
+            self.committees[epoch] = node.ledger.committee(epoch)
+
+    def booted(self, node: "Node") -> None:
+        """``node`` came back with what its disk holds."""
+        if not node.is_honest:
+            return
+        if node.height < self._acknowledged.get(node.number, 0):
+            self.fail(f"node {node.number} lost height {self._acknowledged[node.number]}, has {node.height}")
+        if node.height and self.canon.setdefault(node.height, node.ledger.digest_at(node.height)) != (
+            node.ledger.digest_at(node.height)
+        ):
+            self.fail(f"node {node.number} came back on a fork at height {node.height}")
+
+    def said(self, sender: "Node", message: ConsensusMessage, digest: bytes | None) -> None:
+        """No honest key ever says two things that exclude each other."""
+        if isinstance(message, Proposal):
+            assert digest is not None
+            self._world.note("says", sender.number, 0, message.epoch, message.view, digest)
+        else:
+            self._world.note(
+                "says", sender.number, int(message.kind), message.epoch, message.view, message.digest
+            )
+        if not self.heeds_speech or not sender.is_honest or isinstance(message, Certificate):
+            return
+        statement = message.statement
+        said = self._said.setdefault((sender.key.public_key, statement.epoch, statement.view), [])
+        for earlier in said:
+            if excludes(earlier, statement):
+                self.fail(f"node {sender.number} said {earlier} and {statement}")
+        if statement not in said:
+            said.append(statement)
+
+    def accused(self, accuser: "Node", evidence: Evidence) -> None:
+        self.accusations.append((accuser.number, evidence))
+        if accuser.is_honest and evidence.signer in {node.key.public_key for node in self._world.honest}:
+            self.fail(f"node {accuser.number} accuses an honest validator: {evidence}")
+
+    def reported(self, reporter: "Node", origin: int, reason: str) -> None:
+        self.reports.append((reporter.number, origin, reason))
+        if reporter.is_honest and self._world.nodes[origin].is_honest:
+            self.fail(f"node {reporter.number} reports honest node {origin}: {reason}")
+
+    def refused(self, node: "Node", error: GuardError) -> None:
+        self.refusals.append((node.number, error))
+        if error.reason is GuardReason.CONFLICT and node.is_honest:
+            self.fail(f"node {node.number} asked its guard for a contradiction: {error}")
+
+    def is_corrupt(self, seat: int, epoch: int) -> bool:
+        """Whether a traitor may betray in an epoch: as many may as hold less than a third of its seats."""
+        if epoch not in self._corrupt:
+            if epoch not in self.committees:
+                return False
+            self._corrupt[epoch] = self._choose(self.committees[epoch])
+        return seat in self._corrupt[epoch]
+
+    def _choose(self, committee: Committee) -> frozenset[int]:
+        plan, taken, chosen = self._world.plan, 0, set[int]()
+        for seat in range(len(plan.habits)):
+            seats = committee.seats_of(self._world.nodes[seat].key.public_key)
+            if plan.is_control or 3 * (taken + seats) < committee.seats:
+                taken += seats
+                chosen.add(seat)
+        return frozenset(chosen)

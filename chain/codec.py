@@ -144,7 +144,8 @@ def _spend(budget: list[int], cost: int) -> None:
 
 
 def _pack(value: object) -> bytes:
-    packed = msgpack.packb(value, use_bin_type=True)
+    # The library's own first buffer is 256 KiB, for records of some hundred bytes; it grows as it must.
+    packed = msgpack.packb(value, use_bin_type=True, buf_size=1024)
     assert isinstance(packed, bytes)
     return packed
 

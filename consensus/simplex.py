@@ -83,6 +83,10 @@ class Simplex:
         """A body that is not final yet."""
         return self._state.tree.block(digest)
 
+    def header(self, digest: bytes) -> Header | None:
+        """Header of the newest final block, or of one above it that is here."""
+        return self._state.tree.header(digest)
+
     def certificates(self, first_view: int, end_view: int) -> Iterator[Certificate]:
         """Those of a range of views, for a peer that fetches them; the newest finalization always."""
         rounds = self._state.rounds

@@ -63,12 +63,25 @@ class Verifier:
         # A digest names a header. Kept under it, another's body would keep us from the true one for ever.
         if not body_matches(proposal.block):
             raise Lie(f"a proposal of view {proposal.view} whose header names other transactions")
-        ahead = proposal.block.header.timestamp_ms - self._now_ms()
-        if ahead > self._max_clock_ahead_ms:
+        self._check_time(simplex, proposal)
+        return events.ProposalSeen(origin, proposal, proposal.block.digest)
+
+    def _check_time(self, simplex: Simplex, proposal: Proposal) -> None:
+        """No vote for a block from the future, unless its parent is from there and it could not be earlier.
+
+        Without the exception a quorum whose clocks were once hours ahead would stop the chain for hours. A
+        parent that is not here is judged by others: more than a third notarized it, and they have it. A block
+        that is proposed again was notarized (S3 asks for it), so its time was believed once and stays.
+        """
+        header = proposal.block.header
+        ahead = header.timestamp_ms - self._now_ms()
+        if ahead <= self._max_clock_ahead_ms or header.view < proposal.view:
+            return
+        parent = simplex.header(header.parent)
+        if parent is not None and header.timestamp_ms > parent.timestamp_ms + 1:
             # Our own clock may be the wrong one: no vote, but no complaint and no verdict on the block
             # either.
             raise Distrust(f"a proposal of view {proposal.view} is {ahead} ms ahead of our clock")
-        return events.ProposalSeen(origin, proposal, proposal.block.digest)
 
     def _certificate(self, simplex: Simplex, origin: PeerId, certificate: Certificate) -> events.Event:
         try:

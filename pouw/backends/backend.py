@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from pouw.backends.encoder import EncoderOps
 from pouw.backends.training import TrainingBackend
 from pouw.backends.transformer import TransformerOps
+from pouw.backends.transformer_training import TransformerTraining
 from pouw.requant import Requant
 from pouw.tensors import Array
 
@@ -31,6 +32,10 @@ class Backend(Protocol):
     @property
     def transformer(self) -> TransformerOps:
         """What transformers need."""
+
+    @property
+    def transformer_training(self) -> TransformerTraining:
+        """What training transformers needs beyond both."""
 
     @property
     def encoder(self) -> EncoderOps:

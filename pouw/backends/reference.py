@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from pouw.backends.reference_encoder import ReferenceEncoder
 from pouw.backends.reference_training import ReferenceTraining
 from pouw.backends.reference_transformer import ReferenceTransformer
+from pouw.backends.reference_transformer_training import ReferenceTransformerTraining
 from pouw.requant import Requant
 from pouw.tensors import Array, index_dtype
 
@@ -27,6 +28,11 @@ class ReferenceBackend:
     def transformer(self) -> ReferenceTransformer:
         """See `Backend.transformer`."""
         return ReferenceTransformer()
+
+    @property
+    def transformer_training(self) -> ReferenceTransformerTraining:
+        """See `Backend.transformer_training`."""
+        return ReferenceTransformerTraining()
 
     @property
     def encoder(self) -> ReferenceEncoder:

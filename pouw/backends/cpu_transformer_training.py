@@ -1,0 +1,237 @@
+"""The CPU backend's part for training transformers: torch, in 32 bits where sums fit, else in 64."""
+
+from typing import Final
+
+import numpy as np
+import torch
+
+from pouw.backends.cpu_transformer import Multiply
+from pouw.cross_entropy import LOGIT, PART, POWER, REACH, WHOLE
+from pouw.fixed import half
+from pouw.heads import Heads
+from pouw.logarithms import MANTISSA, logarithms
+from pouw.tables import TURN_BITS
+from pouw.tensors import DType
+from pouw.transformer_rows import NORM_BITS, ROOT_SUM_MAX, norm_factor
+from pouw.transformer_training_rows import ERROR_LIMIT, GUARD, NATS_ABOVE_LOGIT, SHARE
+
+_TORCH: Final = {DType.INT8: torch.int8, DType.INT16: torch.int16, DType.INT32: torch.int32}
+
+_SHORT: Final = 500
+"""Sums of so many errors times int8 values, with what is added to them, stay within int32."""
+
+
+class CpuTransformerTraining:
+    """See `pouw.backends.transformer_training.TransformerTraining`; tensors are torch's.
+
+    Args:
+        multiply: how int8 matrices are multiplied on this machine.
+    """
+
+    def __init__(self, multiply: Multiply) -> None:
+        self._multiply = multiply
+
+    def wide_linear(
+        self, a: torch.Tensor, b: torch.Tensor, onto: torch.Tensor | None, noise: torch.Tensor | None, *,
+        shift: int, limit: int, dtype: DType,
+    ) -> torch.Tensor:  # fmt: skip
+        """See `pouw.ops.wide_linear`."""
+        rows, depth = a.shape
+        both = torch.empty((2 * rows, depth), dtype=torch.int8)
+        torch.add(a, 128, out=(high := torch.empty_like(a))).bitwise_right_shift_(8)
+        both[:rows] = high
+        # The low byte as it stands, read as int8, is what the rounded high one leaves over.
+        both[rows:] = a.contiguous().view(torch.int8).view(rows, depth, 2)[:, :, 0]
+        products = self._multiply(both, b)
+        total, low = products[:rows], products[rows:]
+        if depth > _SHORT or shift > 24 or onto is not None:
+            total = total.to(torch.int64)
+        total = total.bitwise_left_shift_(8).add_(low)
+        total = total.add_(half(shift) if noise is None else _spread(noise, shift)).bitwise_right_shift_(
+            shift
+        )
+        if onto is not None:
+            total = total.add_(onto)
+        return total.clamp_(-limit, limit).to(_TORCH[dtype])
+
+    def norm_gradient(
+        self, x: torch.Tensor, errors: torch.Tensor, onto: torch.Tensor | None, *, epsilon: int, shift: int
+    ) -> torch.Tensor:
+        """See `pouw.ops.norm_gradient`."""
+        wide, given = x.to(torch.int64), errors.to(torch.int64)
+        count = x.shape[1]
+        sums = wide.square().sum(dim=1).clamp_(0, ROOT_SUM_MAX).add_(epsilon).tolist()
+        factors = torch.tensor([norm_factor(total, count) for total in sums])
+        inverse, places = factors[:, :1], factors[:, 1:]
+        normed = wide.mul_(inverse).add_(_halves(places)).bitwise_right_shift_(places)
+        along = (normed * given).sum(dim=1, keepdim=True).mul_(2).add_(count)
+        along = torch.div(along, 2 * count, rounding_mode="floor")
+        drop = 2 * NORM_BITS - GUARD
+        across = given.bitwise_left_shift(GUARD)
+        across -= normed.mul_(along).add_(half(drop)).bitwise_right_shift_(drop)
+        places = places + shift
+        value = across.mul_(inverse).add_(_halves(places)).bitwise_right_shift_(places)
+        if onto is not None:
+            value += onto
+        return value.clamp_(-ERROR_LIMIT, ERROR_LIMIT).to(torch.int16)
+
+    def rotary_gradient(self, errors: torch.Tensor, turns: torch.Tensor, *, heads: Heads) -> torch.Tensor:
+        """See `pouw.ops.rotary_gradient`."""
+        middle = heads.dim >> 1
+        # 2^15 times 2^14, twice, and a rounding term: below 2^31.
+        split = errors.view(heads.sequences, heads.tokens, heads.queries, heads.dim).to(torch.int32)
+        both = turns[: heads.tokens, None].to(torch.int32)
+        first, second = split[..., :middle], split[..., middle:]
+        cos, sin = both[..., :middle], both[..., middle:]
+        turned = torch.cat([first * cos + second * sin, second * cos - first * sin], dim=-1)
+        turned = turned.add_(half(TURN_BITS)).bitwise_right_shift_(TURN_BITS)
+        return turned.clamp_(-ERROR_LIMIT, ERROR_LIMIT).to(torch.int16).view(errors.shape)
+
+    def attention_shares(self, weights: torch.Tensor, *, heads: Heads) -> torch.Tensor:
+        """See `pouw.ops.attention_shares`."""
+        sums = weights.sum(dim=1, keepdim=True, dtype=torch.int32).clamp_(min=1)
+        # 127 * 2^16 and a sum, below 2^31 for 2^23 keys, of which there are not so many.
+        doubled = weights.to(torch.int32).bitwise_left_shift_(SHARE + 1).add_(sums)
+        shares = torch.div(doubled, sums.mul_(2), rounding_mode="floor").clamp_(max=(1 << SHARE) - 1)
+        return self.scores_turned(shares.to(torch.int16), heads=heads)
+
+    def attention_errors(
+        self, weights: torch.Tensor, errors: torch.Tensor, values: torch.Tensor, *, heads: Heads, shift: int
+    ) -> torch.Tensor:
+        """See `pouw.ops.attention_errors`."""
+        w = weights.view(-1, heads.tokens, heads.tokens).to(torch.int64)
+        e = errors.view(heads.sequences, heads.tokens, heads.queries, heads.dim).transpose(1, 2)
+        v = values.view(-1, heads.tokens, heads.dim)
+        # Doubles add products of these sizes exactly, see `pouw.ops.heads_product.EXACT_DOUBLE`.
+        pulls = torch.bmm(
+            e.reshape(-1, heads.tokens, heads.dim).to(torch.float64), v.to(torch.float64).transpose(1, 2)
+        ).to(torch.int64)
+        sums = w.sum(dim=2, keepdim=True).clamp_(min=1)
+        centre = (w * pulls).sum(dim=2, keepdim=True).mul_(2).add_(sums)
+        centre = torch.div(centre, 2 * sums, rounding_mode="floor")
+        by = sums << shift
+        doubled = pulls.sub_(centre).mul_(w).mul_(2).add_(by)
+        result = torch.div(doubled, 2 * by, rounding_mode="floor").clamp_(-ERROR_LIMIT, ERROR_LIMIT)
+        return result.to(torch.int16).view(weights.shape)
+
+    def heads_product(
+        self, a: torch.Tensor, b: torch.Tensor, *, heads: Heads, multiplier: int, shift: int
+    ) -> torch.Tensor:
+        """See `pouw.ops.heads_product`."""
+        left = a.view(-1, heads.tokens, heads.tokens).to(torch.float64)
+        right = b.view(heads.queries, heads.dim, heads.sequences, heads.tokens).permute(2, 0, 3, 1)
+        right = right.reshape(-1, heads.tokens, heads.dim).to(torch.float64)
+        total = torch.bmm(left, right).to(torch.int64)
+        total = total.mul_(multiplier).add_(half(shift)).bitwise_right_shift_(shift)
+        narrow = total.clamp_(-ERROR_LIMIT, ERROR_LIMIT).to(torch.int16)
+        split = narrow.view(heads.sequences, heads.queries, heads.tokens, heads.dim)
+        return split.transpose(1, 2).reshape(heads.sequences * heads.tokens, -1)
+
+    def heads_turned(self, a: torch.Tensor, *, heads: Heads, to_channels: bool) -> torch.Tensor:
+        """See `pouw.ops.heads_turned`."""
+        if to_channels:
+            split = a.view(heads.sequences, heads.queries, heads.tokens, heads.dim)
+            return split.permute(1, 3, 0, 2).reshape(heads.queries * heads.dim, -1)
+        split = a.view(heads.queries, heads.dim, heads.sequences, heads.tokens)
+        return split.permute(2, 0, 3, 1).reshape(-1, heads.dim)
+
+    def scores_turned(self, a: torch.Tensor, *, heads: Heads) -> torch.Tensor:
+        """See `pouw.ops.heads_turned`."""
+        return a.view(-1, heads.tokens, heads.tokens).transpose(1, 2).reshape(a.shape)
+
+    def gate_gradient(
+        self, errors: torch.Tensor, gate: torch.Tensor, up: torch.Tensor | None, *, table: bytes, shift: int
+    ) -> torch.Tensor:
+        """See `pouw.ops.gate_gradient`."""
+        entries = torch.from_numpy(np.frombuffer(table, "<i2").astype(np.int64))
+        index = gate.to(torch.int32).add_(128).view(-1)
+        value = entries.index_select(0, index).view(gate.shape).mul_(errors)
+        if up is not None:
+            value = value.mul_(up)
+        value = value.add_(half(shift)).bitwise_right_shift_(shift)
+        return value.clamp_(-ERROR_LIMIT, ERROR_LIMIT).to(torch.int16)
+
+    def token_gradient(self, logits: torch.Tensor, tokens: torch.Tensor, *, length: int) -> torch.Tensor:
+        """See `pouw.ops.next_token`."""
+        shares, _ = _shares_of_tokens(logits)
+        total = shares.sum(dim=1, keepdim=True)
+        chances = shares.bitwise_left_shift_(SHARE + 1).add_(total)
+        chances = torch.div(chances, total.mul_(2), rounding_mode="floor")
+        labels = _labels(tokens, length)
+        hit = labels == torch.arange(logits.shape[1])
+        errors = chances.sub_(hit.to(torch.int64) << SHARE).clamp_(-ERROR_LIMIT, ERROR_LIMIT)
+        return errors.masked_fill_(labels < 0, 0).to(torch.int16)
+
+    def token_loss(self, logits: torch.Tensor, tokens: torch.Tensor, *, length: int) -> torch.Tensor:
+        """See `pouw.ops.next_token`."""
+        shares, below = _shares_of_tokens(logits)
+        labels = _labels(tokens, length)
+        total = shares.sum(dim=1, keepdim=True)
+        exponent = torch.tensor([int(x).bit_length() - 1 for x in total[:, 0].tolist()]).view(-1, 1)
+        table = torch.from_numpy(logarithms().copy())
+        lead = (total >> (exponent - MANTISSA)) - (1 << MANTISSA)
+        away = below.gather(1, labels.clamp(0, logits.shape[1] - 1)) << NATS_ABOVE_LOGIT
+        value = (exponent - POWER) * table[-1] + table[lead] + away
+        return value.clamp_(max=DType.INT32.high).masked_fill_(labels < 0, 0).to(torch.int32)
+
+    def embedding_gradient(
+        self, tokens: torch.Tensor, errors: torch.Tensor, *, rows: int, limit: int
+    ) -> torch.Tensor:
+        """See `pouw.ops.embedding_gradient`."""
+        places = tokens[:, 0].to(torch.int64)
+        known = (places >= 0) & (places < rows)
+        # An int32 sum of 131,071 errors at most is exact, in any order.
+        out = torch.zeros((rows, errors.shape[0]), dtype=torch.int32)
+        out.index_add_(0, places[known], errors.t().to(torch.int32)[known])
+        return out.clamp_(-limit, limit)
+
+    def momentum(
+        self, momentum: torch.Tensor, gradient: torch.Tensor, *, decay: int, limit: int
+    ) -> torch.Tensor:
+        """See `pouw.ops.lion`."""
+        lost = momentum.add(half(decay)).bitwise_right_shift_(decay)
+        return (momentum + gradient).sub_(lost).clamp_(-limit, limit)
+
+    def lion(
+        self, master: torch.Tensor, momentum: torch.Tensor, gradient: torch.Tensor, *,
+        rate: int, fade: int, keep: int, lift: int, limit: int,
+    ) -> torch.Tensor:  # fmt: skip
+        """See `pouw.ops.lion`."""
+        turn = gradient.to(torch.int64).bitwise_left_shift_(lift)
+        turn = turn.add_(momentum.to(torch.int64).mul_(keep)).sign_().mul_(rate)
+        wide = master.to(torch.int64)
+        lost = wide.mul(rate).add_(half(fade)).bitwise_right_shift_(fade)
+        return wide.sub_(turn).sub_(lost).clamp_(-limit, limit).to(torch.int32)
+
+    def narrowed(self, a: torch.Tensor, *, shift: int, limit: int, dtype: DType) -> torch.Tensor:
+        """See `pouw.ops.narrowed`."""
+        wide = a.to(torch.int64).add_(half(shift)).bitwise_right_shift_(shift)
+        return wide.clamp_(-limit, limit).to(_TORCH[dtype])
+
+
+def _halves(places: torch.Tensor) -> torch.Tensor:
+    return torch.bitwise_left_shift(torch.ones_like(places), places) >> 1
+
+
+def _labels(tokens: torch.Tensor, length: int) -> torch.Tensor:
+    """The token after each, -1 at the end of each text; [m,1]."""
+    labels = torch.roll(tokens.to(torch.int64), -1, 0)
+    labels[length - 1 :: length] = -1
+    return labels
+
+
+def _shares_of_tokens(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    wide = logits.to(torch.int64)
+    below = wide.amax(dim=1, keepdim=True).sub(wide)
+    near = below.clamp(max=(REACH << LOGIT) - 1)
+    whole, part = torch.from_numpy(WHOLE.copy()), torch.from_numpy(PART.copy())
+    shares = whole[near >> LOGIT].mul_(part[near & ((1 << LOGIT) - 1)])
+    return shares.bitwise_right_shift_(POWER), below
+
+
+def _spread(noise: torch.Tensor, shift: int) -> torch.Tensor:
+    """See `pouw.stochastic.spread`."""
+    u = noise.to(torch.int32).add_(128)
+    if shift <= 8:
+        return u.bitwise_right_shift_(8 - shift)
+    return u.bitwise_left_shift_(shift - 8).add_(1 << (shift - 9))

@@ -1,0 +1,111 @@
+"""`heads_turned`, `scores_turned`: what attention left behind, laid out as its gradients read it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pouw.backends.backend import Backend
+from pouw.hashing import framed
+from pouw.heads import Heads
+from pouw.ops.kind import Bounded, Expected, Need
+from pouw.ops.require import require_dtype, require_spec
+from pouw.ops.square_heads import require_operands, require_scores
+from pouw.tensors import Array, DType, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class HeadsTurned:
+    """From channels [queries * dim, sequences * tokens] to heads [sequences * queries * tokens, dim], or back.
+
+    Operand: int8. A cell is one element; it opens one row.
+
+    Args:
+        heads: the layout.
+        to_channels: from heads to channels.
+    """
+
+    heads: Heads
+    to_channels: bool = False
+
+    def encode(self) -> bytes:
+        """See `OpKind.encode`."""
+        return framed(b"heads_turned", self.heads.encode(), bytes([self.to_channels]))
+
+    def infer(self, operands: Sequence[Bounded]) -> Bounded:
+        """See `OpKind.infer`."""
+        heads = self.heads
+        require_operands("heads_turned", operands, heads, count=1)
+        by_head = (heads.sequences * heads.queries * heads.tokens, heads.dim)
+        by_channel = (heads.queries * heads.dim, heads.sequences * heads.tokens)
+        before, after = (by_head, by_channel) if self.to_channels else (by_channel, by_head)
+        require_spec("heads_turned's operand", operands[0], *before, DType.INT8)
+        return Bounded(TensorSpec(*after, DType.INT8), operands[0].low, operands[0].high)
+
+    def cost(self, operands: Sequence[TensorSpec]) -> int:  # noqa: ARG002 - the heads say it
+        """See `OpKind.cost`: one unit per value moved."""
+        heads = self.heads
+        return heads.sequences * heads.tokens if self.to_channels else heads.dim
+
+    def run(self, backend: Backend, operands: Sequence[Any]) -> Any:
+        """See `OpKind.run`."""
+        return backend.transformer_training.heads_turned(
+            operands[0], heads=self.heads, to_channels=self.to_channels
+        )
+
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
+        """See `OpKind.needs`."""
+        heads = self.heads
+        if not self.to_channels:
+            return (Need(0, heads.query(row)[1] * heads.dim + col),)
+        (head, _), (sequence, token) = divmod(row, heads.dim), divmod(col, heads.tokens)
+        return (Need(0, (sequence * heads.queries + head) * heads.tokens + token),)
+
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:
+        """See `OpKind.check`."""
+        if self.to_channels:
+            place = row % self.heads.dim
+        else:
+            sequence, _, token = self.heads.query(row)
+            place = sequence * self.heads.tokens + token
+        return Expected(col, rows[0][place : place + 1])
+
+
+@dataclass(frozen=True, slots=True)
+class ScoresTurned:
+    """out[b,j,i] = A[b,i,j] for each head b of each sequence: rows by query become rows by key.
+
+    Operand: int8 or int16 [sequences * queries * tokens, tokens]. A cell is one element; it opens one row.
+
+    Args:
+        heads: the layout.
+    """
+
+    heads: Heads
+
+    def encode(self) -> bytes:
+        """See `OpKind.encode`."""
+        return framed(b"scores_turned", self.heads.encode())
+
+    def infer(self, operands: Sequence[Bounded]) -> Bounded:
+        """See `OpKind.infer`."""
+        require_operands("scores_turned", operands, self.heads, count=1)
+        require_dtype("scores_turned's operand", operands[0].spec, DType.INT8, DType.INT16)
+        require_scores("scores_turned's operand", operands[0], self.heads, operands[0].spec.dtype)
+        return operands[0]
+
+    def cost(self, operands: Sequence[TensorSpec]) -> int:
+        """See `OpKind.cost`: one unit per value moved."""
+        return operands[0].cols
+
+    def run(self, backend: Backend, operands: Sequence[Any]) -> Any:
+        """See `OpKind.run`."""
+        return backend.transformer_training.scores_turned(operands[0], heads=self.heads)
+
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
+        """See `OpKind.needs`."""
+        return (Need(0, row - row % self.heads.tokens + col),)
+
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:
+        """See `OpKind.check`."""
+        place = row % self.heads.tokens
+        return Expected(col, rows[0][place : place + 1])

@@ -1,0 +1,71 @@
+"""`rotary_gradient`: errors of queries or keys turned back by the angles of their positions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pouw.backends.backend import Backend
+from pouw.hashing import framed
+from pouw.heads import Heads
+from pouw.ops.kind import Bounded, Expected, Need
+from pouw.ops.require import require, require_count, require_dtype, require_spec, size_of
+from pouw.program_error import ProgramReason
+from pouw.tables import TURN_BITS
+from pouw.tensors import Array, DType, TensorSpec
+from pouw.transformer_training_rows import ERROR_LIMIT, rotary_gradient_rows
+
+
+@dataclass(frozen=True, slots=True)
+class RotaryGradient:
+    """Each head of the errors E[s * tokens + t], turned back by the angles of position t, int16.
+
+    Operands: E int16 [sequences * tokens, queries * dim], turns int16 [positions, dim]. A cell is a row.
+
+    Args:
+        heads: of a whole text, without a past.
+    """
+
+    heads: Heads
+
+    def encode(self) -> bytes:
+        """See `OpKind.encode`."""
+        return framed(b"rotary_gradient", self.heads.encode())
+
+    def infer(self, operands: Sequence[Bounded]) -> Bounded:
+        """See `OpKind.infer`."""
+        require_count("rotary_gradient", operands, 2)
+        heads = self.heads
+        rows, cols = heads.sequences * heads.tokens, heads.queries * heads.dim
+        require_spec("rotary_gradient's errors", operands[0], rows, cols, DType.INT16)
+        turns = operands[1].spec
+        require_dtype("rotary_gradient's turns", turns, DType.INT16)
+        require(
+            turns.cols == heads.dim and heads.dim % 2 == 0 and turns.rows >= heads.tokens and not heads.past,
+            ProgramReason.SHAPE,
+            f"rotary_gradient's turns of {turns.rows} x {turns.cols} for {heads}",
+        )
+        one = 1 << TURN_BITS
+        require(
+            size_of(operands[1]) <= one, ProgramReason.RANGE, f"turns of {size_of(operands[1])}, beyond {one}"
+        )
+        return Bounded(TensorSpec(rows, cols, DType.INT16), -ERROR_LIMIT, ERROR_LIMIT)
+
+    def cost(self, operands: Sequence[TensorSpec]) -> int:
+        """See `OpKind.cost`: two multiply-accumulates per value."""
+        return 2 * operands[0].cols
+
+    def run(self, backend: Backend, operands: Sequence[Any]) -> Any:
+        """See `OpKind.run`."""
+        return backend.transformer_training.rotary_gradient(*operands, heads=self.heads)
+
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+        """See `OpKind.needs`."""
+        return (Need(0, row), Need(1, row % self.heads.tokens))
+
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+        """See `OpKind.check`."""
+        errors = rows[0].reshape(self.heads.queries, self.heads.dim)
+        turns = np.broadcast_to(rows[1], errors.shape)
+        return Expected(0, rotary_gradient_rows(errors, turns).reshape(-1))

@@ -1,0 +1,363 @@
+"""Each op of a transformer's training: cells and fast backends against its run, and against float twins."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pouw.cross_entropy import NATS
+from pouw.gate_slopes import silu_slopes
+from pouw.generator import random_bytes
+from pouw.heads import Heads
+from pouw.logarithms import logarithms
+from pouw.ops.attention_errors import AttentionErrors
+from pouw.ops.attention_shares import AttentionShares
+from pouw.ops.embedding_gradient import EmbeddingGradient
+from pouw.ops.gate_gradient import GateGradient
+from pouw.ops.heads_product import HeadsProduct
+from pouw.ops.heads_turned import HeadsTurned, ScoresTurned
+from pouw.ops.kind import Bounded, OpKind
+from pouw.ops.lion import Lion, Momentum
+from pouw.ops.narrowed import Narrowed
+from pouw.ops.next_token import TokenGradient, TokenLoss
+from pouw.ops.norm_gradient import NormGradient
+from pouw.ops.rotary_gradient import RotaryGradient
+from pouw.ops.wide_linear import Chance, WideLinear
+from pouw.program_error import ProgramError, ProgramReason
+from pouw.tables import rotary_table, silu_table
+from pouw.tensors import Array, DType, TensorSpec
+from pouw.transformer_training_rows import (
+    ERROR_LIMIT,
+    norm_gradient_rows,
+    parts,
+    score_error_rows,
+    share_rows,
+    token_gradient_rows,
+    token_loss_rows,
+)
+from tests.pouw.test_transformer_ops import B, agree
+from tests.pouw.test_transformer_ops import one_thread as one_thread
+from tests.pouw.world import int8s
+
+I8, I16, I32 = DType.INT8, DType.INT16, DType.INT32
+
+
+def errors(name: str, rows: int, cols: int, *, value: int | None = None, less: int = 0) -> Array:
+    """Errors of the whole range, or one extreme value."""
+    if value is not None:
+        return np.full((rows, cols), value, np.int16)
+    noise = np.frombuffer(random_bytes(name.encode(), path=(), count=2 * rows * cols), "<i2")
+    wide = noise.reshape(rows, cols).astype(np.int64) >> less
+    return np.clip(wide, -ERROR_LIMIT, ERROR_LIMIT).astype(np.int16)
+
+
+def int32s(name: str, rows: int, cols: int, less: int) -> Array:
+    noise = np.frombuffer(random_bytes(name.encode(), path=(), count=4 * rows * cols), "<i4")
+    return noise.reshape(rows, cols) >> less
+
+
+values = st.sampled_from([None, ERROR_LIMIT, -ERROR_LIMIT, 0, 1])
+layouts = st.builds(
+    lambda sequences, tokens, heads, half: Heads(sequences, 0, tokens, heads, heads, 2 * half),
+    st.integers(1, 3), st.integers(1, 7), st.integers(1, 3), st.sampled_from([1, 2, 8]),
+)  # fmt: skip
+
+
+@given(
+    st.integers(1, 7), st.integers(1, 40) | st.sampled_from([499, 501, 1041]), st.integers(1, 7), values,
+    st.sampled_from([0, 1, 8, 9, 24]), st.booleans(), st.booleans(), st.sampled_from([I16, I32]),
+)  # fmt: skip
+@settings(max_examples=60)
+def test_wide_linear(
+    m: int, k: int, n: int, x: int | None, shift: int, onto: bool, chance: bool, dtype: DType
+) -> None:
+    b = int8s("b", n, k) if x is None else np.full((n, k), -128, np.int8)
+    operands = [errors("a", m, k, value=x), b]
+    limit = ERROR_LIMIT if dtype is I16 else 1 << 30
+    if onto:
+        operands.append(np.clip(int32s("o", m, n, 1), -limit, limit).astype(dtype.numpy))
+    source = Chance(b"seed", 7, n) if chance else None
+    agree(WideLinear(shift, limit, dtype, onto=onto, chance=source), operands)
+
+
+def test_a_wide_product_is_what_it_says() -> None:
+    a, b = errors("a", 9, 300), int8s("b", 5, 300)
+    high, low = parts(a)
+    assert np.array_equal(high.astype(np.int64) * 256 + low, a)
+    got = agree(WideLinear(12, (1 << 31) - 1, I32), [a, b])
+    exact = a.astype(float) @ b.T.astype(float) / 4096
+    assert np.abs(got - exact).max() <= 0.5
+    drawn = [agree(WideLinear(12, 1 << 30, I32, chance=Chance(b"%d" % i, 0, 5)), [a, b]) for i in range(300)]
+    assert np.abs(np.mean(drawn, axis=0) - exact).max() < 0.5 * 6 / np.sqrt(300)
+
+
+@given(
+    st.integers(1, 7), st.integers(1, 70), st.sampled_from(["<i2", "<i4"]), st.integers(0, 22),
+    st.integers(1, 2**40), st.integers(0, 17), st.integers(0, 15), st.booleans(),
+)  # fmt: skip
+@settings(max_examples=60)
+def test_norm_gradient(
+    m: int, d: int, dtype: str, size: int, epsilon: int, shift: int, less: int, onto: bool
+) -> None:
+    x = int8s("x", m, d).astype(np.int64) << size >> 7
+    x = np.clip(x, np.iinfo(dtype).min + 1, np.iinfo(dtype).max).astype(dtype)
+    x[0] = 0
+    operands = [x, int32s("e", m, d, 14 + less)]
+    operands += [errors("o", m, d)] * onto
+    agree(NormGradient(epsilon, shift, onto=onto), operands)
+
+
+def test_norm_gradient_float_twin() -> None:
+    """Rows of every size, down to a few units: the gradient's last bit is right."""
+    x = int8s("x", 40, 64).astype("<i4") * (1 << np.arange(40, dtype="<i4") % 16)[:, None]
+    e = int32s("e", 40, 64, 16)
+    got = norm_gradient_rows(x, e, None, epsilon=5 << 10, shift=18)
+    wide = x.astype(float)
+    rms = np.sqrt((wide**2).mean(axis=1, keepdims=True) + (5 << 10) / 64)
+    n = wide / rms
+    real = (e - n * (n * e).mean(axis=1, keepdims=True)) / rms * 2.0**-18 * 2**24
+    kept = np.abs(real) < ERROR_LIMIT
+    assert kept.mean() > 0.5 and np.abs(real[kept]).max() > 1000
+    assert (np.abs(got - real)[kept] <= 0.6 + 2e-4 * np.abs(real[kept])).all()
+
+
+@given(layouts, values)
+@settings(max_examples=40)
+def test_rotary_gradient(heads: Heads, value: int | None) -> None:
+    rows = heads.sequences * heads.tokens
+    given_errors = errors("e", rows, heads.queries * heads.dim, value=value)
+    agree(RotaryGradient(heads), [given_errors, rotary_table(9, heads.dim, 10000)])
+
+
+def test_rotary_gradient_float_twin() -> None:
+    e = errors("e", 20, 16, less=1)
+    got = agree(RotaryGradient(Heads(1, 0, 20, 1, 1, 16)), [e, rotary_table(20, 16, 10000)])
+    angles = np.arange(20)[:, None] * 10000.0 ** (-np.arange(8) / 8)
+    pairs = (e[:, :8] + 1j * e[:, 8:]) * np.exp(-1j * angles)
+    assert np.abs(np.hstack([pairs.real, pairs.imag]) - got).max() < 2.5
+
+
+@given(layouts, st.sampled_from([None, 0, 1, 127]), values, st.integers(0, 30))
+@settings(max_examples=60)
+def test_attention_backward(heads: Heads, w: int | None, value: int | None, shift: int) -> None:
+    rows, width = heads.sequences * heads.tokens, heads.queries * heads.dim
+    weights = int8s("w", rows * heads.queries, heads.tokens) & 127 if w is None else None
+    if weights is None:
+        weights = np.full((rows * heads.queries, heads.tokens), w, np.int8)
+    weights *= np.tile(np.tri(heads.tokens, dtype=np.int8), (heads.sequences * heads.queries, 1))
+    by_channel, by_head = int8s("v", width, rows), int8s("v", rows * heads.queries, heads.dim)
+    given_errors = errors("e", rows, width, value=value)
+    agree(AttentionShares(heads), [weights])
+    scores = agree(AttentionErrors(heads, shift), [weights, given_errors, by_head])
+    agree(HeadsProduct(heads, 5793, 15 + shift % 9), [scores, by_channel])
+    agree(HeadsProduct(heads, 1, 15), [scores, errors("c", width, rows, value=value)])
+    agree(ScoresTurned(heads), [scores])
+    turned = agree(HeadsTurned(heads), [by_channel])
+    assert np.array_equal(agree(HeadsTurned(heads, to_channels=True), [turned]), by_channel)
+
+
+def test_attention_backward_float_twin() -> None:
+    """The gradient of sum(e * (p @ v)), p = softmax of scores, by the scores and by the values."""
+    w = np.tri(30, dtype=np.int64) * (np.abs(int8s("w", 30, 30).astype(np.int64)) % 128)
+    w[np.arange(30), np.arange(30)] = 127
+    v, e = int8s("v", 30, 16).astype(np.int64), errors("e", 30, 16, less=4).astype(np.int64)
+    p = w / w.sum(axis=1, keepdims=True)
+    pulls = e @ v.T
+    real = p * (pulls - (p * pulls).sum(axis=1, keepdims=True))
+    got = score_error_rows(w, pulls, shift=9)
+    assert np.abs(real / 512).max() > 100
+    assert np.abs(np.clip(real / 512, -ERROR_LIMIT, ERROR_LIMIT) - got).max() < 0.51
+    heads = Heads(1, 0, 30, 1, 1, 16)
+    shares = agree(AttentionShares(heads), [w.astype(np.int8)])
+    assert np.abs(shares - np.minimum(p.T * 2**15, 2**15 - 1)).max() < 0.51
+    by_values = agree(HeadsProduct(heads, 1, 15), [shares, np.ascontiguousarray(e.T.astype(np.int16))])
+    assert np.abs(by_values - p.T @ e).max() < 2
+
+
+@given(st.integers(1, 7), st.integers(1, 90), values, st.sampled_from([0, 11, 18, 40]), st.booleans())
+@settings(max_examples=30)
+def test_gate_gradient(m: int, n: int, value: int | None, shift: int, times_up: bool) -> None:
+    table = silu_slopes(1, 16, 1 << 14) if times_up else silu_table(1, 16, 1 << 11)
+    operands = [errors("e", m, n, value=value), int8s("g", m, n)] + [int8s("u", m, n)] * times_up
+    agree(GateGradient(table, shift, times_up), operands)
+
+
+def test_gate_gradient_float_twin() -> None:
+    e, g, u = errors("e", 20, 40, less=3), int8s("g", 20, 40), int8s("u", 20, 40)
+    by_up = agree(GateGradient(silu_table(1, 16, 1 << 11), 11, times_up=False), [e, g])
+    by_gate = agree(GateGradient(silu_slopes(1, 16, 1 << 14), 18, times_up=True), [e, g, u])
+    x, step = g / 16, 1e-6
+    silu = [y / (1 + np.exp(-y)) for y in (x - step, x, x + step)]
+    size = np.abs(e.astype(float))
+    assert (np.abs(np.clip(e * silu[1], -ERROR_LIMIT, ERROR_LIMIT) - by_up) < 0.6 + size * 2**-11).all()
+    slope = (silu[2] - silu[0]) / (2 * step)
+    real = np.clip(e * slope * u / 16, -ERROR_LIMIT, ERROR_LIMIT)
+    assert (np.abs(real - by_gate) < 0.6 + size * 8 * 2**-14).all()
+
+
+@given(st.integers(1, 3), st.integers(2, 5), st.integers(1, 30), st.integers(0, 15), st.integers(0, 9))
+@settings(max_examples=40)
+def test_next_token(sequences: int, length: int, n: int, less: int, draw: int) -> None:
+    """Tokens that are no column included: nothing may raise."""
+    logits = errors(f"l {draw}", sequences * length, n, less=less)
+    tokens = (int8s(f"t {draw}", sequences * length, 1) // 5).astype("<i2")
+    out = agree(TokenGradient(length), [logits, tokens])
+    losses = agree(TokenLoss(length), [logits, tokens])
+    assert not out[length - 1 :: length].any() and not losses[length - 1 :: length].any()
+
+
+def test_next_token_float_twin() -> None:
+    logits, labels = errors("l", 200, 50, less=3), np.abs(int8s("t", 200).astype(np.int64)) % 50
+    wide = logits / 1024
+    real = np.exp(wide - wide.max(axis=1, keepdims=True))
+    chances = real / real.sum(axis=1, keepdims=True)
+    got = token_gradient_rows(logits, labels)
+    expected = np.clip((chances - np.eye(50)[labels]) * 2**15, -ERROR_LIMIT, ERROR_LIMIT)
+    assert np.abs(got - expected).max() < 1
+    losses = token_loss_rows(logits, labels)[:, 0] / 2**NATS
+    true = -np.log(chances[np.arange(200), labels])
+    assert true.max() > 5 and np.abs(losses - true).max() < 2**-11
+    assert logarithms()[-1] == round(np.log(2) * 2**NATS)
+
+
+@given(st.integers(1, 20), st.integers(1, 9), st.integers(1, 6), values, st.sampled_from([7, 1 << 20]))
+@settings(max_examples=40)
+def test_embedding_gradient(m: int, rows: int, d: int, value: int | None, limit: int) -> None:
+    tokens = (int8s("t", m, 1) // 16).astype("<i2")
+    e = errors("e", d, m, value=value)
+    out = agree(EmbeddingGradient(rows, m, limit), [tokens, e])
+    exact = [[int(e[c][tokens[:, 0] == v].astype(np.int64).sum()) for c in range(d)] for v in range(rows)]
+    assert np.array_equal(out, np.clip(exact, -limit, limit))
+
+
+@given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 20), st.integers(1, 16), st.integers(1, 1 << 20))
+@settings(max_examples=40)
+def test_update(m: int, n: int, less: int, decay: int, rate: int) -> None:
+    master, momentum, gradient = (int32s(name, m, n, 1 + less) for name in "wmg")
+    agree(Momentum(decay, 1 << 29), [momentum, gradient])
+    agree(Lion(rate, 1 + less, 7, decay, (1 << 30) - 1), [master, momentum, gradient])
+    agree(Narrowed(less, 127, I8), [master])
+    agree(Narrowed(less, 32767, I16), [master])
+
+
+def test_update_float_twin() -> None:
+    """A hundred steps of Lion on a slope that changes, against the same in float64."""
+    start = int32s("w", 20, 30, 6) >> 2
+    master, momentum = start, np.zeros((20, 30), np.int32)
+    real, mean = start / 2**24, np.zeros((20, 30))
+    for step in range(100):
+        slope = int32s(f"slope {step % 7}", 20, 30, 14)
+        turned = Lion(1 << 13, 27, 7, 5, (1 << 30) - 1)
+        moved = agree(turned, [master, momentum, slope]) if step < 2 else None
+        after = turned.check(0, 0, [master, momentum, slope]).values
+        assert moved is None or np.array_equal(moved, after)
+        real -= 2.0**-11 * (np.sign(7 * mean + slope) + real / 8)
+        mean += (slope - mean) / 32
+        momentum = Momentum(5, 1 << 29).check(0, 0, [momentum, slope]).values
+        master = after
+    assert np.abs(momentum / 32 - mean).max() < 1
+    same = np.abs(master / 2**24 - real) < 100 * 2**-24
+    assert same.mean() > 0.99, "signs differ only where a mean is all but zero"
+
+
+HEADS = Heads(1, 0, 3, 2, 2, 4)
+LION = Lion(5, 27, 7, 5, 99)
+
+
+@pytest.mark.parametrize(
+    ("kind", "operands"),
+    [
+        (WideLinear(3, chance=Chance(b"", 0, 1), onto=True), [(I16, 5), (I8, 5), (I16, 4)]),
+        (NormGradient(1, 17), [(I32, 6), (I32, 6), (I16, 6)]),
+        (RotaryGradient(HEADS), [(I16, 8), (I16, 4)]),
+        (AttentionShares(HEADS), [(I8, 3)]),
+        (AttentionErrors(HEADS, 30), [(I8, 3), (I16, 8), (I8, 4), (I8, 4), (I8, 4)]),
+        (HeadsProduct(HEADS, 1 << 20, 0), [(I16, 3), (I16, 3)]),
+        (HeadsTurned(HEADS), [(I8, 3)]),
+        (ScoresTurned(HEADS), [(I16, 3)]),
+        (GateGradient(bytes(512), 0, times_up=True), [(I16, 9), (I8, 9), (I8, 9)]),
+        (TokenGradient(4), [(I16, 9), (I16, 1)]),
+        (TokenLoss(4), [(I16, 9), (I16, 1)]),
+        (EmbeddingGradient(3, 2, 5), [(I16, 2), (I16, 1), (I16, 1)]),
+        (Momentum(5, 9), [(I32, 3), (I32, 3)]),
+        (LION, [(I32, 3), (I32, 3), (I32, 3)]),
+        (Narrowed(3, 5, I8), [(I32, 3)]),
+    ],
+)
+@pytest.mark.parametrize(
+    "extreme", [lambda d: d.low, lambda d: d.high, lambda _: 0], ids=["low", "high", "0"]
+)
+def test_no_row_of_a_peer_makes_a_check_fail(kind: OpKind, operands: list[Any], extreme: Any) -> None:
+    kind.check(2, 0, [np.full(size, extreme(dtype), dtype.numpy) for dtype, size in operands])
+
+
+@pytest.mark.parametrize(
+    ("kind", "operands", "reason"),
+    [
+        (WideLinear(0), [(2, 3, I16), (4, 3, I8)], ProgramReason.CONSTANT),
+        (WideLinear(0), [(2, 3, I8), (4, 3, I8)], ProgramReason.DTYPE),
+        (WideLinear(25, chance=Chance(b"", 0, 4)), [(2, 3, I16), (4, 3, I8)], ProgramReason.CONSTANT),
+        (WideLinear(0, dtype=I8), [(2, 3, I16), (4, 3, I8)], ProgramReason.DTYPE),
+        (NormGradient(1, 3), [(2, 8, I32)] * 2 + [(2, 8, I16)], ProgramReason.RANGE),
+        (NormGradient(1, 18), [(2, 8, I16), (2, 8, I32), (2, 8, I16)], ProgramReason.CONSTANT),
+        (NormGradient(1, 9), [(2, 8, I16), (2, 8, I32), (2, 8, I16)], ProgramReason.RANGE),
+        (NormGradient(1, 9), [(2, 8, I16), (2, 8, I16), (2, 8, I16)], ProgramReason.DTYPE),
+        (RotaryGradient(HEADS), [(3, 8, I16), (2, 4, I16)], ProgramReason.SHAPE),
+        (AttentionShares(Heads(1, 1, 3, 2, 2, 4)), [(6, 4, I8)], ProgramReason.SHAPE),
+        (AttentionShares(Heads(1, 0, 3, 2, 1, 4)), [(6, 3, I8)], ProgramReason.SHAPE),
+        (AttentionShares(HEADS), [(6, 3, I8)], ProgramReason.RANGE),
+        (AttentionErrors(HEADS, 31), [(6, 3, I8), (3, 8, I16), (6, 4, I8)], ProgramReason.CONSTANT),
+        (AttentionErrors(HEADS, 1), [(6, 3, I8), (3, 8, I16), (6, 5, I8)], ProgramReason.SHAPE),
+        (HeadsProduct(HEADS, 0, 1), [(6, 3, I16), (8, 3, I8)], ProgramReason.CONSTANT),
+        (HeadsProduct(HEADS, 1, 1), [(6, 3, I16), (3, 8, I8)], ProgramReason.SHAPE),
+        (HeadsTurned(HEADS), [(6, 4, I8)], ProgramReason.SHAPE),
+        (ScoresTurned(HEADS), [(6, 3, I32)], ProgramReason.DTYPE),
+        (GateGradient(bytes(9), 1, False), [(6, 3, I16), (6, 3, I8)], ProgramReason.CONSTANT),
+        (GateGradient(bytes(512), 1, True), [(6, 3, I16), (6, 3, I8)], ProgramReason.SHAPE),
+        (TokenGradient(4), [(6, 3, I16), (6, 1, I8)], ProgramReason.SHAPE),
+        (TokenLoss(1), [(6, 3, I16), (6, 1, I8)], ProgramReason.SHAPE),
+        (EmbeddingGradient(3, 6, 5), [(6, 1, I16), (4, 5, I16)], ProgramReason.SHAPE),
+        (Momentum(5, 9), [(6, 3, I32), (6, 3, I32)], ProgramReason.RANGE),
+        (LION, [(6, 3, I32), (6, 3, I32), (6, 4, I32)], ProgramReason.SHAPE),
+        (Narrowed(32, 5, I8), [(6, 3, I32)], ProgramReason.CONSTANT),
+        (Narrowed(3, 5, I32), [(6, 3, I32)], ProgramReason.DTYPE),
+    ],
+)  # fmt: skip
+def test_operands_that_do_not_fit(
+    kind: OpKind, operands: list[tuple[int, int, DType]], reason: ProgramReason
+) -> None:
+    with pytest.raises(ProgramError) as caught:
+        kind.infer([Bounded(TensorSpec(rows, cols, d), *B[d]) for rows, cols, d in operands])
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Momentum(0, 5), lambda: Momentum(5, 0), lambda: Lion(0, 27, 7, 5, 9),
+        lambda: Lion(5, 63, 7, 5, 9), lambda: Lion(5, 27, 0, 5, 9), lambda: Lion(5, 27, 7, 17, 9),
+    ],
+)  # fmt: skip
+def test_constants_that_are_refused(make: Any) -> None:
+    with pytest.raises(ProgramError) as caught:
+        make()
+    assert caught.value.reason is ProgramReason.CONSTANT
+
+
+def test_constants_enter_the_encoding() -> None:
+    kinds: list[OpKind] = [
+        WideLinear(0), WideLinear(1), WideLinear(0, 5), WideLinear(0, dtype=I32), WideLinear(0, onto=True),
+        WideLinear(0, chance=Chance(b"", 0, 1)), WideLinear(0, chance=Chance(b"x", 0, 1)),
+        WideLinear(0, chance=Chance(b"", 1, 1)), NormGradient(1, 0), NormGradient(2, 0), NormGradient(1, 1),
+        NormGradient(1, 0, onto=False), RotaryGradient(HEADS), AttentionShares(HEADS), ScoresTurned(HEADS),
+        AttentionErrors(HEADS, 1), AttentionErrors(HEADS, 2), HeadsProduct(HEADS, 1, 1),
+        HeadsProduct(HEADS, 2, 1), HeadsProduct(HEADS, 1, 2), HeadsTurned(HEADS), HeadsTurned(HEADS, True),
+        GateGradient(bytes(512), 1, True), GateGradient(bytes(512), 1, False), TokenGradient(3),
+        TokenLoss(3), EmbeddingGradient(1, 1, 1), EmbeddingGradient(2, 1, 1), EmbeddingGradient(1, 2, 1),
+        Momentum(1, 1), Momentum(2, 1), LION, Lion(6, 27, 7, 5, 99), Lion(5, 26, 7, 5, 99),
+        Lion(5, 27, 6, 5, 99), Lion(5, 27, 7, 4, 99), Narrowed(1, 1, I8), Narrowed(1, 1, I16),
+    ]  # fmt: skip
+    assert len({kind.encode() for kind in kinds}) == len(kinds)
+    share_rows(np.zeros((1, 3), np.int8))

@@ -37,12 +37,12 @@ from consensus.messages import (
     encode_message,
 )
 from consensus.opening import open_epoch
-from consensus.requests import FetchRequest
+from consensus.requests import LIE_WEIGHT, FetchRequest
 from consensus.safe_store import Journal, SafeStore
 from consensus.signer import Signer
 from consensus.signing_guard import GuardError
 from consensus.simplex import Simplex
-from consensus.sync import LIE_WEIGHT, Sync
+from consensus.sync import Sync
 from consensus.tree import SafetyViolation
 from consensus.verifier import Distrust, Lie, Verifier
 from p2p.network import MAX_CONSENSUS_FRAME, Inbound, Lane, Network, PeerConnected, PeerEvent, PeerId

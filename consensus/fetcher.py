@@ -13,13 +13,14 @@ from consensus.effects import Fetch
 from consensus.messages import Certificate
 from consensus.requests import (
     FETCH,
+    LIE_WEIGHT,
     MAX_ANSWER,
     MAX_CERTIFICATES,
     MAX_REQUEST,
     FetchRequest,
     FetchResponse,
 )
-from consensus.sync import LIE_WEIGHT, body_matches
+from consensus.sync import body_matches
 from p2p.network import Network, PeerId, RequestFailed, RequestRefused
 
 log = logging.getLogger(__name__)

@@ -86,23 +86,9 @@ def verify_chain_proof(proof: ChainProof, trusted: TrustedCommittee, *, params: 
     Raises:
         ProofError: With any of the reasons of `ProofFault`.
     """
-    epoch, committee = trusted.epoch, trusted.committee
     for link in proof.epochs:
-        _check_place(link.header, epoch, params)
-        last = params.last_height(epoch)
-        if link.header.height != last:
-            raise ProofError(
-                ProofFault.WRONG_HEIGHT, f"height {link.header.height} ends epoch {epoch}, expected {last}"
-            )
-        _check_certificate(link.certificate, link.header, committee, params.chain_id)
-        root = link.next_committee.root
-        if root != link.header.next_committee_root:
-            raise ProofError(
-                ProofFault.WRONG_COMMITTEE,
-                f"committee {root.hex()} after epoch {epoch}, expected "
-                f"{link.header.next_committee_root.hex()}",
-            )
-        epoch, committee = epoch + 1, link.next_committee
+        trusted = verify_epoch(link, trusted, params=params)
+    epoch, committee = trusted.epoch, trusted.committee
     previous = proof.header
     _check_place(previous, epoch, params)
     for header in proof.bridge:
@@ -114,6 +100,40 @@ def verify_chain_proof(proof: ChainProof, trusted: TrustedCommittee, *, params: 
         previous = header
     _check_certificate(proof.certificate, previous, committee, params.chain_id)
     return proof.header
+
+
+def verify_epoch(link: EpochProof, trusted: TrustedCommittee, *, params: ChainParams) -> TrustedCommittee:
+    """The committee that the end of an epoch puts in place, if the trusted one signed that end.
+
+    Raises:
+        ProofError: WRONG_CHAIN, WRONG_EPOCH, WRONG_HEIGHT, WRONG_CERTIFICATE, BAD_CERTIFICATE or
+            WRONG_COMMITTEE.
+    """
+    epoch, header = trusted.epoch, link.header
+    _check_place(header, epoch, params)
+    last = params.last_height(epoch)
+    if header.height != last:
+        raise ProofError(
+            ProofFault.WRONG_HEIGHT, f"height {header.height} ends epoch {epoch}, expected {last}"
+        )
+    _check_certificate(link.certificate, header, trusted.committee, params.chain_id)
+    root = link.next_committee.root
+    if root != header.next_committee_root:
+        raise ProofError(
+            ProofFault.WRONG_COMMITTEE,
+            f"committee {root.hex()} after epoch {epoch}, expected {header.next_committee_root.hex()}",
+        )
+    return TrustedCommittee(epoch + 1, link.next_committee)
+
+
+def make_epoch_proof(ledger: Ledger, epoch: int) -> EpochProof | None:
+    """The proof of an epoch's end; None if it has not ended here."""
+    last = ledger.params.last_height(epoch)
+    if last > ledger.final_head.height:
+        return None
+    certificate = ledger.finalization(last)
+    assert certificate is not None, f"epoch {epoch} ended without a finalization"
+    return EpochProof(_header(ledger, last), certificate, ledger.committee(epoch + 1))
 
 
 def make_chain_proof(ledger: Ledger, height: int, *, first_epoch: int = 0) -> ChainProof | None:
@@ -136,10 +156,9 @@ def make_chain_proof(ledger: Ledger, height: int, *, first_epoch: int = 0) -> Ch
         )
     links: list[EpochProof] = []
     for epoch in range(first_epoch, params.epoch_of(height)):
-        header = _header(ledger, params.last_height(epoch))
-        certificate = ledger.finalization(header.height)
-        assert certificate is not None, f"epoch {epoch} ended without a finalization"
-        links.append(EpochProof(header, certificate, ledger.committee(epoch + 1)))
+        link = make_epoch_proof(ledger, epoch)
+        assert link is not None, f"epoch {epoch} lies before height {height} and has not ended"
+        links.append(link)
     certificate = ledger.finalization(height)
     assert certificate is not None, f"final height {height} has no finalization above it"
     header = _header(ledger, height)

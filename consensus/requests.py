@@ -11,6 +11,11 @@ FETCH: Final = "consensus/fetch"
 STATUS: Final = "sync/status"
 BLOCKS: Final = "sync/blocks"
 
+LIE_WEIGHT: Final = 50
+"""Score that a peer loses for an answer that no honest node gives."""
+STALL_WEIGHT: Final = 5
+"""Score for an answer that did not come in time: it happens to the honest, but not all the time."""
+
 MAX_REQUEST: Final = 1024
 """Bytes of any question."""
 MAX_ANSWER: Final = 6 << 20

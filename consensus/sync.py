@@ -21,6 +21,7 @@ from consensus.ledger import Ledger
 from consensus.messages import Certificate, CertificateError
 from consensus.requests import (
     BLOCKS,
+    LIE_WEIGHT,
     MAX_ANSWER,
     MAX_BLOCKS,
     MAX_REQUEST,
@@ -33,9 +34,6 @@ from consensus.requests import (
 from p2p.network import Network, PeerId, RequestFailed, RequestRefused
 
 log = logging.getLogger(__name__)
-
-LIE_WEIGHT = 50
-"""Score that a peer loses for an answer that no honest node gives."""
 
 LEAST_PAUSE = 0.2
 """Seconds between two looks, whatever hints peers give: a hint costs them nothing."""

@@ -180,7 +180,8 @@ def _check_entries(entries: tuple[Entry, ...], wanted: Wanted, here: StateTree) 
     changes: dict[bytes, bytes | None] = dict.fromkeys(
         entry.key for entry in _entries(here.subtree(wanted.place))
     )
-    return Checked(changes | values, ())
+    changes.update(values)
+    return Checked(changes, ())
 
 
 def _check_records(records: bytes, wanted: Wanted, here: StateTree) -> Checked:

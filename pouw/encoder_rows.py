@@ -49,7 +49,8 @@ def layer_norm_rows(
 ) -> Wide:
     """Each row less its mean, divided by its deviation, times the gain, plus the bias.
 
-    mean = floor(sum / d + 1/2); out = clamp(((x - mean) / deviation in 2^-16 * gain + (bias << lift)) >> shift)
+    With the mean rounded half up, and n the quotient in units of 2^-16:
+    out = clamp((n * gain + (bias << lift)) >> shift)
 
     Args:
         x: int16 or int32 [m,d].

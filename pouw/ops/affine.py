@@ -101,8 +101,9 @@ class Affine:
 
     def run(self, backend: Backend, operands: Sequence[Any]) -> Any:
         """See `OpKind.run`."""
+        a, b, scale, bias = operands[:4]
         return backend.encoder.affine(
-            *operands[:4], operands[4] if self.residual else None,
+            a, b, scale, bias, operands[4] if self.residual else None,
             by_row=self.by_row, shift=self.shift, limit=self.limit, dtype=self.dtype, table=self.table,
         )  # fmt: skip
 

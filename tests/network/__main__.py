@@ -14,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.network import namespaces
-from tests.network.cluster import eventually, running_cluster
+from tests.network.cluster import running_cluster
+from tests.network.machine import eventually
 from tests.network.nemesis import Nemesis, Trouble
 from tests.tools.testnet.live import contradictions
 

@@ -103,7 +103,13 @@ class Inside:
     """A thread that lives in a namespace and makes blocking calls there."""
 
     def __init__(self, node: str) -> None:
-        self._pool = ThreadPoolExecutor(1, initializer=enter, initargs=(path_of(node),))
+        self._path = path_of(node)
+        self._pool = ThreadPoolExecutor(1, initializer=enter, initargs=(self._path,))
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What to put before a command, by absolute path, that is to run in the namespace."""
+        return ("/usr/bin/env", "nsenter", f"--net={self._path}")
 
     def call(self, function: Callable[[], _T]) -> _T:
         """Run a function in the namespace."""

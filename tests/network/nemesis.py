@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from chain.types.committee import is_quorum
-from tests.network.cluster import Cluster, Machine, eventually
+from tests.network.cluster import Cluster
+from tests.network.machine import Machine, eventually
 
 BACK_S: Final = 20.0
 """In which every node must be at the head again, voting, after the trouble has ended."""
@@ -107,10 +108,11 @@ class Nemesis:
     def _skew(self) -> str:
         """A restart with a wrong clock; the next skew of the machine sets it right or wrong otherwise."""
         victim = self._victim()
-        victim.skew = self._draw.choice([-4 * HOUR, -60.0, 0.0, 60.0, 4 * HOUR])
+        shift = self._draw.choice([-4 * HOUR, -60.0, 0.0, 60.0, 4 * HOUR])
+        victim.disguise = ("tests.network.skewed", f"{shift}")
         victim.signal(signal.SIGKILL)
         victim.start()
-        return f"{victim.name} by {victim.skew:+.0f} s"
+        return f"{victim.name} by {shift:+.0f} s"
 
     def _disconnect(self) -> str:
         victim = self._victim()

@@ -3,7 +3,6 @@
 import numpy as np
 
 from pouw.bert import (
-    Batch,
     BertLayer,
     BertManifest,
     BertShape,
@@ -13,6 +12,7 @@ from pouw.bert import (
     weight_specs,
 )
 from pouw.bert_float import FloatBert
+from pouw.bert_program import Batch
 from pouw.program import Weight
 from pouw.tensors import Array, DType, TensorSpec, index_dtype
 from pouw.weights import Weights

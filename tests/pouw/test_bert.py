@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pouw.backends.backend import Backend
-from pouw.bert import Batch, BertManifest, BertShape, Pooling, bert_program
+from pouw.bert import BertManifest, BertShape, Pooling
 from pouw.bert_float import ACTIVATIONS
+from pouw.bert_program import Batch, bert_program
 from pouw.bert_quantise import quantise_bert
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import Array, DType

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pouw.bert import Batch, Pooling, bert_program
+from pouw.bert import Pooling
+from pouw.bert_program import Batch, bert_program
 from pouw.commitment import CommitBuilder
 from pouw.program import Program
 from pouw.proof import Proof, ProofReason

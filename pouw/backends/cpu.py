@@ -15,6 +15,8 @@ from pouw.backends.cpu_encoder import CpuEncoder
 from pouw.backends.cpu_training import CpuTraining
 from pouw.backends.cpu_transformer import CpuTransformer
 from pouw.backends.known_answer import check_backend
+from pouw.backends.parallel import HOST_THREADS, stay_on_thread
+from pouw.backends.products import whole_product
 from pouw.requant import Requant
 from pouw.tensors import Array, DType, index_dtype
 
@@ -34,10 +36,12 @@ class CpuBackend:
 
     Args:
         fast: multiply with `torch._int_mm`; else in float32 by chunks of 1,024, which every CPU does exactly.
+        threads: how many of our own may compute; torch keeps to the caller's.
     """
 
-    def __init__(self, *, fast: bool) -> None:
+    def __init__(self, *, fast: bool, threads: int = 1) -> None:
         self._fast = fast
+        self._threads = threads
         self._training = CpuTraining()
         self._transformer = CpuTransformer(self._multiply)
         self._encoder = CpuEncoder(self._multiply)
@@ -46,6 +50,16 @@ class CpuBackend:
     def name(self) -> str:
         """See `Backend.name`."""
         return f"cpu (torch {torch.__version__}, {'int8' if self._fast else 'float32 by chunks'})"
+
+    @property
+    def fast(self) -> bool:
+        """Whether it multiplies with `torch._int_mm`."""
+        return self._fast
+
+    @property
+    def threads(self) -> int:
+        """How many may compute."""
+        return self._threads
 
     @property
     def training(self) -> CpuTraining:
@@ -91,19 +105,28 @@ class CpuBackend:
         return best.to(_TORCH[index_dtype(cols)])
 
     def _multiply(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return whole_product(self._on_thread, a, b, threads=self._threads)
+
+    def _on_thread(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        # Asked for, the number that `stay_on_thread` set also holds in a thread that torch has not seen yet.
+        assert torch.get_num_threads() >= 1
         # With one column torch 2.13 mistakes the transpose's strides and reads beyond the matrix.
         fast = self._fast and a.shape[1] > 1
         return torch._int_mm(a, b.t()) if fast else _by_chunks(a, b)
 
 
-def open_cpu() -> CpuBackend:
-    """The fastest way to multiply that passes the known-answer test on this machine.
+def open_cpu(*, threads: int | None = None) -> CpuBackend:
+    """The fastest way to multiply that passes the known-answer test on this machine, with torch alone.
+
+    Args:
+        threads: how many may compute; None for what torch would take. torch itself is kept to one.
 
     Raises:
         BackendError: if none does.
     """
+    stay_on_thread()
     for fast in (True, False):
-        backend = CpuBackend(fast=fast)
+        backend = CpuBackend(fast=fast, threads=HOST_THREADS if threads is None else threads)
         try:
             check_backend(backend)
         except BackendError:

@@ -25,12 +25,13 @@ _CHUNK: Final = 1024
 _HIDDEN: Final = -float(1 << 27)
 """Below every score, and exact in float32; scores stay within 2^24."""
 
-_TORCH: Final = {
+TORCH_TYPES: Final = {
     DType.INT8: torch.int8,
     DType.INT16: torch.int16,
     DType.INT32: torch.int32,
     DType.INT64: torch.int64,
 }
+"""What torch calls the types."""
 
 
 class CpuTransformer:
@@ -57,7 +58,7 @@ class CpuTransformer:
     ) -> torch.Tensor:
         """See `pouw.ops.linear`."""
         total = self._multiply(a, b)
-        out = torch.empty(total.shape, dtype=_TORCH[dtype])
+        out = torch.empty(total.shape, dtype=TORCH_TYPES[dtype])
         scales = scale.to(torch.int64) if by_row else scale.to(torch.int64).t()
         for rows in _blocks(total):
             wide = total[rows].to(torch.int64).mul_(scales[rows] if by_row else scales)
@@ -153,7 +154,7 @@ class CpuTransformer:
     def gather(self, index: torch.Tensor, table: torch.Tensor, *, lift: int, dtype: DType) -> torch.Tensor:
         """See `pouw.ops.gather`."""
         rows = index[:, 0].to(torch.int64).clamp_(0, table.shape[0] - 1)
-        return table.index_select(0, rows).to(_TORCH[dtype]).bitwise_left_shift_(lift)
+        return table.index_select(0, rows).to(TORCH_TYPES[dtype]).bitwise_left_shift_(lift)
 
     def append(self, old: torch.Tensor, new: torch.Tensor, *, blocks: int, by_col: bool) -> torch.Tensor:
         """See `pouw.ops.append`."""

@@ -1,0 +1,34 @@
+"""Whether this machine has compiled the loops before, so that they load in a moment."""
+
+import platform
+from pathlib import Path
+
+import llvmlite.binding
+import numba
+from blake3 import blake3
+
+from pouw.kernels.products import requant_rows
+
+
+def compiled_before() -> bool:
+    """Whether `note_compiled` was called for the sources and the processor of today."""
+    return _note().exists()
+
+
+def note_compiled() -> None:
+    """Remember that every loop is compiled and was found exact; without a place to write, do nothing."""
+    try:
+        _note().touch()
+    except OSError:
+        # A read-only installation without a home: the next start compiles again, which is only slow.
+        return
+
+
+def _note() -> Path:
+    """An empty file beside numba's own, named by everything that makes those valid."""
+    state = blake3(f"{numba.__version__} {platform.python_version()}".encode())
+    state.update(llvmlite.binding.get_host_cpu_name().encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        facts = source.stat()
+        state.update(f"{source.name} {facts.st_size} {facts.st_mtime_ns}".encode())
+    return Path(requant_rows.stats.cache_path) / f"compiled-{state.hexdigest(8)}"  # type: ignore[attr-defined]

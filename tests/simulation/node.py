@@ -237,8 +237,6 @@ class Node:
         last = blocks[-1].header
         self.world.watch.settled(self, len(blocks))
         self.store.finalized(epoch=last.epoch, view=certificate.view, height=last.height)
-        if self.worker is not None:
-            self.worker.advanced(blocks)
 
     def fault(self, block: Block, digest: bytes) -> str | None:
         try:

@@ -30,8 +30,10 @@ class Watch:
         self._world = world
         self.canon: dict[int, bytes] = {}
         """The one final block of each height."""
-        self.committees: dict[int, Committee] = {}
+        self.committees: dict[int, Committee] = {0: world.stage.first_committee}
         """The committee of each epoch that has been decided."""
+        self.work: dict[bytes, tuple[bytes, int]] = {}
+        """Miner and units of each commit that stands for work really done."""
         self.heeds_speech = True
         """Whether an honest key that contradicts itself is a violation at once, not only a fork."""
         self.accusations: list[tuple[int, Evidence]] = []
@@ -88,6 +90,10 @@ class Watch:
                 self.fail(f"node {sender.number} said {earlier} and {statement}")
         if statement not in said:
             said.append(statement)
+
+    def worked(self, commit_id: bytes, miner: bytes, units: int) -> None:
+        """``miner`` has really done what it is about to commit to."""
+        self.work[commit_id] = (miner, units)
 
     def accused(self, accuser: "Node", evidence: Evidence) -> None:
         self.accusations.append((accuser.number, evidence))

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from chain.types.transaction import SignedTransaction
 from consensus.messages import Certificate, ConsensusMessage, Proposal
+from tests.simulation.customers import Customers
 from tests.simulation.node import Node
 from tests.simulation.plan import Plan
 from tests.simulation.stage import Stage
@@ -62,6 +63,8 @@ class World:
     def start(self) -> None:
         for node in self.nodes:
             node.boot()
+        if self.plan.profile == "ledger":
+            Customers(self).start()
 
     def note(self, what: str, *values: object) -> None:
         """Put something into the trace."""

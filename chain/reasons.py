@@ -10,6 +10,7 @@ Numbers are part of the protocol (they are in receipts) and are never used again
 300 ..  399   tasks
 400 ..  499   commits and proofs
 500 ..  599   seats
+600 ..  699   evidence
 1000 .. 1099  a proof that does not hold, by what was wrong with it
 ```
 """
@@ -64,6 +65,12 @@ class Reason(enum.IntEnum):
         "The bond fell below the least; the miner works again once it registers with the difference.",
     )
 
+    MINER_EQUIVOCATED = (
+        212,
+        "The miner's consensus key contradicted itself: the bond is burned, its weight is gone.",
+    )
+    CONSENSUS_KEY_CONVICTED = 213, "The consensus key contradicted itself once and never counts again."
+
     TASK_SUBMITTED = 300, "The task and its payment are on the ledger and wait for a miner."
     TASK_ASSIGNED = 301, "The beacon drew a miner for the task."
     TASK_COMMITTED = 302, "The miner has committed to an answer; its proof is due."
@@ -103,6 +110,16 @@ class Reason(enum.IntEnum):
     SEATS_APPORTIONED = 500, "The key holds this many seats in the next committee."
     COMMITTEE_KEPT = 501, "No work was proven in the window; the committee stays."
     COMMITTEE_FROM_GENESIS = 502, "The genesis committee still sits."
+
+    KEY_CONVICTED = (
+        600,
+        "The key signed two statements of one view that exclude each other and never gets a seat again.",
+    )
+    ALREADY_CONVICTED = 601, "The key was convicted before; one conviction is all there is."
+    EVIDENCE_WRONG_EPOCH = 602, "The evidence is of an epoch that has not begun, or is too old to count."
+    EVIDENCE_NO_SEATS = 603, "The accused held no seat in the epoch of the evidence."
+    EVIDENCE_UNSIGNED = 604, "The accused did not sign both statements."
+    REPORT_NOT_PLAIN = 605, "A report has no sender, nonce, fee or signature of its own."
 
     PROOF_MALFORMED = 1001, "The proof's bytes are not a proof."
     PROOF_OVERSIZE = 1002, "The proof is longer, or holds larger numbers, than a proof may."

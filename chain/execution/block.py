@@ -3,6 +3,7 @@
 ```
  opening    overdue commits, missed deadlines, old tasks, bonds that come back; waiting tasks are assigned
  each tx    includable? (else the block is invalid) ─ fee ─ body: effects, or a reason and only the fee
+            (a report of equivocation pays none; if it does not hold, the block is invalid)
  closing    base fees burned, tips paid; in an epoch's last block the next committee; the next base fee
 ```
 
@@ -14,7 +15,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chain.codec import encode
-from chain.execution import coins, commits, epochs, fees, miners, proofs, state_keys, tasks, transfers
+from chain.execution import (
+    coins,
+    commits,
+    epochs,
+    evidence,
+    fees,
+    miners,
+    proofs,
+    state_keys,
+    tasks,
+    transfers,
+)
 from chain.execution.invalid import BlockReason, InvalidBlock, NotIncludable, Refused
 from chain.execution.ledger import Ledger
 from chain.execution.models import ModelRegistry
@@ -30,8 +42,10 @@ from chain.types.transaction import (
     CommitWork,
     ProveWork,
     RegisterMiner,
+    ReportEquivocation,
     SignedTransaction,
     SubmitTask,
+    Transaction,
     Transfer,
     Unregister,
 )
@@ -167,12 +181,18 @@ class _BlockWork:
     def check_includable(self, signed: SignedTransaction) -> int:
         """Check all that makes somebody pay for the transaction; returns its size in bytes.
 
+        A report pays nothing and has to hold instead.
+
         Raises:
             NotIncludable: WRONG_CHAIN, TOO_LARGE, NONCE_TOO_LOW, NONCE_TOO_HIGH, FEE_TOO_LOW,
-                INSUFFICIENT_FUNDS or
-                BAD_SIGNATURE.
+                INSUFFICIENT_FUNDS or BAD_SIGNATURE; for a report those of `evidence.check_report`.
         """
         size = len(encode(signed))
+        body = signed.transaction.body
+        if isinstance(body, ReportEquivocation):
+            height, params = self.run.context.height, self.run.params
+            evidence.check_report(self.run.ledger, signed, body, height=height, params=params)
+            return size
         check_affordable(self.run, signed, size)
         if not self.is_authentic(signed):
             raise NotIncludable(Reason.BAD_SIGNATURE, f"not signed by {signed.transaction.sender.hex()}")
@@ -198,14 +218,9 @@ class _BlockWork:
         """Charge the fee and do what the body asks."""
         run, transaction = self.run, signed.transaction
         weight = fees.weight_of(transaction.body, size, params=run.params)
-        burned, tip = weight * run.context.base_fee, weight * transaction.tip
-        key = state_keys.account(transaction.sender)
-        sender = coins.account(run.ledger, transaction.sender)
-        run.ledger.put(key, Account(sender.balance - burned - tip, sender.nonce + 1))
+        fee = 0 if isinstance(transaction.body, ReportEquivocation) else self._charge(transaction, weight)
         self.bytes_used += size
         self.weight_used += weight
-        self.burned += burned
-        self.tips += tip
         transaction_id = transaction.id
         writes = run.ledger.writes
         try:
@@ -214,7 +229,18 @@ class _BlockWork:
             assert run.ledger.writes == writes and not run.events, "a refusal after a write"
             reason = refusal.reason
             run.emit(reason, transaction_id, other=transaction.sender, detail=refusal.message)
-        self.receipts.append(Receipt(transaction_id, reason, weight, burned + tip, run.take_events()))
+        self.receipts.append(Receipt(transaction_id, reason, weight, fee, run.take_events()))
+
+    def _charge(self, transaction: Transaction, weight: int) -> int:
+        """Take fee and nonce of the sender; returns the fee."""
+        run = self.run
+        burned, tip = weight * run.context.base_fee, weight * transaction.tip
+        sender = coins.account(run.ledger, transaction.sender)
+        left = Account(sender.balance - burned - tip, sender.nonce + 1)
+        run.ledger.put(state_keys.account(transaction.sender), left)
+        self.burned += burned
+        self.tips += tip
+        return burned + tip
 
     def finish(self) -> Execution:
         """Close the block."""
@@ -324,4 +350,6 @@ def _apply(run: Run, signed: SignedTransaction, transaction_id: bytes) -> Reason
             return commits.commit_work(run, sender, body, commit_id=transaction_id)
         case ProveWork():
             return proofs.prove_work(run, sender, body)
+        case ReportEquivocation():
+            evidence.convict(run, body, report_id=transaction_id)
     return Reason.OK

@@ -1,7 +1,10 @@
 """The end of an epoch: proven weight becomes the next committee, and what is too old to matter is dropped."""
 
+from collections.abc import Callable
+
 from chain.execution import state_keys
-from chain.execution.records import Miner, MinerStatus, Weight
+from chain.execution.evidence import oldest_epoch
+from chain.execution.records import Conviction, Miner, MinerStatus, Weight
 from chain.execution.run import Run
 from chain.reasons import Reason
 from chain.seats import apportion_seats
@@ -23,8 +26,11 @@ def close_epoch(run: Run) -> None:
     current = run.ledger.get(Committee, state_keys.committee(epoch))
     run.ledger.put(state_keys.committee(epoch + 1), _next_committee(run, current))
     run.ledger.put(state_keys.epoch_seed(epoch + 1), run.context.beacon)
+    # As epochs pass one by one, one committee at most falls out of those whose evidence still counts.
+    forgotten = min(oldest_epoch(run.context.height + 1, params=run.params), epoch) - 1
+    if forgotten >= 0:
+        run.ledger.delete(state_keys.committee(forgotten))
     if epoch > 0:
-        run.ledger.delete(state_keys.committee(epoch - 1))
         run.ledger.delete(state_keys.epoch_seed(epoch - 1))
         for entry in list(run.ledger.keys(state_keys.commons_cursor(epoch - 1))):
             run.ledger.delete(entry)
@@ -35,11 +41,11 @@ def _next_committee(run: Run, current: Committee) -> Committee:
     weights = _window_weights(run)
     if upcoming < run.params.genesis_epochs:
         run.emit(Reason.COMMITTEE_FROM_GENESIS, b"", amount=upcoming)
-        return current
+        return _staying(current, lambda validator: not _is_convicted(run, validator))
     seated = {key: entry for key, entry in weights.items() if entry[1] > 0}
     if not seated:
         run.emit(Reason.COMMITTEE_KEPT, b"", amount=upcoming)
-        return _without_leavers(run, current)
+        return _staying(current, lambda validator: _is_in_good_standing(run, validator))
     seats = apportion_seats(
         {key: weight for key, (_, weight) in seated.items()},
         seats=run.params.committee_size,
@@ -56,23 +62,28 @@ def _next_committee(run: Run, current: Committee) -> Committee:
     return Committee(tuple(validators))
 
 
-def _without_leavers(run: Run, committee: Committee) -> Committee:
-    """A committee that stays for want of work, less those known to be slashed, suspended or on their way out.
+def _staying(committee: Committee, stays: Callable[[Validator], bool]) -> Committee:
+    """A committee that stays, less those that must go; all of it if nobody would be left.
 
-    Genesis validators need not be miners, so a key that no miner stands for keeps its seats. So does
-    everybody if nobody else would be left: a chain without a committee is a chain that stands still.
+    A chain without a committee is a chain that stands still.
     """
-
-    def stays(validator: Validator) -> bool:
-        miner = run.ledger.find(Miner, state_keys.miner(validator.payout))
-        return (
-            miner is None
-            or miner.consensus_key != validator.consensus_key
-            or miner.status is MinerStatus.ACTIVE
-        )
-
     staying = tuple(validator for validator in committee.validators if stays(validator))
     return Committee(staying) if staying else committee
+
+
+def _is_convicted(run: Run, validator: Validator) -> bool:
+    return run.ledger.find(Conviction, state_keys.conviction(validator.consensus_key)) is not None
+
+
+def _is_in_good_standing(run: Run, validator: Validator) -> bool:
+    """Whether a validator is not known to be slashed, suspended, convicted or on its way out.
+
+    Genesis validators need not be miners, so a key that no miner stands for is as good as any.
+    """
+    miner = run.ledger.find(Miner, state_keys.miner(validator.payout))
+    is_its_own = miner is not None and miner.consensus_key == validator.consensus_key
+    is_active = miner is not None and miner.status is MinerStatus.ACTIVE
+    return not _is_convicted(run, validator) and (is_active or not is_its_own)
 
 
 def _window_weights(run: Run) -> dict[bytes, tuple[bytes, int]]:

@@ -8,12 +8,13 @@
       │  │     unregister ▼                                               │ unregister
       │  └─────────── UNBONDING ◄─────────────────────────────────────────┘
       │  bond returned
-      └── SLASHED ◄── from any of them, when signed work is proven wrong; may register anew
+      └── SLASHED ◄── from any of them, when signed work is proven wrong (may register anew) or the consensus
+                       key contradicts itself (may register anew with another key)
 ```
 
 An unbonding or suspended miner may still prove what it committed; it takes no tasks, commits nothing, holds
-no seats. Its bond stays locked until no proof of its can be due any more, so leaving is no way around a
-penalty.
+no seats in later committees. Its bond stays locked until no proof of its can be due any more and no evidence
+of its seats counts any more, so leaving is no way around a penalty.
 """
 
 from dataclasses import replace
@@ -22,9 +23,10 @@ from itertools import pairwise
 from chain.crypto import ed25519
 from chain.execution import coins, open_commits, state_keys, tasks
 from chain.execution.invalid import Refused
-from chain.execution.records import Miner, MinerStatus
+from chain.execution.records import Conviction, Miner, MinerStatus
 from chain.execution.run import Run
 from chain.reasons import Reason
+from chain.types.committee import Committee
 from chain.types.transaction import RegisterMiner, possession_message
 
 
@@ -39,9 +41,8 @@ def register(run: Run, sender: bytes, body: RegisterMiner) -> None:
     A suspended miner registers with the difference to the least bond, under the same consensus key.
 
     Raises:
-        Refused: ALREADY_REGISTERED, CONSENSUS_KEY_TAKEN, BAD_MODEL_LIST, UNKNOWN_MODEL, BAD_POSSESSION,
-            BOND_TOO_LOW
-            or INSUFFICIENT_FUNDS.
+        Refused: ALREADY_REGISTERED, CONSENSUS_KEY_TAKEN, CONSENSUS_KEY_CONVICTED, BAD_MODEL_LIST,
+            UNKNOWN_MODEL, BAD_POSSESSION, BOND_TOO_LOW or INSUFFICIENT_FUNDS.
     """
     old = find_miner(run, sender)
     locked = _check_place(run, sender, old, body)
@@ -77,6 +78,7 @@ def unregister(run: Run, sender: bytes) -> None:
     height = max(
         run.context.height + params.unbonding_blocks,
         open_commits.missing_at(run.context.height, params=params),
+        _released_at(run, miner.consensus_key),
     )
     run.ledger.put(state_keys.miner(sender), replace(miner, status=MinerStatus.UNBONDING, unbonds_at=height))
     run.ledger.put(state_keys.unbonding(height, sender), b"")
@@ -99,14 +101,15 @@ def return_bonds(run: Run) -> None:
         run.emit(Reason.BOND_RETURNED, key, other=miner.consensus_key, amount=miner.bond)
 
 
-def slash(run: Run, key: bytes, *, cause: bytes, detail: str) -> None:
-    """Burn the bond of a miner whose signed work is proven wrong, and drop the weight of all its work.
+def slash(run: Run, key: bytes, *, cause: bytes, detail: str, reason: Reason = Reason.MINER_SLASHED) -> None:
+    """Burn the bond of a miner that is proven to have lied, and drop the weight of all its work.
 
     Args:
         run: The block at hand.
         key: The miner.
-        cause: Id of the commit that was false.
+        cause: Id of the commit that was false, or the consensus key that contradicted itself.
         detail: What was wrong with it.
+        reason: MINER_SLASHED or MINER_EQUIVOCATED.
     """
     miner = run.ledger.get(Miner, state_keys.miner(key))
     assert miner.status is not MinerStatus.SLASHED, "nothing is left to burn"
@@ -115,7 +118,7 @@ def slash(run: Run, key: bytes, *, cause: bytes, detail: str) -> None:
     run.ledger.delete(state_keys.miner_of(miner.consensus_key))
     if miner.status is MinerStatus.UNBONDING:
         run.ledger.delete(state_keys.unbonding(miner.unbonds_at, key))
-    run.emit(Reason.MINER_SLASHED, key, other=cause, amount=miner.bond, detail=detail)
+    run.emit(reason, key, other=cause, amount=miner.bond, detail=detail)
     _void_commits(run, key)
     slashed = replace(miner, bond=0, status=MinerStatus.SLASHED, unbonds_at=0, open_commits=0)
     run.ledger.put(state_keys.miner(key), slashed)
@@ -139,6 +142,17 @@ def penalise_missing_proof(run: Run, key: bytes) -> int:
     else:
         run.ledger.put(state_keys.miner(key), left)
     return penalty
+
+
+def _released_at(run: Run, consensus_key: bytes) -> int:
+    """First height at which no evidence of the seats that a key holds now counts any more; 0 without seats.
+
+    It keeps them to the end of the epoch, in the genesis committee to the end of that one's time.
+    """
+    epoch, params = run.context.epoch, run.params
+    if run.ledger.get(Committee, state_keys.committee(epoch)).index_of(consensus_key) is None:
+        return 0
+    return params.last_height(max(epoch, params.genesis_epochs - 1)) + params.unbonding_blocks + 1
 
 
 def _void_commits(run: Run, key: bytes) -> None:
@@ -171,6 +185,11 @@ def _check_place(run: Run, sender: bytes, old: Miner | None, body: RegisterMiner
         )
     if tied is not None:
         raise Refused(Reason.CONSENSUS_KEY_TAKEN, f"the consensus key is tied to {tied.hex()}")
+    conviction = run.ledger.find(Conviction, state_keys.conviction(body.consensus_key))
+    if conviction is not None:
+        raise Refused(
+            Reason.CONSENSUS_KEY_CONVICTED, f"the consensus key was convicted at height {conviction.height}"
+        )
     return 0
 
 

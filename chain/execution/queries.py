@@ -9,6 +9,7 @@ from chain.execution.records import (
     Account,
     Commit,
     CommonsCursor,
+    Conviction,
     Head,
     Miner,
     Supply,
@@ -109,8 +110,20 @@ def beacon(state: StateTree, height: int) -> bytes | None:
 
 
 def committee(state: StateTree, epoch: int) -> Committee | None:
-    """Committee of the current epoch, the one before, and after an epoch's last block the next."""
+    """Committee of the current epoch, of those whose evidence still counts, and of the next once known."""
     return _find(Committee, state, state_keys.committee(epoch))
+
+
+def conviction(state: StateTree, consensus_key: bytes) -> Conviction | None:
+    """What a consensus key was convicted of."""
+    return _find(Conviction, state, state_keys.conviction(consensus_key))
+
+
+def convictions(state: StateTree) -> Iterator[tuple[bytes, Conviction]]:
+    """All convicted consensus keys, ascending."""
+    prefix = state_keys.conviction()
+    for key, raw in state.items(prefix):
+        yield key[len(prefix) :], decode(Conviction, raw, limit=_RECORD_LIMIT)
 
 
 def _find(kind: type[_T], state: StateTree, key: bytes) -> _T | None:

@@ -148,6 +148,23 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Conviction:
+    """A consensus key that contradicted itself; kept for ever, and never held against it twice."""
+
+    height: U64
+    """Of the block with the report."""
+    epoch: U64
+    view: U64
+    """Where it contradicted itself."""
+    report: Hash32
+    """The transaction with both statements and both signatures."""
+    miner: MaybeKey
+    """Whom the key belonged to, if to a miner."""
+    burned: U64
+    """Coins of that miner's bond."""
+
+
+@dataclass(frozen=True, slots=True)
 class CommonsCursor:
     """The first commons index of an epoch that a miner has not committed to yet."""
 

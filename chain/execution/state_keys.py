@@ -22,7 +22,9 @@
 30 height                hash          recent beacons, as long as a proof may need them
 31 epoch                 hash          seed of the epoch's commons units: beacon of the block before it
 32 consensus key         Weight        proven units by epoch
-33 epoch                 Committee     of this epoch, the one before, and from its last block on the next
+33 epoch                 Committee     of this epoch, those whose evidence still counts, and from an epoch's
+                                       last block on the next
+34 consensus key         Conviction    of contradicting itself; for ever
 
 40                       Supply        coins at genesis, minted and burned
 41                       Head          height, beacon, and the base fee of the next block
@@ -131,6 +133,11 @@ def weight(consensus_key: bytes = b"") -> bytes:
 def committee(epoch: int) -> bytes:
     """Committee of an epoch."""
     return b"\x33" + number(epoch)
+
+
+def conviction(consensus_key: bytes = b"") -> bytes:
+    """What a consensus key was convicted of; without one, the prefix of all."""
+    return b"\x34" + consensus_key
 
 
 def number(value: int) -> bytes:

@@ -6,12 +6,18 @@ from typing import Annotated, ClassVar, Final
 from chain.codec import U16, U32, U64, AtMost, Hash32, PublicKey, Signature, encode
 from chain.crypto import ed25519
 from chain.hashing import digest
+from chain.types.evidence import Evidence
 
 MAX_TASK_BYTES: Final = 1 << 20
 MAX_PROOF_BYTES: Final = 1 << 21
 MAX_ANSWER_BYTES: Final = 1 << 18
 MAX_MODELS: Final = 64
 MAX_TASKS_A_COMMIT: Final = 64
+
+NOBODY: Final = bytes(32)
+"""The sender of a report. No key has this public half: ed25519 refuses it as one of small order."""
+
+NO_SIGNATURE: Final = bytes(64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,15 @@ class ProveWork:
     proof: Annotated[bytes, AtMost(MAX_PROOF_BYTES)]
 
 
-Body = Transfer | RegisterMiner | Unregister | SubmitTask | CommitWork | ProveWork
+@dataclass(frozen=True, slots=True)
+class ReportEquivocation:
+    """Prove that a consensus key contradicted itself. Sent by nobody, for nothing: see `report_of`."""
+
+    TAG: ClassVar[int] = 7
+    evidence: Evidence
+
+
+Body = Transfer | RegisterMiner | Unregister | SubmitTask | CommitWork | ProveWork | ReportEquivocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +140,7 @@ class SignedTransaction:
         return self.transaction.id
 
     def is_authentic(self) -> bool:
-        """Whether the sender signed it."""
+        """Whether the sender signed it; never true of a report, which nobody signs."""
         return ed25519.verify(self.transaction.sender, signing_message(self.transaction), self.signature)
 
 
@@ -139,6 +153,12 @@ def sign_transaction(transaction: Transaction, secret: ed25519.SecretKey) -> Sig
     """Sign as the transaction's sender."""
     assert secret.public_key == transaction.sender, "the key is not the sender's"
     return SignedTransaction(transaction, secret.sign(signing_message(transaction)))
+
+
+def report_of(evidence: Evidence, *, chain_id: str) -> SignedTransaction:
+    """The one transaction that reports this evidence: whoever makes it makes the same bytes."""
+    transaction = Transaction(chain_id, NOBODY, 0, 0, 0, ReportEquivocation(evidence))
+    return SignedTransaction(transaction, NO_SIGNATURE)
 
 
 def possession_message(chain_id: str, miner: bytes) -> bytes:

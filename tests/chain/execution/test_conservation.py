@@ -140,7 +140,11 @@ class Ledger(RuleBasedStateMachine):
             params.task_deadline + 1 + params.proof_window + params.beacon_delay
         )
         self.world.blocks(
-            2 * patience + params.task_deadline * params.max_task_attempts + params.unbonding_blocks + 20
+            2 * patience
+            + params.task_deadline * params.max_task_attempts
+            + params.unbonding_blocks
+            + params.epoch_length
+            + 20
         )
         left = [key_[0] for key_ in self.world.state.keys(b"") if 0x04 <= key_[0] <= 0x22 and key_[0] != 0x05]
         assert left == []

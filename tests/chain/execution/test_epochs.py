@@ -123,7 +123,7 @@ def test_seeds_committees_and_cursors_of_old_epochs_are_dropped():
         assert queries.epoch_seed(world.state, epoch + 1) == beacon
     kept = [epoch for epoch in range(6) if queries.epoch_seed(world.state, epoch) is not None]
     assert kept == [3, 4]
-    assert [epoch for epoch in range(6) if queries.committee(world.state, epoch) is not None] == [3, 4]
+    assert [epoch for epoch in range(6) if queries.committee(world.state, epoch) is not None] == [2, 3, 4]
     cursors = [key_[1:9] for key_ in world.state.keys(b"\x05")]
     assert cursors == [state_keys.number(3)]
 

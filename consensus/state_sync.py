@@ -85,7 +85,8 @@ class StateSync:
         settings: StateSyncSettings,
     ) -> None:
         self._network = network
-        self._staging = staging
+        self.staging = staging
+        """Where it is brought to."""
         self._params = params
         self._committee = genesis_committee
         self._settings = settings
@@ -123,7 +124,7 @@ class StateSync:
             peers = self._network.peers()
             if not peers:
                 return "state sync: no peer is connected"
-            proven = len(self._staging.ends)
+            proven = len(self.staging.ends)
             return (
                 f"state sync: {proven} epochs proven, asks {len(peers)} peers for their states{self._why()}"
             )
@@ -131,7 +132,7 @@ class StateSync:
         pool = self._pool
         asked = ", ".join(sorted({str(peer) for peer in pool.asked.values()})) or "nobody who has it"
         return (
-            f"state sync to height {height}: {len(self._staging.tree)} entries in {self.pieces} pieces are "
+            f"state sync to height {height}: {len(self.staging.tree)} entries in {self.pieces} pieces are "
             f"here, {len(pool)} pieces known to be missing, waits for {asked}{self._why()}"
         )
 
@@ -162,19 +163,19 @@ class StateSync:
     async def _prove(self, offers: dict[PeerId, tuple[int, ...]]) -> int | None:
         """Prove ends of epochs as far as anybody can; the newest one whose state is offered."""
         for peer in sorted(offers, key=lambda peer: (-offers[peer][0], peer)):
-            while len(self._staging.ends) <= offers[peer][0] and await self._prove_some(peer):
+            while len(self.staging.ends) <= offers[peer][0] and await self._prove_some(peer):
                 pass
         proven = [e for peer, es in offers.items() if peer not in self._banned for e in es]
-        return max((e for e in proven if e < len(self._staging.ends)), default=None)
+        return max((e for e in proven if e < len(self.staging.ends)), default=None)
 
     async def _prove_some(self, peer: PeerId) -> bool:
         """Take one answer's worth of ends; whether to go on with this peer."""
-        first = len(self._staging.ends)
+        first = len(self.staging.ends)
         request = encode(EpochsRequest(first, MAX_EPOCHS))
         answer = await self._ask(peer, EPOCHS, request, EpochsResponse, MAX_EPOCHS_BYTES)
         if answer is None:
             return False
-        committee = self._staging.ends[-1].next_committee if first else self._committee
+        committee = self.staging.ends[-1].next_committee if first else self._committee
         trusted = TrustedCommittee(first, committee)
         good: list[EpochEnd] = []
         for link in answer.ends:
@@ -186,15 +187,15 @@ class StateSync:
             good.append(EpochEnd(link.header, encode(link.certificate), link.next_committee))
             await trio.lowlevel.checkpoint()
         if good:
-            self._staging.add_ends(good)
+            self.staging.add_ends(good)
         elif not answer.ends:
             self._lie(peer, f"no end of epoch {first}, though it offers a later state")
         return bool(good) and peer not in self._banned
 
     async def _fetch(self, target: int) -> bool:
         """Ask everybody who has it for the state at the end of an epoch; whether it is here whole."""
-        root = self._staging.ends[target].header.state_root
-        self._pool = pool = PiecePool(missing(root, self._staging.tree))
+        root = self.staging.ends[target].header.state_root
+        self._pool = pool = PiecePool(missing(root, self.staging.tree))
         working: set[PeerId] = set()
 
         async def work(peer: PeerId) -> None:
@@ -217,7 +218,7 @@ class StateSync:
                 with trio.move_on_after(RECRUIT_SECONDS):
                     await pool.done.wait()
             nursery.cancel_scope.cancel()
-        return self._staging.tree.root == root
+        return self.staging.tree.root == root
 
     async def _work(self, peer: PeerId, target: int, pool: PiecePool) -> None:
         """Ask one peer for pieces until all are here, or it is of no use."""
@@ -252,7 +253,7 @@ class StateSync:
         for want, piece in zip(wants, answer.pieces, strict=False):
             if want in pool:
                 try:
-                    checked = check_piece(piece, want, self._staging.tree)
+                    checked = check_piece(piece, want, self.staging.tree)
                 except ChunkError as error:
                     self._lie(peer, f"a piece of the state: {error}")
                     break
@@ -260,7 +261,7 @@ class StateSync:
                 found.append((want, checked.wanted))
             await trio.lowlevel.checkpoint()
         if changes:
-            self._staging.update(changes)
+            self.staging.update(changes)
         self.pieces += len(found)
         for want, below in found:
             pool.replace(want, below)

@@ -41,11 +41,13 @@ def open_leveldb(
 ) -> "LevelDatabase":
     """Open the database in a directory, alone.
 
-    Args: path: The directory. A lock file lies beside it, under its name with `.lock` behind. create: Make an
-        empty database where there is none. paranoid: Refuse to open where any checksum is wrong. False drops
-        what cannot be read: only after the directory was copied aside, and only for a caller that then checks
-        the contents itself. cache_bytes: Memory for blocks read. write_buffer_bytes: Memory for recent writes
-        before they go to a table.
+    Args:
+        path: The directory. A lock file lies beside it, under its name with `.lock` behind.
+        create: Make an empty database where there is none.
+        paranoid: Refuse to open where any checksum is wrong. False drops what cannot be read: only after the
+            directory was copied aside, and only for a caller that then checks the contents itself.
+        cache_bytes: Memory for blocks read.
+        write_buffer_bytes: Memory for recent writes before they go to a table.
 
     Raises:
         DatabaseError: LOCKED, MISSING or IO.
@@ -151,6 +153,18 @@ class LevelDatabase:
         except plyvel.Error as error:
             self._failed = True
             raise _translated(error, "writing") from error
+
+    def compact(self, low: bytes, high: bytes) -> None:
+        """Give back the room of what was deleted in the range [low, high) of keys; blocks while it does.
+
+        Raises:
+            DatabaseError: CLOSED, FAILED_BEFORE or IO.
+        """
+        self._check_usable()
+        try:
+            self._database.compact_range(start=low, stop=high)
+        except plyvel.Error as error:
+            raise _translated(error, "compacting") from error
 
     def close(self) -> None:
         """Close the files and give the lock back."""

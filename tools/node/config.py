@@ -5,8 +5,11 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from tools.node.pruning import PruneRule
+
 MAX_FILE_BYTES: Final = 1 << 20
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+STATE_SYNC: Final = ("auto", "always", "never")
 
 
 class ConfigError(ValueError):
@@ -37,6 +40,11 @@ class NodeConfig:
     password_file: Path | None = None
     """Password of the key files; without one it is asked for."""
     log_level: str = "info"
+    state_sync: str = "auto"
+    """Whether a node without a chain begins with a late state: `auto` if the chain is long, `always` or
+    `never`."""
+    prune: str = ""
+    """Blocks to keep, like `5000`, or bytes on disk to stay below, like `2GB`; empty keeps everything."""
 
 
 # Setting -> (table in the file, name in the table); the file groups by concern, the code is flat.
@@ -52,6 +60,8 @@ _PLACES: Final[dict[str, tuple[str, str]]] = {
     "peer_key": ("keys", "peer"),
     "password_file": ("keys", "password_file"),
     "log_level": ("log", "level"),
+    "state_sync": ("storage", "state_sync"),
+    "prune": ("storage", "prune"),
 }
 
 
@@ -107,6 +117,13 @@ def _converted(where: str, setting: str, value: Any, base: Path) -> Any:
         return value
     if setting == "log_level" and value not in LOG_LEVELS:
         raise ConfigError(f"{where}: {value!r} is none of {', '.join(LOG_LEVELS)}")
+    if setting == "state_sync" and value not in STATE_SYNC:
+        raise ConfigError(f"{where}: {value!r} is none of {', '.join(STATE_SYNC)}")
+    if setting == "prune":
+        try:
+            PruneRule.parse(_text(where, value))
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from None
     return _text(where, value)
 
 

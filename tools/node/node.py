@@ -24,11 +24,15 @@ from chain.types.transaction import SignedTransaction
 from consensus.engine import Engine
 from consensus.light import ChainProof, make_chain_proof
 from consensus.messages import Certificate
+from consensus.snapshots import SnapshotServer
+from consensus.state_sync import StateSync
 from genesis.document import GenesisDocument
-from p2p.network import Direction, Lane, Network, PeerConnected
+from p2p.network import Direction, Inbound, Lane, Network, PeerConnected, PeerEvent
 from tools.node.announcement import Announcement
 from tools.node.gossip import TransactionGossip
 from tools.node.ledger import NodeLedger
+from tools.node.pruning import Pruner
+from tools.node.snapshots import EpochSnapshots
 from tools.rpc.view import NodeStatus, PeerView
 
 _log = logging.getLogger(__name__)
@@ -49,6 +53,9 @@ class NodeParts:
     """The consensus key's signature that it belongs to a miner."""
     now_ms: Callable[[], int]
     engine: Engine = field(repr=False)
+    state_sync: StateSync | None = field(default=None, repr=False)
+    """Brings in a state before anything else; only with a store that stands at genesis."""
+    pruner: Pruner | None = field(default=None, repr=False)
 
 
 class Node:
@@ -58,6 +65,9 @@ class Node:
         self._parts = parts
         self._gossip = TransactionGossip(parts.network, self._accept)
         self._advanced = trio.Event()
+        self._beginning = parts.state_sync
+        self._snapshots = EpochSnapshots(parts.store, parts.genesis.params)
+        self._server = SnapshotServer(parts.network, parts.ledger, self._snapshots)
         parts.ledger.on_final = self._on_final
 
     @property
@@ -148,12 +158,35 @@ class Node:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take part until cancelled."""
+        self._server.register()
+        if self._beginning is not None:
+            # Whoever asks how the node stands is told what it waits for.
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            await self._begin(self._beginning)
         async with trio.open_nursery() as nursery:
+            if self._parts.pruner is not None:
+                nursery.start_soon(self._parts.pruner.run, self)
             await nursery.start(self._parts.engine.run)
             nursery.start_soon(self._read_frames)
             nursery.start_soon(self._read_peer_events)
             nursery.start_soon(self._gossip.run)
             task_status.started()
+
+    async def _begin(self, sync: StateSync) -> None:
+        """Start from a late state if there is one; what peers say of the present is of no use yet."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_discard, self._parts.network.inbound)
+            nursery.start_soon(_discard, self._parts.network.events)
+            epoch = await sync.run()
+            nursery.cancel_scope.cancel()
+        if epoch is None:
+            sync.staging.clear()
+        else:
+            self.store.adopt(sync.staging, epoch)
+            self._snapshots.advanced()
+            _log.info("state adopted epoch=%d height=%d", epoch, self.head.height)
+        self._beginning = None
 
     async def _read_frames(self) -> None:
         async for inbound in self._parts.network.inbound:
@@ -172,6 +205,7 @@ class Node:
         return self._parts.mempool.add(signed, self.state)
 
     def _on_final(self, blocks: Sequence[Block], certificate: Certificate) -> None:
+        self._snapshots.advanced()
         senders = {signed.transaction.sender for block in blocks for signed in block.transactions}
         self._parts.mempool.revalidate(self.state, sorted(senders))
         self._parts.network.announce(encode(Announcement(self.head, certificate)))
@@ -179,6 +213,8 @@ class Node:
         self._advanced = trio.Event()
 
     def _why_behind(self, lag_ms: int) -> str:
+        if self._beginning is not None:
+            return self._beginning.describe()
         params = self.genesis.params
         patience = 4 * (params.block_interval_ms + 3 * params.network_delay_ms)
         if lag_ms <= patience or self.head.height == 0:
@@ -187,3 +223,10 @@ class Node:
         if not peers:
             return f"no final block for {lag_ms / 1000:.0f} s: no peer is connected"
         return f"no final block for {lag_ms / 1000:.0f} s, {len(peers)} peers: catching up, or too few voters"
+
+
+async def _discard(
+    channel: trio.MemoryReceiveChannel[Inbound] | trio.MemoryReceiveChannel[PeerEvent],
+) -> None:
+    async for _ in channel:
+        pass

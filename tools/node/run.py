@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from chain.crypto import vrf
 from chain.crypto.ed25519 import SecretKey
 from chain.crypto.keystore import KeystoreError, KeystoreReason, read_key_file
 from chain.database.interface import Database
+from chain.database.leveldb import LevelDatabase
 from chain.execution.genesis import open_genesis_state
 from chain.execution.header import genesis_header
 from chain.execution.models import ModelRegistry
@@ -36,6 +37,7 @@ from p2p.config import NetworkConfig
 from p2p.identity import load_or_create_identity
 from p2p.libp2p_network import Libp2pNetwork, open_network
 from p2p.network import MAX_CONSENSUS_FRAME, MAX_TRANSACTIONS_FRAME, Network
+from tools.node.beginning import pruner_for, state_sync_for, undo_blocks
 from tools.node.config import NodeConfig
 from tools.node.journal import StoreJournal
 from tools.node.ledger import NodeLedger
@@ -109,7 +111,8 @@ async def _opened(
     )
     is_first_start = not (config.data_dir / "chain").exists()
     signer = _open_signer(config, consensus, genesis, is_first_start) if consensus else None
-    store = _open_chain(config.data_dir / "chain", genesis)
+    path = config.data_dir / "chain"
+    database, store = _open_chain(path, genesis)
     try:
         settings = NetworkConfig(
             identity_seed=identity,
@@ -119,7 +122,17 @@ async def _opened(
             address_book=config.data_dir / ADDRESS_BOOK,
         )
         async with open_network(settings) as network:
-            yield _assembled(genesis, models, store, signer, consensus, network), network
+            parts = _assembled(genesis, models, store, signer, consensus, network)
+            yield (
+                Node(
+                    replace(
+                        parts,
+                        state_sync=state_sync_for(config, genesis, store, network, now_ms=wall_clock_ms()),
+                        pruner=pruner_for(config, genesis, store, database, path),
+                    )
+                ),
+                network,
+            )
     finally:
         store.close()
 
@@ -147,7 +160,7 @@ def _assembled(
     signer: Signer | None,
     consensus: SecretKey | None,
     network: Network,
-) -> Node:
+) -> NodeParts:
     params = genesis.params
     mempool = Mempool(params)
     ledger = NodeLedger(store=store, mempool=mempool, params=params, models=models)
@@ -163,7 +176,7 @@ def _assembled(
         signer=signer,
         now_ms=wall_clock_ms,
     )
-    parts = NodeParts(
+    return NodeParts(
         genesis=genesis,
         models=models,
         store=store,
@@ -175,7 +188,6 @@ def _assembled(
         now_ms=wall_clock_ms,
         engine=engine,
     )
-    return Node(parts)
 
 
 def wall_clock_ms() -> int:
@@ -220,9 +232,11 @@ def _open_signer(
     return Signer(secret, guard, chain_id=chain_id, prove=lambda alpha: vrf.prove(secret, alpha))
 
 
-def _open_chain(path: Path, genesis: GenesisDocument) -> BlockStore:
+def _open_chain(path: Path, genesis: GenesisDocument) -> tuple[LevelDatabase, BlockStore]:
     database, store = open_store(path, genesis=genesis.digest)
-    return create_chain(database, genesis) if store is None else store
+    store = create_chain(database, genesis) if store is None else store
+    store.undo_blocks = undo_blocks(genesis)
+    return database, store
 
 
 def create_chain(database: Database, genesis: GenesisDocument) -> BlockStore:

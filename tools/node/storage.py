@@ -9,14 +9,32 @@ remembers what it signed.
 import logging
 from pathlib import Path
 
-from chain.database.interface import CorruptionError, Database
-from chain.database.leveldb import copy_aside, open_leveldb
+from chain.database.interface import CorruptionError
+from chain.database.leveldb import LevelDatabase, copy_aside, open_leveldb
+from chain.layout import BODY, CERTIFICATE, HEADER, OUTCOME, UNDO, number
 from chain.store import BlockStore
 
 _log = logging.getLogger(__name__)
 
 
-def open_store(path: Path, *, genesis: bytes) -> tuple[Database, BlockStore | None]:
+def size_on_disk(path: Path) -> int:
+    """Bytes that a database's files take; files that go meanwhile do not count."""
+    total = 0
+    for file in path.iterdir():
+        try:
+            total += file.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def compact_heights(database: LevelDatabase, low: int, high: int) -> None:
+    """Give back the room of the blocks from height `low` up to, and without, `high`."""
+    for namespace in (HEADER, BODY, OUTCOME, CERTIFICATE, UNDO):
+        database.compact(namespace + number(low), namespace + number(high))
+
+
+def open_store(path: Path, *, genesis: bytes) -> tuple[LevelDatabase, BlockStore | None]:
     """Open the chain database at ``path``; the store is None where the chain has to start from genesis.
 
     Args:
@@ -43,7 +61,7 @@ def open_store(path: Path, *, genesis: bytes) -> tuple[Database, BlockStore | No
     return _opened(path, genesis=genesis, paranoid=True)
 
 
-def _opened(path: Path, *, genesis: bytes, paranoid: bool) -> tuple[Database, BlockStore | None]:
+def _opened(path: Path, *, genesis: bytes, paranoid: bool) -> tuple[LevelDatabase, BlockStore | None]:
     database = open_leveldb(path, paranoid=paranoid)
     try:
         return database, BlockStore.open(database, genesis=genesis, progress=_tell)

@@ -236,13 +236,13 @@ async def test_a_kill_loses_nothing_and_an_older_state_is_brought_up_to_date(aut
         serve(hub.join(PeerId("peer")), node)
         again = me.restarted()
         second = again.sync(network)
-        assert len(second._staging.tree) == len(first._staging.tree)
+        assert len(second.staging.tree) == len(first.staging.tree)
         assert await second.run() == 4
     async with hub_of() as hub:
         serve(hub.join(PeerId("peer")), node)
         whole = Beginner(node).sync(hub.join(PeerId("me")))
         await whole.run()
-    if len(first._staging.tree) > 20:
+    if len(first.staging.tree) > 20:
         assert second.pieces < whole.pieces
     again.adopt(4)
     assert again.restarted().store.head.height == 5 * EPOCH

@@ -1,0 +1,106 @@
+"""Forgetting old blocks, within a number of blocks or of bytes on disk.
+
+What others need stays: the blocks since the older state that is offered to those who begin, and what proves
+every later committee. The state itself has no history: a tree that nobody holds any more is gone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, Self
+
+import trio
+
+from chain.store import BlockStore
+from chain.types.params import ChainParams
+from tools.node.snapshots import KEPT
+
+STEP: Final = 16
+"""Blocks that one write forgets."""
+
+PAUSE_SECONDS: Final = 0.1
+"""Between two steps: catching up with a large backlog must not slow the chain down."""
+
+LOOK_SECONDS: Final = 30.0
+"""Between two looks at the size on disk, which follows a deletion late."""
+
+_UNITS: Final = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+@dataclass(frozen=True, slots=True)
+class PruneRule:
+    """How much an operator wants to keep."""
+
+    blocks: int | None = None
+    size: int | None = None
+    """Bytes on disk."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `5000` or `2GB`.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        number, unit = text[:-2].strip(), _UNITS.get(text[-2:].upper())
+        if unit is not None and number.isascii() and number.isdigit():
+            return cls(size=int(number) * unit)
+        if text.isascii() and text.isdigit():
+            return cls(blocks=int(text))
+        raise ValueError(f"{text!r} is no number of blocks like 5000, and no size like 2GB")
+
+
+def least_kept(params: ChainParams) -> int:
+    """Blocks that no rule forgets: those after the older of the states that are offered."""
+    return (KEPT + 1) * params.epoch_length
+
+
+class Heads(Protocol):
+    """Who knows when the chain grows."""
+
+    async def wait_beyond(self, height: int) -> None:
+        """Return once a block above ``height`` is final."""
+        ...
+
+
+class Pruner:
+    """Keeps a store within its rule, a few blocks at a time."""
+
+    def __init__(
+        self,
+        store: BlockStore,
+        rule: PruneRule,
+        params: ChainParams,
+        *,
+        measure: Callable[[], int],
+        compact: Callable[[int, int], None],
+    ) -> None:
+        """Take the store, and its size on disk in bytes; ``compact`` gives back the room of some heights."""
+        self._store = store
+        self._rule = rule
+        self._least = least_kept(params)
+        self._measure = measure
+        self._compact = compact
+
+    async def run(self, heads: Heads) -> None:
+        """Prune for ever."""
+        while True:
+            if self.step():
+                await trio.sleep(PAUSE_SECONDS if self._rule.size is None else LOOK_SECONDS / 10)
+            elif self._rule.size is None:
+                await heads.wait_beyond(self._store.head.height)
+            else:
+                await trio.sleep(LOOK_SECONDS)
+
+    def step(self) -> int:
+        """Forget some blocks if the rule asks for it; how many."""
+        store, rule = self._store, self._rule
+        if rule.size is None:
+            keep = max(rule.blocks or 0, self._least)
+            return store.prune(store.head.height - keep + 1, most=STEP)
+        if self._measure() <= rule.size:
+            return 0
+        first = store.first
+        gone = store.prune(store.head.height - self._least + 1, most=STEP * STEP)
+        if gone:
+            self._compact(first, store.first)
+        return gone

@@ -1,4 +1,4 @@
-"""Work for the commons: fresh inputs that nobody chose.
+"""Images for the commons: fresh inputs that nobody chose.
 
 Each input row is an image of a data set, moved by up to one pixel and overlaid with noise, all drawn from a
 seed that the caller makes of the chain's beacon and the miner's key. So a miner can neither pick easy
@@ -25,7 +25,8 @@ PIXELS: Final = SIDE * SIDE
 PIXEL_MAX: Final = 16
 """Pixels go from 0, paper, to 16, ink, as in the UCI data set."""
 
-_ROW_BYTES: Final = 8 + 1 + PIXELS
+ROW_BYTES: Final = 8 + 1 + PIXELS
+"""Bytes of its stream that an image is made of."""
 
 
 def _moves() -> NDArray[np.intp]:
@@ -84,14 +85,26 @@ def commons_batch(dataset: NDArray[np.int8], *, seed: bytes, index: int, batch: 
 
 
 def _draw(dataset: NDArray[np.int8], *, seed: bytes, index: int, rows: range) -> NDArray[np.int8]:
+    stream = b"".join(random_bytes(seed, path=(index, row), count=ROW_BYTES) for row in rows)
+    return drawn_images(dataset, np.frombuffer(stream, np.uint8).reshape(len(rows), ROW_BYTES))
+
+
+def drawn_images(dataset: NDArray[np.int8], drawn: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """The images that the rows' streams say.
+
+    Args:
+        dataset: see `commons_row`.
+        drawn: [n, at least ROW_BYTES], the beginning of each row's stream.
+
+    Returns:
+        int8 [n, 64], pixels 0..16.
+    """
     assert dataset.ndim == 2 and dataset.shape[1] == PIXELS, f"images of {dataset.shape[1:]}, not {PIXELS}"
-    stream = b"".join(random_bytes(seed, path=(index, row), count=_ROW_BYTES) for row in rows)
-    drawn = np.frombuffer(stream, np.uint8).reshape(len(rows), _ROW_BYTES)
     images = np.ascontiguousarray(drawn[:, :8]).view("<u8")[:, 0] % np.uint64(len(dataset))
-    bare = np.zeros((len(rows), PIXELS + 1), np.int8)
+    bare = np.zeros((len(drawn), PIXELS + 1), np.int8)
     bare[:, :PIXELS] = dataset[images]
     moved: NDArray[np.int8] = np.take_along_axis(bare, _MOVES[drawn[:, 8] % 9], axis=1)
-    noise = drawn[:, 9:]
+    noise = drawn[:, 9:ROW_BYTES]
     moved += (noise & 3).view(np.int8)
     moved -= (noise >> 2 & 3).view(np.int8)
     np.maximum(moved, 0, out=moved)

@@ -212,7 +212,7 @@ def step_program(training: MlpTraining, checkpoint: Checkpoint, seed: bytes) -> 
         ProgramError: RANGE if a sum could leave int32; SHAPE.
     """
     ops = _gradient_ops(training) + _update_ops(training, checkpoint.step, seed)
-    weights = (*checkpoint.tensors, _ones(training.batch))
+    weights = (*checkpoint.tensors, ones_weight(training.batch))
     kept = [next_name(tensor.name) for tensor in checkpoint.tensors]
     return build_program(_input(training), weights, ops, kept=kept)
 
@@ -228,7 +228,7 @@ def gradient_program(training: MlpTraining, checkpoint: Checkpoint) -> Program:
         ProgramError: RANGE if a sum could leave int32; SHAPE.
     """
     names = [name(layer) for layer in range(training.layers) for name in (weight_name, bias_name)]
-    weights = (*(checkpoint.tensor(name) for name in names), _ones(training.batch))
+    weights = (*(checkpoint.tensor(name) for name in names), ones_weight(training.batch))
     kept = [gradient_name(name) for name in masters(training)]
     return build_program(_input(training), weights, _gradient_ops(training), kept=kept)
 
@@ -282,6 +282,24 @@ def shard_gradients(training: MlpTraining, arrays: list[tuple[Array, ...]]) -> d
 
 def _gradient_ops(training: MlpTraining) -> list[Op]:
     """Forward, loss, backward: from the input to a gradient for every master."""
+    ops = error_ops(training)
+    for layer in reversed(range(training.layers)):
+        error, values = f"{error_name(layer)} turned", f"{values_name(layer - 1)} turned"
+        ops += [
+            Op(error, Transpose(), (error_name(layer),)),
+            Op(values, Transpose(), (values_name(layer - 1),)),
+            Op(gradient_name(master_weight_name(layer)), MatmulNT(), (error, values)),
+            Op(gradient_name(master_bias_name(layer)), MatmulNT(), (error, ONES)),
+        ]
+    return ops
+
+
+def error_ops(training: MlpTraining) -> list[Op]:
+    """Forward, loss and back: from the input to the errors of every layer, each row by itself.
+
+    Args:
+        training: the run; how many rows there are does not matter.
+    """
     inputs, last = training.widths[0], training.layers - 1
     ops = [Op(values_name(-1), Columns(0, inputs), (INPUT,))]
     for layer in range(training.layers):
@@ -291,21 +309,13 @@ def _gradient_ops(training: MlpTraining) -> list[Op]:
     ops.append(Op(LOSS, LossGradient(label=inputs, scale=LOGIT), (values_name(last), INPUT)))
     to_error = StochasticRequant(PROBABILITY - ERROR, start=training.noise_start(last))
     ops.append(Op(error_name(last), to_error, (LOSS, INPUT)))
-    for layer in reversed(range(training.layers)):
-        error, values = f"{error_name(layer)} turned", f"{values_name(layer - 1)} turned"
+    for layer in reversed(range(1, training.layers)):
+        below = StochasticRequant(WEIGHT, start=training.noise_start(layer - 1), gated=True)
         ops += [
-            Op(error, Transpose(), (error_name(layer),)),
-            Op(values, Transpose(), (values_name(layer - 1),)),
-            Op(gradient_name(master_weight_name(layer)), MatmulNT(), (error, values)),
-            Op(gradient_name(master_bias_name(layer)), MatmulNT(), (error, ONES)),
+            Op(f"weight {layer} turned", Transpose(), (weight_name(layer),)),
+            Op(f"back {layer}", MatmulNT(), (error_name(layer), f"weight {layer} turned")),
+            Op(error_name(layer - 1), below, (f"back {layer}", INPUT, values_name(layer - 1))),
         ]
-        if layer:
-            below = StochasticRequant(WEIGHT, start=training.noise_start(layer - 1), gated=True)
-            ops += [
-                Op(f"weight {layer} turned", Transpose(), (weight_name(layer),)),
-                Op(f"back {layer}", MatmulNT(), (error_name(layer), f"weight {layer} turned")),
-                Op(error_name(layer - 1), below, (f"back {layer}", INPUT, values_name(layer - 1))),
-            ]
     return ops
 
 
@@ -358,7 +368,8 @@ def _input(training: MlpTraining) -> TensorSpec:
 
 
 @cache
-def _ones(batch: int) -> Weight:
+def ones_weight(batch: int) -> Weight:
+    """The constant `ONES` for a batch of so many rows."""
     spec = TensorSpec(1, batch, DType.INT8)
     one = 1 << PIXEL
     tree = RowTree(WEIGHTS, 0, spec=spec, array=np.full((1, batch), one, np.int8))

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pouw.commons import PIXELS, commons_batch, commons_row
+from pouw.commons import PIXELS, drawn_images
 from pouw.generator import random_bytes
 
 NOISE_START: Final = 128
@@ -55,15 +55,13 @@ def training_batch(
     Returns:
         int8 [batch, 65 + noise].
     """
-    shown = commons_batch(data.images, seed=seed, index=index, batch=batch)
-    streams = (_stream(seed, index=index, row=row, noise=noise) for row in range(batch))
-    return _joined(data, shown, b"".join(streams))
+    streams = b"".join(_stream(seed, index=index, row=row, noise=noise) for row in range(batch))
+    return _made(data, streams, rows=batch)
 
 
 def training_row(data: TrainingImages, *, seed: bytes, index: int, row: int, noise: int) -> NDArray[np.int8]:
     """One row of `training_batch`, made without the others."""
-    shown = commons_row(data.images, seed=seed, index=index, row=row).reshape(1, PIXELS)
-    alone: NDArray[np.int8] = _joined(data, shown, _stream(seed, index=index, row=row, noise=noise))[0]
+    alone: NDArray[np.int8] = _made(data, _stream(seed, index=index, row=row, noise=noise), rows=1)[0]
     return alone
 
 
@@ -71,9 +69,10 @@ def _stream(seed: bytes, *, index: int, row: int, noise: int) -> bytes:
     return random_bytes(seed, path=(index, row), count=NOISE_START + noise)
 
 
-def _joined(data: TrainingImages, shown: NDArray[np.int8], streams: bytes) -> NDArray[np.int8]:
+def _made(data: TrainingImages, streams: bytes, *, rows: int) -> NDArray[np.int8]:
     """Images, the labels of those that the streams name, and the streams' noise."""
-    stream = np.frombuffer(streams, np.int8).reshape(len(shown), -1)
-    chosen = np.ascontiguousarray(stream[:, :8]).view("<u8")[:, 0] % np.uint64(len(data.labels))
+    drawn = np.frombuffer(streams, np.uint8).reshape(rows, -1)
+    chosen = np.ascontiguousarray(drawn[:, :8]).view("<u8")[:, 0] % np.uint64(len(data.labels))
     labels = data.labels[chosen.astype(np.int64)].reshape(-1, 1)
-    return np.concatenate([shown, labels, stream[:, NOISE_START:]], axis=1)
+    noise = drawn[:, NOISE_START:].view(np.int8)
+    return np.concatenate([drawn_images(data.images, drawn), labels, noise], axis=1)

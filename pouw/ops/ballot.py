@@ -1,0 +1,163 @@
+"""`ballots` and `majority`: which way gradients point, shard by shard, and which way most of them do.
+
+A vote is small and says little, and that is its strength: whoever lies about one shard moves one ballot, not
+the sum. What a value of a ballot or a majority costs is a constant of the program: it stands for as many
+products as its shard has rows. Draws then fall on the vote as often as on the gradients behind it, and a
+false vote is found as surely as false work.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from pouw.backends.backend import Backend
+from pouw.hashing import framed, u32
+from pouw.ops.elementwise import check_constant, check_count
+from pouw.ops.kind import Bounded, Expected, Need
+from pouw.ops.require import require_dtype, require_spec
+from pouw.tensors import MAX_COLS, Array, DType, TensorSpec
+
+MAX_BALLOTS: Final = 127
+"""Their sum fits int8."""
+
+MAX_WEIGHT: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Ballots:
+    """out[r] = for each shard the signs of unit r's gradients: of its weights, of its bias, then zeros.
+
+    Operands: for each shard and each layer, first to last, the gradient of its weights, int32 [m,n], and of
+    its biases, int32 [m,1]. Output int8 [sum of all m, shards * width], of -1, 0 and 1; units are numbered
+    through all layers. A cell is what one shard says of one unit.
+
+    Args:
+        shards: 1..MAX_BALLOTS.
+        units: m of each layer.
+        width: one more than the largest n, or wider.
+        weight: work units of one value, 1..MAX_WEIGHT.
+
+    Raises:
+        ProgramError: CONSTANT.
+    """
+
+    shards: int
+    units: tuple[int, ...]
+    width: int
+    weight: int
+
+    def __post_init__(self) -> None:
+        check_constant("shards", self.shards, low=1, high=MAX_BALLOTS)
+        check_constant("layers", len(self.units), low=1, high=MAX_BALLOTS)
+        check_constant("width", self.width, low=2, high=MAX_COLS // MAX_BALLOTS)
+        check_constant("weight", self.weight, low=1, high=MAX_WEIGHT)
+
+    def encode(self) -> bytes:
+        """See `OpKind.encode`."""
+        numbers = u32(self.shards) + u32(self.width) + u32(self.weight)
+        return framed(b"ballots", b"".join(map(u32, self.units)), numbers)
+
+    def infer(self, operands: Sequence[Bounded]) -> Bounded:
+        """See `OpKind.infer`."""
+        check_count("ballots", operands, count=2 * len(self.units) * self.shards)
+        pairs = zip(operands[::2], operands[1::2], strict=True)
+        for number, (weights, biases) in enumerate(pairs):
+            units = self.units[number % len(self.units)]
+            check_constant("inputs of a layer", weights.spec.cols, low=1, high=self.width - 1)
+            require_spec("gradients", weights, units, weights.spec.cols, DType.INT32)
+            require_spec("gradients of biases", biases, units, 1, DType.INT32)
+        return Bounded(TensorSpec(sum(self.units), self.shards * self.width, DType.INT8), -1, 1)
+
+    def cost(self, operands: Sequence[TensorSpec]) -> int:  # noqa: ARG002 - a constant
+        """See `OpKind.cost`."""
+        return self.weight * self.width * self.shards
+
+    def run(self, backend: Backend, operands: Sequence[Any]) -> Any:
+        """See `OpKind.run`."""
+        arrays = [backend.get(operand) for operand in operands]
+        layers = len(self.units)
+        parts = [self._said(*pair) for pair in zip(arrays[::2], arrays[1::2], strict=True)]
+        shards = [np.concatenate(parts[first : first + layers]) for first in range(0, len(parts), layers)]
+        return backend.put(np.concatenate(shards, axis=1))
+
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
+        """See `OpKind.needs`."""
+        layer = 0
+        while row >= self.units[layer]:
+            row -= self.units[layer]
+            layer += 1
+        operand = 2 * (len(self.units) * (col // self.width) + layer)
+        return Need(operand, row), Need(operand + 1, row)
+
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - of one unit
+        """See `OpKind.check`."""
+        weights, bias = (values.reshape(1, -1) for values in rows)
+        return Expected(col // self.width * self.width, self._said(weights, bias)[0])
+
+    def _said(self, weights: Array, biases: Array) -> Array:
+        """What one shard says of one layer."""
+        out = np.zeros((len(weights), self.width), np.int8)
+        inputs = weights.shape[1]
+        out[:, :inputs] = np.sign(weights)
+        out[:, inputs] = np.sign(biases[:, 0])
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Majority:
+    """out[r] = the sign of the sum of row r's ballots.
+
+    Operand: ballots side by side, int8 [m, terms * n] of -1, 0 and 1. Output int8 [m,n]. A cell is the whole
+    row.
+
+    Args:
+        terms: 1..MAX_BALLOTS.
+        weight: work units of one value of one ballot, 1..MAX_WEIGHT.
+
+    Raises:
+        ProgramError: CONSTANT.
+    """
+
+    terms: int
+    weight: int
+
+    def __post_init__(self) -> None:
+        check_constant("terms", self.terms, low=1, high=MAX_BALLOTS)
+        check_constant("weight", self.weight, low=1, high=MAX_WEIGHT)
+
+    def encode(self) -> bytes:
+        """See `OpKind.encode`."""
+        return framed(b"majority", u32(self.terms) + u32(self.weight))
+
+    def infer(self, operands: Sequence[Bounded]) -> Bounded:
+        """See `OpKind.infer`."""
+        check_count("majority", operands, count=1)
+        spec = operands[0].spec
+        require_dtype("ballots", spec, DType.INT8)
+        check_constant("columns beyond whole ballots", spec.cols % self.terms, low=0, high=0)
+        check_constant("least value of a ballot", operands[0].low, low=-1, high=1)
+        check_constant("greatest value of a ballot", operands[0].high, low=-1, high=1)
+        return Bounded(TensorSpec(spec.rows, spec.cols // self.terms, DType.INT8), -1, 1)
+
+    def cost(self, operands: Sequence[TensorSpec]) -> int:
+        """See `OpKind.cost`."""
+        return self.weight * operands[0].cols
+
+    def run(self, backend: Backend, operands: Sequence[Any]) -> Any:
+        """See `OpKind.run`."""
+        return backend.put(self._of(backend.get(operands[0])))
+
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+        """See `OpKind.needs`."""
+        return (Need(0, row),)
+
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+        """See `OpKind.check`."""
+        return Expected(0, self._of(rows[0].reshape(1, -1))[0])
+
+    def _of(self, ballots: Array) -> Array:
+        # In int64: rows that come from a peer may hold anything that int8 does.
+        total = ballots.reshape(len(ballots), self.terms, -1).sum(axis=1, dtype=np.int64)
+        return np.sign(total).astype(np.int8)

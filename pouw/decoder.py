@@ -13,10 +13,11 @@ import numpy as np
 
 from pouw.backends.backend import Backend
 from pouw.hashing import HASH_BYTES
-from pouw.llama import CHOICE, LlamaManifest, Sampling, Span, cache_names, llama_program
+from pouw.llama import CHOICE, LlamaManifest, Span, cache_names, llama_program
 from pouw.program import INPUT, Program, Weight
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import Array, index_dtype
+from pouw.token_sampling import Sampling
 from pouw.trace import Trace
 from pouw.weights import Weights, spec_of
 
@@ -140,7 +141,7 @@ class _Run:
         """All steps as one trace per sequence."""
         programs, traces = [], []
         for sequence in range(self.sequences):
-            alone = sampling and Sampling((sampling.seeds[sequence],), sampling.temperature)
+            alone = sampling and sampling.of(sequence)
             program = answer_program(self.manifest, prompt=length, count=count, sampling=alone)
             tensors = (self._tensor(program, number, sequence) for number in range(len(program.tensors)))
             programs.append(program)

@@ -27,6 +27,7 @@ from pouw.ops.sample import Sample
 from pouw.program import INPUT, Op, Program, Weight, build_program
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import DType, TensorSpec, index_dtype
+from pouw.token_sampling import Sampling
 
 _MANIFEST: Final = domain("llama manifest")
 
@@ -206,19 +207,6 @@ def weight_specs(shape: LlamaShape) -> list[tuple[str, TensorSpec]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """How tokens are chosen at random.
-
-    Args:
-        seeds: one per sequence; fixed by the task, so that the miner cannot choose.
-        temperature: in 256ths, 1..65535: 256 draws from the model's own distribution.
-    """
-
-    seeds: tuple[bytes, ...]
-    temperature: int = 256
-
-
-@dataclass(frozen=True, slots=True)
 class Span:
     """What a program computes.
 
@@ -349,9 +337,12 @@ class _Ops:
 
     def _sample(self, sampling: Sampling) -> Sample:
         manifest, span = self._manifest, self._span
-        multiplier = max(1, (manifest.logit_multiplier << 8) // sampling.temperature)
+        multiplier = sampling.multiplier(manifest.logit_multiplier)
         first = span.past + span.tokens - span.wanted
-        return Sample(multiplier, manifest.sample_shift, sampling.seeds, span.wanted, first)
+        return Sample(
+            multiplier, manifest.sample_shift, sampling.seeds, span.wanted, first,
+            min(sampling.top_k, manifest.shape.vocabulary), sampling.top_p,
+        )  # fmt: skip
 
     def _norm(self, name: str, shift: int, source: str, gain: str) -> None:
         self.add(name, RowNorm(self._manifest.epsilon, shift), source, gain)

@@ -21,6 +21,9 @@ NORM_BITS: Final = 16
 ROOT_SUM_MAX: Final = 1 << 61
 """Bounds the sum of squares of a row, with epsilon."""
 
+TOP_P_ALL: Final = 1024
+"""Shares of the likeliest are counted in 1024ths: 2^20 shares below 2^31, times this, stay in int64."""
+
 SAMPLE_STEPS: Final = 31 << FRACTION_BITS
 """2^30 * 2^-31 is 0: logits that far below the greatest are never drawn."""
 
@@ -126,10 +129,20 @@ def gate_rows(gate: Array, up: Array, *, table: bytes, shift: int) -> NDArray[np
     return clamped(rounded(opened * up.astype(np.int64), shift), 127).astype(np.int8)
 
 
-def draw_token(logits: Array, *, multiplier: int, shift: int, seed: bytes, position: int) -> int:
-    """One token, drawn in proportion to 2^((logit - greatest) * scale).
+def draw_token(
+    logits: Array,
+    *,
+    multiplier: int,
+    shift: int,
+    seed: bytes,
+    position: int,
+    top_k: int = 0,
+    top_p: int = TOP_P_ALL,
+) -> int:
+    """One token, drawn in proportion to 2^((logit - greatest) * scale) from the likeliest.
 
     The inverse of the cumulative distribution: one number of the generator decides, whatever the vocabulary.
+    Likelier is who has the greater logit, and of equals who has the lower number.
 
     Args:
         logits: int8 to int32 [n], n at most 2^20.
@@ -137,10 +150,24 @@ def draw_token(logits: Array, *, multiplier: int, shift: int, seed: bytes, posit
         shift: the product, shifted, is an exponent of two in 256ths.
         seed: of the request.
         position: of the row in its sequence; every position draws by itself.
+        top_k: how many of the likeliest may be drawn; 0 for all.
+        top_p: of those, the fewest that together have this share, in 1024ths, of what all of them have.
     """
     wide = logits.astype(np.int64)
     steps = np.minimum(rounded((wide.max() - wide) * multiplier, shift), SAMPLE_STEPS)
     shares = powers_of_two()[steps & ((1 << FRACTION_BITS) - 1)] >> (steps >> FRACTION_BITS)
+    if top_k or top_p < TOP_P_ALL:
+        shares = of_likeliest(wide, shares, top_k=top_k, top_p=top_p)
     ends = np.cumsum(shares)
     word = int.from_bytes(random_bytes(seed, path=(position,), count=8), "little")
     return int(np.searchsorted(ends, word % int(ends[-1]), side="right"))
+
+
+def of_likeliest(wide: Wide, shares: Wide, *, top_k: int, top_p: int) -> Wide:
+    """The shares of the likeliest tokens; those of all others are 0."""
+    order = np.argsort(-wide, kind="stable")[: top_k or None]
+    ends = np.cumsum(shares[order])
+    count = int(np.searchsorted(ends * TOP_P_ALL, top_p * ends[-1], side="left")) + 1
+    kept = np.zeros_like(shares)
+    kept[order[:count]] = shares[order[:count]]
+    return kept

@@ -18,15 +18,18 @@ from pouw.ops.require import (
     require_dtype,
 )
 from pouw.program_error import ProgramReason
-from pouw.tensors import Array, DType, TensorSpec, index_dtype
-from pouw.transformer_rows import draw_token
+from pouw.tensors import MAX_COLS, Array, DType, TensorSpec, index_dtype
+from pouw.transformer_rows import TOP_P_ALL, draw_token
 
 MAX_SEED_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """out[i,0] = a token drawn in proportion to 2^(logit * scale); `transformer_rows.draw_token` says how.
+    """out[i,0] = a token drawn in proportion to 2^(logit * scale) from the likeliest.
+
+    `transformer_rows.draw_token` says how. Backends leave it to that definition: a few rows are drawn at a
+    time, and whoever writes text waits for the token on the host.
 
     Operand: logits, int8 to int32 [len(seeds) * rows, n]. Output in `index_dtype(n)`. A cell is the row.
 
@@ -36,6 +39,8 @@ class Sample:
         seeds: one per sequence, so that a request draws the same alone and in a batch.
         rows: of each sequence.
         first: position of the first row of each sequence.
+        top_k: how many of the likeliest may be drawn, 0..2^20; 0 for all.
+        top_p: of those, the fewest that together have this share of them, in 1024ths, 1..1024.
     """
 
     multiplier: int
@@ -43,9 +48,14 @@ class Sample:
     seeds: tuple[bytes, ...]
     rows: int
     first: int
+    top_k: int = 0
+    top_p: int = TOP_P_ALL
 
     def encode(self) -> bytes:
         """See `OpKind.encode`."""
+        if self.top_k or self.top_p != TOP_P_ALL:
+            likeliest = u32(self.top_k) + u32(self.top_p)
+            return framed(b"sample likeliest", self._constants(), framed(*self.seeds), likeliest)
         return framed(b"sample", self._constants(), framed(*self.seeds))
 
     def _constants(self) -> bytes:
@@ -58,6 +68,8 @@ class Sample:
         require_constant("sample by a shift of", self.shift, 0, MAX_CONSTANT_SHIFT - 1)
         require_constant("sample from position", self.first, 0, 1 << 31)
         require_constant("sample with a seed of", max(map(len, self.seeds), default=0), 0, MAX_SEED_BYTES)
+        require_constant("sample of top k", self.top_k, 0, MAX_COLS)
+        require_constant("sample of top p", self.top_p, 1, TOP_P_ALL)
         spec = operands[0].spec
         require_dtype("sample's logits", spec, DType.INT8, DType.INT16, DType.INT32)
         require(
@@ -73,9 +85,16 @@ class Sample:
 
     def run(self, backend: Backend, operands: Sequence[Any]) -> Any:
         """See `OpKind.run`."""
-        return backend.transformer.sample(
-            operands[0], multiplier=self.multiplier, shift=self.shift, seeds=self.seeds, first=self.first
-        )
+        logits = backend.get(operands[0])
+        tokens = [self._draw(row, logits[row]) for row in range(len(logits))]
+        return backend.put(np.array(tokens, index_dtype(logits.shape[1]).numpy).reshape(-1, 1))
+
+    def _draw(self, row: int, logits: Array) -> int:
+        sequence, place = divmod(row, self.rows)
+        return draw_token(
+            logits, multiplier=self.multiplier, shift=self.shift, seed=self.seeds[sequence],
+            position=self.first + place, top_k=self.top_k, top_p=self.top_p,
+        )  # fmt: skip
 
     def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
         """See `OpKind.needs`."""
@@ -83,9 +102,4 @@ class Sample:
 
     def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
         """See `OpKind.check`."""
-        sequence, place = divmod(row, self.rows)
-        token = draw_token(
-            rows[0], multiplier=self.multiplier, shift=self.shift,
-            seed=self.seeds[sequence], position=self.first + place,
-        )  # fmt: skip
-        return Expected(0, np.array([token], index_dtype(rows[0].size).numpy))
+        return Expected(0, np.array([self._draw(row, rows[0])], index_dtype(rows[0].size).numpy))

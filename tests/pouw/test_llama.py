@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from pouw.backends.backend import Backend
 from pouw.decoder import answer_input, answer_program, generate
-from pouw.llama import LlamaShape, Sampling, Span, llama_program
+from pouw.llama import LlamaShape, Span, llama_program
 from pouw.llama_quantise import quantise
 from pouw.ops.gather import Gather
 from pouw.ops.kind import Bounded
 from pouw.program import INPUT, Op, build_program
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
+from pouw.token_sampling import Sampling
 from pouw.trace import Trace, run_program
 from tests.pouw.llama_world import MANIFEST, SHAPE, WEIGHTS, float_llama, integer_llama, texts
 from tests.pouw.world import REFERENCE

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from pouw.commitment import CommitBuilder
 from pouw.decoder import answer_input, answer_program, generate
-from pouw.llama import LlamaShape, Sampling, Span, cache_names, llama_program
+from pouw.llama import LlamaShape, Span, cache_names, llama_program
 from pouw.program import Program, Weight
 from pouw.proof import Proof, ProofError, ProofReason
 from pouw.tensors import Array, DType
+from pouw.token_sampling import Sampling
 from pouw.trace import Trace
 from pouw.verifier import Statement, WorkItem, check_proof
 from pouw.weights import Weights
@@ -132,6 +133,20 @@ def test_choosing_otherwise_than_the_seed_is_convicted() -> None:
     assert error is not None
     assert error.message.startswith("choice[")
     assert verdict(trace, program=greedy, claimed=PROGRAM) is not None
+
+
+def test_choosing_beyond_the_likeliest_is_convicted() -> None:
+    """The customer paid for a narrow choice; the miner drew from all tokens, with the same seed."""
+    narrow = answer_program(MANIFEST, prompt=9, count=6, sampling=Sampling((b"request",), 512, 2, 900))
+    wide = answer_program(MANIFEST, prompt=9, count=6, sampling=Sampling((b"request",), 512))
+    assert len({narrow.digest, wide.digest, PROGRAM.digest}) == 3
+    honest = rerun(narrow, INPUT)
+    assert verdict(honest, program=narrow, claimed=narrow) is None
+    chosen = rerun(wide, INPUT).answer
+    assert not np.array_equal(chosen, honest.answer)
+    error = verdict(Trace(WEIGHTS, (*honest.tensors[:-1], chosen)), program=narrow, claimed=narrow)
+    assert error is not None
+    assert error.message.startswith("choice[")
 
 
 def coarse(weights: Weights) -> Weights:

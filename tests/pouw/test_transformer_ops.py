@@ -24,7 +24,7 @@ from pouw.ops.sample import Sample
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tables import rotary_table, silu_table
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_rows import draw_token, norm_rows
+from pouw.transformer_rows import draw_token, norm_rows, of_likeliest
 from tests.pouw.llama_world import I8, I16, I32
 from tests.pouw.world import REFERENCE, int8s
 
@@ -195,12 +195,55 @@ def test_last_rows(blocks: int, rows: int, data: Any) -> None:
 @given(
     st.integers(1, 3), st.integers(1, 3), st.integers(1, 300), st.sampled_from(["i1", "<i2", "<i4"]),
     st.sampled_from([(1, 0), (2**30 - 1, 0), (300, 5), (1, 40)]), st.integers(0, 2**31),
+    st.sampled_from([0, 1, 3, 2**20]), st.sampled_from([1, 512, 1023, 1024]),
 )  # fmt: skip
-@settings(max_examples=40)
-def test_sample(sequences: int, rows: int, n: int, dtype: str, scale: tuple[int, int], first: int) -> None:
+@settings(max_examples=60)
+def test_sample(
+    sequences: int, rows: int, n: int, dtype: str, scale: tuple[int, int], first: int, top_k: int, top_p: int
+) -> None:
     size = np.iinfo(dtype)
     logits = np.clip(int8s("l", sequences * rows, n).astype(np.int64) << 24, size.min, size.max)
-    agree(Sample(*scale, tuple(b"%d" % i for i in range(sequences)), rows, first), [logits.astype(dtype)])
+    seeds = tuple(b"%d" % i for i in range(sequences))
+    agree(Sample(*scale, seeds, rows, first, top_k, top_p), [logits.astype(dtype)])
+
+
+def likeliest(logits: list[int], top_k: int, top_p: int) -> list[int]:
+    """Which tokens may be drawn, written from the text, at 256 of a logit to the power of two."""
+    shares = [2 ** (30 - (max(logits) - logit) // 256) for logit in logits]
+    order = sorted(range(len(logits)), key=lambda token: (-logits[token], token))
+    order = order[: top_k or len(order)]
+    count = 1
+    while 1024 * sum(shares[t] for t in order[:count]) < top_p * sum(shares[t] for t in order):
+        count += 1
+    return sorted(order[:count])
+
+
+@given(
+    st.lists(st.integers(-6, 6), min_size=1, max_size=12), st.integers(0, 13), st.integers(1, 1024),
+)  # fmt: skip
+@settings(max_examples=60)
+def test_only_the_likeliest_are_drawn_and_all_of_them(powers: list[int], top_k: int, top_p: int) -> None:
+    logits = np.array(powers, np.int16) * 256
+    allowed = likeliest(logits.tolist(), top_k, top_p)
+    # What is likely by a factor of 4,096 less is not drawn in 60 times: the shares themselves are looked at.
+    drawn = {
+        draw_token(logits, multiplier=1, shift=0, seed=b"s", position=i, top_k=top_k, top_p=top_p)
+        for i in range(60)
+    }
+    assert drawn <= set(allowed)
+    kept = of_likeliest(logits.astype(np.int64), 1 << (30 - (logits.max() - logits.astype(np.int64)) // 256),
+                         top_k=top_k, top_p=top_p)  # fmt: skip
+    assert np.flatnonzero(kept).tolist() == allowed
+
+
+def test_equals_are_taken_from_the_lowest_number_on() -> None:
+    logits = np.array([0, 512, 512, 512, 0], np.int16)
+    for top_k, top_p, allowed in [(2, 1024, {1, 2}), (0, 512, {1, 2}), (0, 1, {1}), (1, 1024, {1})]:
+        drawn = {
+            draw_token(logits, multiplier=1, shift=0, seed=b"s", position=i, top_k=top_k, top_p=top_p)
+            for i in range(60)
+        }
+        assert drawn == allowed
 
 
 def test_norm_float_twin() -> None:
@@ -301,6 +344,9 @@ B = {dtype: (dtype.low, dtype.high) for dtype in DType}
         (LastRows(2, 3, 4), [(6, 4, I8)], ProgramReason.CONSTANT),
         (Sample(1, 0, (b"",), 2, 0), [(3, 4, I8)], ProgramReason.SHAPE),
         (Sample(1, 0, (bytes(65),), 3, 0), [(3, 4, I8)], ProgramReason.CONSTANT),
+        (Sample(1, 0, (b"",), 3, 0, -1), [(3, 4, I8)], ProgramReason.CONSTANT),
+        (Sample(1, 0, (b"",), 3, 0, 0, 0), [(3, 4, I8)], ProgramReason.CONSTANT),
+        (Sample(1, 0, (b"",), 3, 0, 0, 1025), [(3, 4, I8)], ProgramReason.CONSTANT),
     ],
 )
 def test_operands_that_do_not_fit(

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from pouw.opened_rows import row_of
+from pouw.opened_rows import values_of
 from pouw.openings import Place, needs_of
 from pouw.program import Program, Step, Weight
 from pouw.proof import OpenedLeaf, ProofError, ProofReason
@@ -59,8 +59,9 @@ class Model:
         self._data.update(((leaf.tensor, leaf.leaf), leaf.data) for leaf in leaves)
 
     def row(self, weight: Weight, row: int) -> Array:
-        """A row of a weight; its leaf is held."""
-        return row_of(weight.spec, self._data[self.number(weight), weight.spec.leaf_of(row)], row)
+        """A row of a weight; its leaves are held."""
+        number, spec = self.number(weight), weight.spec
+        return values_of(spec, lambda leaf: self._data[number, leaf], row, cols=range(spec.cols))
 
 
 def _identity(weight: Weight) -> Identity:
@@ -104,23 +105,31 @@ class OpenedRun:
             raise ProofError(
                 ProofReason.ROW_SIZE, f"{len(leaf.data)} bytes of input in {self.where}, which is known"
             )
-        rows = self.program.tensors[0].leaf_rows(leaf.leaf)
-        return OpenedLeaf(0, leaf.leaf, b"".join(self.row(0, row).tobytes() for row in rows))
+        spec = self.program.tensors[0]
+        rows, place = spec.leaf_rows(leaf.leaf), spec.leaf_bytes(leaf.leaf)
+        data = b"".join(self.row(0, row).tobytes() for row in rows)
+        start = place.start - rows.start * spec.row_bytes
+        return OpenedLeaf(0, leaf.leaf, data[start : start + len(place)])
 
     def hold(self, leaves: Iterable[OpenedLeaf]) -> None:
         """Keep leaves that were found to be committed."""
         self._data.update(((leaf.tensor, leaf.leaf), leaf.data) for leaf in leaves)
 
     def row(self, tensor: int, row: int) -> Array:
-        """A row of the run: derived for the input, else from a leaf that is held."""
+        """A row of the run: derived for the input, else from leaves that are held."""
         spec = self.program.tensors[tensor]
         if tensor:
-            return row_of(spec, self._data[tensor, spec.leaf_of(row)], row)
+            return self.values(tensor, row, range(spec.cols))
         known = self._input_row(row)
         assert known.shape == (spec.cols,) and known.dtype == spec.dtype.numpy, (
             f"input row {row} of {self.where} is {known.dtype} {known.shape}, the program reads {spec}"
         )
         return known
+
+    def values(self, tensor: int, row: int, cols: range) -> Array:
+        """Neighbouring values of an op's output; their leaves are held."""
+        spec = self.program.tensors[tensor]
+        return values_of(spec, lambda leaf: self._data[tensor, leaf], row, cols=cols)
 
     def input_is_derived(self) -> bool:
         """Whether the committed input is, as a whole, the one that it must be. Reads every row of it."""
@@ -151,8 +160,8 @@ def check_cell(run: OpenedRun, model: Model, cell: Cell) -> None:
         else:
             rows.append(run.row(source.index, need.row))
     expected = step.op.kind.check(cell.row, cell.col, rows)
-    end = expected.start + expected.values.size
-    got = run.row(cell.tensor, cell.row)[expected.start : end]
+    cols = range(expected.start, expected.start + expected.values.size)
+    got = run.values(cell.tensor, cell.row, cols)
     if not np.array_equal(got, expected.values):
         raise _fault(run, step, cell, got=got, expected=expected.values)
 

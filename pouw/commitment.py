@@ -24,6 +24,7 @@ from pouw.binding import (
     join_tensors,
     tensor_place,
 )
+from pouw.bulk_rows import hash_in_bulk
 from pouw.check_cells import Model
 from pouw.hashing import HASH_BYTES
 from pouw.openings import ItemPlan, by_tensor, plan_item
@@ -191,7 +192,9 @@ class _CommittedTrace:
 
     def __init__(self, context: bytes, program: Program, trace: Trace) -> None:
         self.trees = [
-            RowTree(*tensor_place(program, context, tensor=index), spec=spec, array=tensor)
+            RowTree(
+                *tensor_place(program, context, tensor=index), spec=spec, array=tensor, hasher=hash_in_bulk
+            )
             for index, (spec, tensor) in enumerate(zip(program.tensors, trace.tensors, strict=True))
         ]
         self.levels = merkle.levels([tree.root for tree in self.trees], join_tensors)

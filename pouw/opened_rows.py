@@ -19,11 +19,6 @@ def split_hashes(joined: bytes) -> list[bytes]:
     return [joined[i : i + HASH_BYTES] for i in range(0, len(joined), HASH_BYTES)]
 
 
-def leaf_size(spec: TensorSpec, leaf: int) -> int:
-    """Bytes of a leaf's rows."""
-    return len(spec.leaf_rows(leaf)) * spec.row_bytes
-
-
 def check_places(leaves: Sequence[OpenedLeaf], wanted: Sequence[Place], *, where: str) -> None:
     """Compare what is opened with what had to be.
 
@@ -79,16 +74,17 @@ class Forest:
             spec, key = self.spec(tensor), self.key(tensor)
             opened = list(group)
             for leaf in opened:
-                if len(leaf.data) != leaf_size(spec, leaf.leaf):
+                size = len(spec.leaf_bytes(leaf.leaf))
+                if len(leaf.data) != size:
                     raise ProofError(
                         ProofReason.ROW_SIZE,
                         f"leaf {leaf.leaf} of tensor {tensor} in {self.where} has {len(leaf.data)} bytes, "
-                        f"its shape says {leaf_size(spec, leaf.leaf)}",
+                        f"its shape says {size}",
                     )
             wanted = len(merkle.siblings(spec.leaves, [leaf.leaf for leaf in opened]))
             if used + wanted > len(nodes):
                 break
-            hashes = [(leaf.leaf, leaf_hash(key, leaf.leaf, leaf.data)) for leaf in opened]
+            hashes = [(leaf.leaf, leaf_hash(key, leaf.data)) for leaf in opened]
             roots[tensor] = root_from(spec, hashes, nodes[used : used + wanted])
             used += wanted
         if used != len(nodes) or (leaves and leaves[-1].tensor not in roots):
@@ -98,7 +94,16 @@ class Forest:
         return roots
 
 
-def row_of(spec: TensorSpec, data: bytes, row: int) -> Array:
-    """One row of an opened leaf, 1-D, without a copy."""
-    first = row - row % spec.rows_per_leaf
-    return np.frombuffer(data, spec.dtype.numpy, count=spec.cols, offset=(row - first) * spec.row_bytes)
+def values_of(spec: TensorSpec, leaf: Callable[[int], bytes], row: int, *, cols: range) -> Array:
+    """Neighbouring values of a row, 1-D, from opened leaves.
+
+    Args:
+        spec: shape and type of the tensor.
+        leaf: the bytes of a leaf; asked for those alone that hold the values.
+        row: of the tensor.
+        cols: which values; at least one.
+    """
+    numbers = range(spec.leaf_of(row, cols.start), spec.leaf_of(row, cols.stop - 1) + 1)
+    data = leaf(numbers.start) if len(numbers) == 1 else b"".join(map(leaf, numbers))
+    first = row * spec.row_bytes + cols.start * spec.dtype.size - spec.leaf_bytes(numbers.start).start
+    return np.frombuffer(data, spec.dtype.numpy, count=len(cols), offset=first)

@@ -7,9 +7,14 @@ places so that a wrong one can be named.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
 
+from pouw.ops.attention_mix import AttentionMix
 from pouw.ops.gather import Gather
 from pouw.ops.kind import Need
+from pouw.ops.linear import Linear
+from pouw.ops.matmul import MatmulNT
+from pouw.ops.transpose import Transpose
 from pouw.program import Program, Step
 from pouw.sampling import Cell
 from pouw.tensors import Array
@@ -34,6 +39,9 @@ class ItemPlan:
     leaves: tuple[Place, ...]
     weights: tuple[Place, ...]
 
+
+_BY_ELEMENT: Final = (AttentionMix, Linear, MatmulNT, Transpose)
+"""Ops whose cell is one element; that of any other is a row."""
 
 InputRow = Callable[[int], Array]
 """A row of an item's input; nobody opens it, since everybody knows it."""
@@ -65,16 +73,23 @@ def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool, input_
         # What was learned from is looked at as a whole: a false label shows in few cells and stays for good.
         roots.add(0)
     for cell in cells:
-        leaves.add((cell.tensor, program.tensors[cell.tensor].leaf_of(cell.row)))
+        spec = program.tensors[cell.tensor]
         if cell.tensor == 0:
+            leaves.update((0, leaf) for leaf in spec.leaves_of(cell.row))
             continue
         step = program.steps[cell.tensor - 1]
+        if isinstance(step.op.kind, _BY_ELEMENT):
+            leaves.add((cell.tensor, spec.leaf_of(cell.row, cell.col)))
+        else:
+            leaves.update((cell.tensor, leaf) for leaf in spec.leaves_of(cell.row))
         for need in needs_of(step, cell, input_row=input_row):
             source = step.sources[need.operand]
             if source.weight:
-                weights.add((source.index, program.weights[source.index].spec.leaf_of(need.row)))
+                opened = program.weights[source.index].spec.leaves_of(need.row)
+                weights.update((source.index, leaf) for leaf in opened)
             elif source.index:
-                leaves.add((source.index, program.tensors[source.index].leaf_of(need.row)))
+                opened = program.tensors[source.index].leaves_of(need.row)
+                leaves.update((source.index, leaf) for leaf in opened)
             else:
                 # Derived rows need no path. The root still tells a false input from a false output.
                 roots.add(0)

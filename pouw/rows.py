@@ -1,24 +1,37 @@
 """The commitment to one tensor: a hash tree over its rows.
 
-A leaf is keyed by everything that says which tensor it belongs to (context, position in the program, shape,
-type) and ends in its own index, so a row cannot stand for a row of another place, shape, task, miner or
-chain.
+A leaf holds a row, or as many short rows as share one, or a part of a long row. It is keyed by everything
+that says which tensor it belongs to (context, position in the program, shape, type); which leaf of the tensor
+it is follows from the path, left or right at every node of a tree whose shape the verifier knows. So a row
+cannot stand for a row of another place, shape, task, miner or chain.
+
+Zeros at the end of a leaf are not hashed: its length is known, so what is left says as much. Half of the
+attention weights of a causal model are such zeros.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+import numpy as np
 from blake3 import blake3
+from numpy.typing import NDArray
 
 from pouw import merkle
-from pouw.hashing import domain, keyed, u32, u64
+from pouw.hashing import HASH_BYTES, domain, keyed, u32, u64
 from pouw.tensors import Array, TensorSpec
 
 _TENSOR: Final = domain("tensor")
-_NODE: Final = domain("row node")
+NODE: Final = domain("row node")
+"""The key of all nodes above leaves."""
 
 WEIGHTS: Final = domain("weights")
 """The context of model weights, which belong to no chain, miner or task."""
+
+Levels = Sequence[bytes | memoryview]
+"""All nodes of a tree: the hashes of each level joined, leaves first, root last."""
+
+RowHasher = Callable[[bytes, TensorSpec, NDArray[np.uint8]], Levels]
+"""Makes the tree of a tensor from the key of its leaves, its shape, and its bytes, 1-D."""
 
 
 def tensor_key(context: bytes, index: int, spec: TensorSpec) -> bytes:
@@ -33,57 +46,70 @@ def tensor_key(context: bytes, index: int, spec: TensorSpec) -> bytes:
     return keyed(_TENSOR, context + shape)
 
 
-def leaf_hash(key: bytes, leaf: int, data: bytes) -> bytes:
+def leaf_hash(key: bytes, data: bytes) -> bytes:
     """The hash of one leaf.
 
     Args:
         key: from `tensor_key`.
-        leaf: its index.
-        data: the bytes of its rows, in order.
+        data: all of its bytes.
     """
-    return blake3(data + u64(leaf), key=key).digest()
+    return blake3(data.rstrip(b"\0"), key=key).digest()
 
 
 def join_rows(left: bytes, right: bytes) -> bytes:
     """The parent of two nodes of a row tree."""
-    return blake3(left + right, key=_NODE).digest()
+    return blake3(left + right, key=NODE).digest()
+
+
+def hash_one_by_one(key: bytes, spec: TensorSpec, data: NDArray[np.uint8]) -> Levels:
+    """The tree of a tensor, by a call of BLAKE3 for each node: see `RowHasher`."""
+    whole = data.tobytes()
+    places = map(spec.leaf_bytes, range(spec.leaves))
+    hashes = [leaf_hash(key, whole[place.start : place.stop]) for place in places]
+    return [b"".join(level) for level in merkle.levels(hashes, join_rows)]
 
 
 class RowTree:
-    """A tensor with its row tree.
+    """A tensor with its row tree. The tensor is not copied, and must not change.
 
     Args:
         context: see `tensor_key`.
         index: see `tensor_key`.
         spec: shape and type of the tensor.
         array: the tensor itself; `spec.holds(array)`.
+        hasher: makes the tree; all give the same.
     """
 
-    def __init__(self, context: bytes, index: int, *, spec: TensorSpec, array: Array) -> None:
+    def __init__(
+        self,
+        context: bytes,
+        index: int,
+        *,
+        spec: TensorSpec,
+        array: Array,
+        hasher: RowHasher = hash_one_by_one,
+    ) -> None:
         assert spec.holds(array), f"{array.dtype} {array.shape} is not {spec}"
-        self._data = array.tobytes()
-        self._leaf_bytes = spec.rows_per_leaf * spec.row_bytes
-        key = tensor_key(context, index, spec)
-        hashes = [leaf_hash(key, leaf, self.leaf(leaf)) for leaf in range(spec.leaves)]
-        self._levels = merkle.levels(hashes, join_rows)
+        self._spec = spec
+        self._data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        self._levels = hasher(tensor_key(context, index, spec), spec, self._data)
 
     @property
     def root(self) -> bytes:
         """The commitment, 32 bytes."""
-        return self._levels[-1][0]
+        return bytes(self._levels[-1])
 
     def leaf(self, index: int) -> bytes:
-        """The bytes of a leaf's rows."""
-        return self._data[index * self._leaf_bytes : (index + 1) * self._leaf_bytes]
+        """The bytes of a leaf."""
+        place = self._spec.leaf_bytes(index)
+        return self._data[place.start : place.stop].tobytes()
 
     def path(self, leaves: Sequence[int]) -> bytes:
         """The sibling hashes that open some leaves (ascending, distinct), joined."""
-        return b"".join(self._levels[level][i] for level, i in merkle.siblings(len(self._levels[0]), leaves))
-
-
-def root_of_leaves(leaves: Sequence[bytes]) -> bytes:
-    """The root over all leaf hashes of a tensor."""
-    return merkle.levels(leaves, join_rows)[-1][0]
+        return b"".join(
+            bytes(self._levels[level][i * HASH_BYTES : (i + 1) * HASH_BYTES])
+            for level, i in merkle.siblings(self._spec.leaves, leaves)
+        )
 
 
 def root_from(spec: TensorSpec, opened: Iterable[tuple[int, bytes]], nodes: Iterable[bytes]) -> bytes:

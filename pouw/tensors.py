@@ -22,6 +22,9 @@ LEAF_BYTES: Final = 64
 """Short rows share a leaf up to this size, two hashes' worth: below it a path costs more than the rows it
 saves."""
 
+PART_BYTES: Final = 1024
+"""Long rows are cut into leaves of this size, one chunk of BLAKE3: an element opens no more than it must."""
+
 
 class DType(IntEnum):
     """Element types; the numbers enter hashes and never change."""
@@ -90,18 +93,34 @@ class TensorSpec:
         return 1 << max(0, (LEAF_BYTES // self.row_bytes).bit_length() - 1)
 
     @property
+    def leaves_per_row(self) -> int:
+        """Leaves that a row is cut into; 1 if rows share one."""
+        return -(-self.row_bytes // PART_BYTES)
+
+    @property
     def leaves(self) -> int:
         """Number of leaves of the tensor's row tree."""
-        return -(-self.rows // self.rows_per_leaf)
+        return -(-self.rows // self.rows_per_leaf) * self.leaves_per_row
 
-    def leaf_of(self, row: int) -> int:
-        """The leaf that holds a row."""
-        return row // self.rows_per_leaf
+    def leaf_of(self, row: int, col: int) -> int:
+        """The leaf that holds an element."""
+        return row // self.rows_per_leaf * self.leaves_per_row + col * self.dtype.size // PART_BYTES
+
+    def leaves_of(self, row: int) -> range:
+        """The leaves that hold a row."""
+        first = self.leaf_of(row, 0)
+        return range(first, first + self.leaves_per_row)
 
     def leaf_rows(self, leaf: int) -> range:
-        """The rows of a leaf; the last leaf may hold fewer than the others."""
-        first = leaf * self.rows_per_leaf
+        """The rows of which a leaf holds something; the last leaf may hold fewer than the others."""
+        first = leaf // self.leaves_per_row * self.rows_per_leaf
         return range(first, min(first + self.rows_per_leaf, self.rows))
+
+    def leaf_bytes(self, leaf: int) -> range:
+        """Where a leaf lies in the tensor, bytes."""
+        rows, part = self.leaf_rows(leaf), leaf % self.leaves_per_row * PART_BYTES
+        first = rows.start * self.row_bytes
+        return range(first + part, first + min(part + PART_BYTES, len(rows) * self.row_bytes))
 
     def holds(self, array: object) -> bool:
         """Whether an object is an array of exactly this shape and type."""

@@ -121,7 +121,7 @@ ATTACKS: dict[str, tuple[Attack, ProofReason]] = {
         R.PATH_LENGTH,
     ),
     "another path": (
-        lambda: evil.reopened(lambda item: replace(item, path=bytes(len(item.path)))),
+        lambda: evil.reopened(lambda item: replace(item, path=item.path[:-32] + bytes(32))),
         R.ROW_NOT_COMMITTED,
     ),
     "a truncated tree of tensors": (

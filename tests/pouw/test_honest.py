@@ -138,9 +138,9 @@ def test_the_root_does_not_depend_on_the_backend() -> None:
 def test_vectors() -> None:
     """Whoever builds another client must get these roots and openings."""
     assert USUAL.builder.units == 62700
-    assert USUAL.builder.root.hex() == "a665e7c6af67f0f1ffe2c44fdbae3d52c8dd59fa47c6a86dfde621d2c13c2a59"
+    assert USUAL.builder.root.hex() == "69c9f230aaf84a7e85cca65b1eabe81313f9556bd399f27f50750d4713eed3a6"
     proof = repr(USUAL.prove(b"seed", 8).to_fields()).encode()
-    assert blake3(proof).hexdigest() == "cc2035cb05f9ab48b6643008234ea5806227f151cbc81a79171e45a717bca665"
+    assert blake3(proof).hexdigest() == "1312a1e951451f9e3cccde556c48c8fc3200bc5aead50ad6ef9a4bf45f7706da"
 
 
 def test_a_proof_of_a_thousand_units_is_small() -> None:

@@ -98,9 +98,9 @@ def test_digest_vectors() -> None:
     assert build().digest.hex() == "a57d7ac2fdf90db4a268dc7905819e967647f8a7b58ed03bea6551d417efe8b3"
     assert (
         mlp_program(MANIFEST, 4).digest.hex()
-        == "f69f8e61b6bc5de5192096e1ca07bc36dffc029c990ee211c8661e677cd2f38f"
+        == "fe7b9ae35c94c7d268cf4384595258d85fa92aecda5c78ebe5b27b6620c89132"
     )
-    assert MANIFEST.digest.hex() == "064da50aeca22b0519aac1430092a8d6f8520a3ab299b1d901073be8a33b4fdc"
+    assert MANIFEST.digest.hex() == "d3974feca93cea6c4e63f5fa92c23a5dad5a07c5ea018973f2a460b251cb165f"
 
 
 def test_the_classifier_has_the_cost_of_its_layers() -> None:

@@ -66,12 +66,12 @@ AFTER = run_steps("reference")
 
 def test_vectors() -> None:
     """Whoever builds another client must get these."""
-    assert START.checkpoint.digest.hex() == "e3fa799f25c71ae6ea2cdf5bc1bf1374ad22b0055b473db2515eb9e5262fa8b1"
+    assert START.checkpoint.digest.hex() == "994ac2ac883bf92d589fb7032b691ab290127f4b29e92ca5ff9e92988ab8279a"
     assert (
         step_unit(START, 0).program.digest.hex()
-        == "800ed9ddedb6cfab5f0023d3c7cd34f4e9587442a328e2ff72f5607eab9281dd"
+        == "b08e482cb0e2f0548fb68d8e5743663d7f8712d3efa527f1c888cce07da018cb"
     )
-    assert AFTER.checkpoint.digest.hex() == "d02fe84690408efe8c983cecdf84864c09a0a79ff25f5276a5d16ee16dec4925"
+    assert AFTER.checkpoint.digest.hex() == "2ee6f39e5fcb149520c0c8c94cfc72d624672aaa59f0b7db823b34354068b2db"
 
 
 def test_every_backend_and_any_number_of_threads_gives_the_same_model() -> None:

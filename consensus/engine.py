@@ -146,6 +146,10 @@ class Engine:
             simplex.leader(simplex.view),
         )  # fmt: skip
 
+    def sync_status(self) -> str:
+        """What is fetched from peers, what it waits for and from whom; empty if nobody is known to be ahead."""
+        return self._sync.describe()
+
     def _next_epoch(self) -> int:
         return self._ledger.params.epoch_of(self._ledger.final_head.height + 1)
 

@@ -9,6 +9,7 @@ import trio
 from chain.codec import decode, encode
 from chain.msgpack_reader import DecodeError
 from chain.types.block import Block
+from consensus.batch import body_matches
 from consensus.effects import Fetch
 from consensus.messages import Certificate
 from consensus.requests import (
@@ -20,7 +21,6 @@ from consensus.requests import (
     FetchRequest,
     FetchResponse,
 )
-from consensus.sync import body_matches
 from p2p.network import Network, PeerId, RequestFailed, RequestRefused
 
 log = logging.getLogger(__name__)

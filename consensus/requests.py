@@ -13,8 +13,8 @@ BLOCKS: Final = "sync/blocks"
 
 LIE_WEIGHT: Final = 50
 """Score that a peer loses for an answer that no honest node gives."""
-STALL_WEIGHT: Final = 5
-"""Score for an answer that did not come in time: it happens to the honest, but not all the time."""
+STALL_WEIGHT: Final = 1
+"""Score for an answer that did not come: it happens to the honest, who must not be banned for it."""
 
 MAX_REQUEST: Final = 1024
 """Bytes of any question."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from consensus import events
+from consensus.batch import body_matches
 from consensus.halting import Halted, HaltReason
 from consensus.messages import Certificate, CertificateError, ConsensusMessage, Proposal, Vote
 from consensus.signer import Signer
 from consensus.simplex import Simplex
-from consensus.sync import body_matches
 from p2p.network import PeerId
 
 

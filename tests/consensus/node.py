@@ -8,6 +8,7 @@ from chain.execution.invalid import InvalidBlock
 from chain.types.block import Block
 from consensus import effects, events
 from consensus.admission import Admission, Place
+from consensus.batch import make_batch
 from consensus.ledger import BuildRequest
 from consensus.messages import Certificate, ConsensusMessage, Vote
 from consensus.opening import open_epoch
@@ -16,7 +17,6 @@ from consensus.safe_store import SafeStore
 from consensus.signer import Signer
 from consensus.signing_guard import GuardError, SigningGuard, create_log, open_log
 from consensus.simplex import Simplex
-from consensus.sync import make_batch
 from p2p.network import PeerId
 from tests.consensus.fakes import CHAIN_ID, ChainTwin, MemoryJournal, PowerCut, SimDisk, TagKey
 

@@ -10,18 +10,11 @@ from trio.testing import MockClock
 from chain.codec import encode
 from chain.types.block import Block
 from chain.types.statement import Kind
+from consensus.batch import Anchor, BatchError, BatchFault, check_batch, make_batch
 from consensus.messages import Certificate
 from consensus.requests import BLOCKS, STATUS, BlocksRequest, BlocksResponse, Status
-from consensus.sync import (
-    SERVED_PEERS,
-    SERVING_SHARE,
-    Anchor,
-    BatchError,
-    BatchFault,
-    Sync,
-    check_batch,
-    make_batch,
-)
+from consensus.serving import SERVED_PEERS, SERVING_SHARE
+from consensus.sync import Sync
 from p2p.network import Network, PeerId, RequestFailed, RequestFailure
 from tests.consensus.chains import COMMITTEES, PARAMS, certify, chain_of, committee
 from tests.consensus.cluster import open_cluster
@@ -69,9 +62,9 @@ def test_what_is_not_final_here_is_not_served(first: int, count: int) -> None:
 
 def test_a_batch_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     one = len(encode(SOURCE.final_block(5)))
-    monkeypatch.setattr("consensus.sync._BATCH_BYTES", 2 * one + 10)
+    monkeypatch.setattr("consensus.batch.BATCH_BYTES", 2 * one + 10)
     assert len(batch(5).blocks) == 2
-    monkeypatch.setattr("consensus.sync._BATCH_BYTES", 1)
+    monkeypatch.setattr("consensus.batch.BATCH_BYTES", 1)
     assert len(batch(5).blocks) == 1
 
 
@@ -164,7 +157,7 @@ async def test_sync_follows_through_total_changes_of_the_committee(autojump_cloc
 async def test_a_gap_in_certificates_larger_than_a_batch_is_bridged(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consensus.sync._BATCH_BYTES", 1)
+    monkeypatch.setattr("consensus.batch.BATCH_BYTES", 1)
     async with open_cluster() as cluster:
         serve(cluster.stranger("peer"), SOURCE)
         mine = ChainTwin(PARAMS, committee)
@@ -252,9 +245,9 @@ async def nothing(blocks: tuple[Block, ...], certificate: Certificate) -> None:
 async def test_questions_take_a_share_of_the_time_and_no_more(autojump_clock: MockClock) -> None:
     """Eight peers that ask without pause, of a node that needs 10 ms to read a block."""
     source = chain_of(8)
-    read, spent = source.final_block, 0.0
+    read, spent = source.encoded_block, 0.0
 
-    def slow(height: int) -> Block | None:
+    def slow(height: int) -> bytes | None:
         nonlocal spent
         autojump_clock.jump(0.01)
         spent += 0.01
@@ -263,7 +256,7 @@ async def test_questions_take_a_share_of_the_time_and_no_more(autojump_clock: Mo
     async with open_cluster() as cluster:
         server = cluster.stranger("server")
         Sync(server, source, nothing, request_timeout=1.0, poll_interval=1.0).register()
-        source.final_block = slow
+        source.encoded_block = slow
         answers = 0
 
         async def ask(name: str) -> None:
@@ -287,16 +280,16 @@ async def test_questions_take_a_share_of_the_time_and_no_more(autojump_clock: Mo
 @pytest.mark.parametrize(("peers", "reason"), [(1, "at a time"), (SERVED_PEERS, "wait for blocks")])
 async def test_a_question_too_many_is_refused(autojump_clock: MockClock, peers: int, reason: str) -> None:
     source = chain_of(8)
-    read = source.final_block
+    read = source.encoded_block
 
-    def slow(height: int) -> Block | None:
+    def slow(height: int) -> bytes | None:
         autojump_clock.jump(1.0)
         return read(height)
 
     async with open_cluster() as cluster:
         server = cluster.stranger("server")
         Sync(server, source, nothing, request_timeout=1.0, poll_interval=1.0).register()
-        source.final_block = slow
+        source.encoded_block = slow
         askers = [cluster.stranger(f"asker-{number}") for number in range(peers)]
         last = askers[0] if peers == 1 else cluster.stranger("one-more")
         question = encode(BlocksRequest(1, 64))

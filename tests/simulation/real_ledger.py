@@ -106,6 +106,13 @@ class RealLedger:
     def final_header(self, height: int) -> Header | None:
         return self.node.final_header(height)
 
+    @property
+    def first_block(self) -> int:
+        return self.node.first_block
+
+    def encoded_block(self, height: int) -> bytes | None:
+        return self.node.encoded_block(height)
+
     def final_block(self, height: int) -> Block | None:
         return self.node.final_block(height)
 

@@ -1,9 +1,11 @@
 """Which cells a commit must open: the chain's randomness, walked down to one element of one tensor.
 
 Every draw falls into an item in proportion to its units, which is what is credited and what the chain can
-add up for itself. Within the item, half of the draws fall by units again; the other half evenly over all
-rows that it commits, since a step that costs little, a norm or an argmax, spoils an answer just as well.
-(Rows are not counted across items: their total would be the miner's word, and a low one would hide rows.)
+add up for itself. Within the item, half of the draws fall by units again; the other half evenly over its
+tensors, and then over the rows of the one they hit. A step that costs little, a norm or an argmax, spoils an
+answer just as well as a large one; and of all ways to spread these draws, the even one leaves whoever fakes a
+single tensor the least to choose from. (Neither rows nor tensors are counted across items: their total would
+be the miner's word, and a low one would hide some.)
 Each draw is a 256-bit hash of its own, reduced modulo the total: the bias is below 2^-190.
 """
 
@@ -26,7 +28,7 @@ class Draw:
 
     Args:
         position: a unit of the commit, below its total.
-        by_units: whether the position also gives the cell within its item; else `spare` does, by rows.
+        by_units: whether the position also gives the cell within its item; else `spare` does, by tensors.
         spare: the rest of the hash.
     """
 
@@ -45,7 +47,7 @@ class Cell:
 
 
 def draw_positions(seed: bytes, *, root: bytes, units: int, samples: int) -> list[Draw]:
-    """The draws of a commit, by units and by rows in turn.
+    """The draws of a commit, by units and by tensors in turn.
 
     Args:
         seed: randomness that came into being after the root was final.
@@ -75,7 +77,6 @@ def cell_of(program: Program, draw: Draw, *, start: int) -> Cell:
         step = program.steps[tensor - 1]
         row, rest = divmod(offset - program.unit_ends[tensor - 1], step.units_per_row)
         return Cell(tensor, row, rest * step.output.spec.cols // step.units_per_row)
-    spare, offset = divmod(draw.spare, program.rows)
-    tensor = bisect_right(program.row_ends, offset)
-    row = offset - (program.row_ends[tensor - 1] if tensor else 0)
-    return Cell(tensor, row, spare % program.tensors[tensor].cols)
+    rest, tensor = divmod(draw.spare, len(program.tensors))
+    rest, row = divmod(rest, program.tensors[tensor].rows)
+    return Cell(tensor, row, rest % program.tensors[tensor].cols)

@@ -70,8 +70,8 @@ def test_faked_units_are_found_as_often_as_the_arithmetic_says(faked: int, trial
 
 
 @pytest.mark.parametrize("tensor", [1, 2, 3, 4])
-def test_one_op_faked_throughout_is_found_by_its_units_and_rows(tensor: int) -> None:
-    """Half of the draws see its share of the units, the other half its share of the rows."""
+def test_one_op_faked_throughout_is_found_by_its_units_and_as_one_of_many(tensor: int) -> None:
+    """Half of the draws see its share of the units, the other half one tensor of so many."""
 
     def fake(job: Job) -> Trace:
         trace = job.run()
@@ -83,8 +83,8 @@ def test_one_op_faked_throughout_is_found_by_its_units_and_rows(tensor: int) -> 
     case = make_case(jobs, [fake(job) for job in jobs])
     program = jobs[0].program
     by_units = Fraction(program.steps[tensor - 1].units, program.units)
-    by_rows = Fraction(program.tensors[tensor].rows, program.rows)
-    passes = ((1 - by_units) * (1 - by_rows)) ** 4
+    by_tensors = Fraction(1, len(program.tensors))
+    passes = ((1 - by_units) * (1 - by_tensors)) ** 4
     trials = 150
     refused = sum(is_refused(case, b"op %d %d" % (tensor, trial), samples=8) for trial in range(trials))
     # Cells that read the faked rows are wrong as well: found at least as often.
@@ -94,7 +94,7 @@ def test_one_op_faked_throughout_is_found_by_its_units_and_rows(tensor: int) -> 
 
 
 def test_draws_fall_evenly() -> None:
-    """Over items by units; within an item by units, and over its rows."""
+    """Over items by units; within an item by units, and over its tensors and their rows."""
     program = commons_job(0).program
     units = 3 * program.units
     draws = draw_positions(b"even", root=bytes(32), units=units, samples=60_000)
@@ -107,11 +107,7 @@ def test_draws_fall_evenly() -> None:
             if draw.by_units == by_units
         ]
         counts = np.bincount([cell.tensor for cell in cells], minlength=5)
-        shares = (
-            [0, *(step.units for step in program.steps)]
-            if by_units
-            else [spec.rows for spec in program.tensors]
-        )
+        shares = [0, *(step.units for step in program.steps)] if by_units else [1] * len(program.tensors)
         total = sum(shares)
         assert all(
             within_four_sigma(int(count), len(cells), Fraction(share, total))

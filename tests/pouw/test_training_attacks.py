@@ -119,7 +119,7 @@ LIES: dict[str, tuple[str, Callable[[Array], Array]]] = {
 
 
 def predicted(unit: Unit, trace: Trace, name: str) -> float:
-    """How often 64 draws hit a cell that convicts, from the shares of units and of rows."""
+    """How often 64 draws hit a cell that convicts, from the share of units and as one tensor of many."""
     number = number_of(unit.program, name)
     step_ = unit.program.steps[number - 1]
     operands = [
@@ -130,8 +130,8 @@ def predicted(unit: Unit, trace: Trace, name: str) -> float:
     if not isinstance(step_.op.kind, MatmulNT):
         wrong = wrong.any(axis=1, keepdims=True)
     units = step_.units / unit.program.units * wrong.mean()
-    rows = step_.output.spec.rows / unit.program.rows * wrong.mean()
-    return float(1 - ((1 - units) * (1 - rows)) ** 32)
+    tensors = wrong.mean() / len(unit.program.tensors)
+    return float(1 - ((1 - units) * (1 - tensors)) ** 32)
 
 
 @pytest.mark.parametrize("lie", LIES)

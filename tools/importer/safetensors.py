@@ -19,7 +19,14 @@ MAX_HEADER_BYTES: Final = 16 << 20
 
 MAX_DIMENSIONS: Final = 4
 
-_SIZES: Final = {"F32": 4, "F16": 2, "BF16": 2}
+_SIZES: Final = {
+    "F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I8": 1, "U8": 1, "BOOL": 1, "I16": 2, "U16": 2, "I32": 4, "U32": 4,
+    "I64": 8, "U64": 8,
+}  # fmt: skip
+"""Bytes of a value of every type that may lie in a file."""
+
+_FLOATS: Final = ("F32", "F16", "BF16")
+"""Those that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,7 @@ class StoredTensor:
     """Where a tensor lies in a file.
 
     Args:
-        dtype: F32, F16 or BF16; others are listed but cannot be read.
+        dtype: F32, F16 and BF16 can be read as floats; others are only listed.
         shape: its dimensions.
         start: first byte, from the start of the file.
         size: bytes.
@@ -51,17 +58,22 @@ class TensorFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.tensors = _read_header(path)
+        self.tensors = read_header(path)
 
     def read(self, name: str) -> NDArray[np.float32]:
         """A tensor, as float32.
 
         Raises:
-            ModelImportError: MISSING; MALFORMED if it holds a value that is no number.
+            ModelImportError: MISSING; UNSUPPORTED if it is of another type; MALFORMED if it holds a value that
+                is no number.
         """
         stored = self.tensors.get(name)
         if stored is None:
             raise ModelImportError(ImportReason.MISSING, f"no tensor {name} in {self._path.name}")
+        if stored.dtype not in _FLOATS:
+            raise ModelImportError(
+                ImportReason.UNSUPPORTED, f"{name} is of type {stored.dtype}, read are {', '.join(_FLOATS)}"
+            )
         with self._path.open("rb") as file:
             file.seek(stored.start)
             data = file.read(stored.size)
@@ -71,7 +83,12 @@ class TensorFile:
         return values.reshape(stored.shape)
 
 
-def _read_header(path: Path) -> dict[str, StoredTensor]:
+def read_header(path: Path) -> dict[str, StoredTensor]:
+    """Where a file's tensors lie.
+
+    Raises:
+        ModelImportError: MISSING, MALFORMED, OVERSIZE, UNSUPPORTED.
+    """
     if not path.is_file():
         raise ModelImportError(ImportReason.MISSING, f"no file {path.name}")
     total = path.stat().st_size
@@ -109,7 +126,7 @@ def _stored(name: str, entry: object, base: int) -> StoredTensor:
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _SIZES:
         raise ModelImportError(
-            ImportReason.UNSUPPORTED, f"{name} is of type {str(dtype)[:20]}, read are {', '.join(_SIZES)}"
+            ImportReason.UNSUPPORTED, f"{name} is of type {str(dtype)[:20]}, known are {', '.join(_SIZES)}"
         )
     if not _counts(shape) or len(shape) > MAX_DIMENSIONS or not _counts(offsets) or len(offsets) != 2:
         raise ModelImportError(

@@ -1,0 +1,117 @@
+"""A folder of the BERT family, read as a float model: BERT itself, and RoBERTa, whose places begin later."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pouw.bert import BertShape, layer_part
+from pouw.bert_float import ACTIVATIONS, FloatBert
+from pouw.llama_float import Floats
+from tools.importer.config_file import count, epsilon, read_json, require_known, within
+from tools.importer.errors import ImportReason, ModelImportError
+from tools.importer.tensor_folder import TensorFolder
+
+_FIXED: Final[dict[str, tuple[Any, ...]]] = {
+    "model_type": ("bert", "roberta", "xlm-roberta"),
+    "hidden_act": tuple(ACTIVATIONS),
+    "position_embedding_type": ("absolute", None),
+    "is_decoder": (False,),
+    "add_cross_attention": (False,),
+}
+"""What else a configuration may say, first the value that is meant when it says nothing."""
+
+_EMBEDDINGS: Final = "embeddings."
+
+_PARTS: Final = {
+    "q": "attention.self.query",
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "o": "attention.output.dense",
+    "attended": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "fed": "output.LayerNorm",
+}
+
+
+def read_bert(folder: Path, *, positions: int = 0) -> FloatBert:
+    """Read a model.
+
+    Args:
+        folder: holds config.json and the tensors, in one file or in several.
+        positions: longest text that the integer model shall read; 0 for all that the model was made for.
+
+    Raises:
+        ModelImportError: any reason.
+    """
+    config = read_json(folder / "config.json")
+    require_known(config, _FIXED)
+    stored = TensorFolder(folder)
+    # Models with a head of any kind keep the encoder under a name of its own.
+    prefixes = ("bert.", "roberta.")
+    prefix = next((name for name in prefixes if f"{name}{_EMBEDDINGS}word_embeddings.weight" in stored), "")
+    places = count(config, "max_position_embeddings")
+    skipped = 0 if config["model_type"] == "bert" else _padding(config) + 1
+    segments = count({"type_vocab_size": 2, **config}, "type_vocab_size")
+    pooler = f"{prefix}pooler.dense.weight" in stored
+    shape = _shape(config, within(positions, places - skipped), min(segments, 2), pooler)
+    expected = {name: (prefix + key, wanted) for name, (key, wanted) in _tensors(shape).items()}
+    tables = {
+        f"{prefix}{_EMBEDDINGS}position_embeddings.weight": (places, shape.width),
+        f"{prefix}{_EMBEDDINGS}token_type_embeddings.weight": (segments, shape.width),
+    }
+    stored.require(dict(expected.values()) | tables)
+    weights: dict[str, Floats] = {name: stored.read(key) for name, (key, _) in expected.items()}
+    place, segment = (stored.read(key) for key in tables)
+    kept = place[skipped : skipped + shape.positions]
+    weights["places"] = np.concatenate([kept + segment[i] for i in range(shape.segments)])
+    activation = config.get("hidden_act", _FIXED["hidden_act"][0])
+    return FloatBert(shape, epsilon(config, "layer_norm_eps", 1e-12), activation, weights)
+
+
+def _padding(config: Mapping[str, Any]) -> int:
+    """The token that RoBERTa counts its places from."""
+    value = config.get("pad_token_id", 1)
+    if type(value) is not int or not 0 <= value < 1 << 10:
+        raise ModelImportError(ImportReason.UNSUPPORTED, f"pad_token_id is {str(value)[:40]}")
+    return value
+
+
+def _shape(config: Mapping[str, Any], positions: int, segments: int, pooler: bool) -> BertShape:
+    width, heads = count(config, "hidden_size"), count(config, "num_attention_heads")
+    if width % heads:
+        raise ModelImportError(ImportReason.SHAPE, f"{heads} heads of a width of {width}")
+    return BertShape(
+        vocabulary=count(config, "vocab_size"),
+        width=width,
+        layers=count(config, "num_hidden_layers"),
+        heads=heads,
+        hidden=count(config, "intermediate_size"),
+        positions=positions,
+        segments=segments,
+        pooler=pooler,
+    )
+
+
+def _tensors(shape: BertShape) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Our name of each tensor: its name in the file, and its shape; the places are put together of two."""
+    width = shape.width
+    rows = {"up": shape.hidden}
+    columns = {"down": shape.hidden}
+    found: dict[str, tuple[str, tuple[int, ...]]] = {
+        "words": (f"{_EMBEDDINGS}word_embeddings.weight", (shape.vocabulary, width))
+    }
+    pairs = {"embedded": f"{_EMBEDDINGS}LayerNorm"}
+    for layer in range(shape.layers):
+        pairs |= {layer_part(layer, part): f"encoder.layer.{layer}.{key}" for part, key in _PARTS.items()}
+    if shape.pooler:
+        pairs["pooler"] = "pooler.dense"
+    for name, key in pairs.items():
+        part = name.rsplit(" ", 1)[-1]
+        height = rows.get(part, width)
+        norm = part in ("embedded", "attended", "fed")
+        found[name] = (f"{key}.weight", (width,) if norm else (height, columns.get(part, width)))
+        found[f"{name} bias"] = (f"{key}.bias", (height,))
+    return found

@@ -38,6 +38,9 @@ class AbstractLedger(ChainTwin):
     def take_transaction(self, signed: SignedTransaction) -> None:
         """There are none here."""
 
+    def reports(self) -> list[SignedTransaction]:
+        return []
+
     def restart(self) -> None:
         """Forget what the process knew beyond the disk."""
         kept = self.database.get(_HEIGHT)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from consensus.messages import Certificate, ConsensusMessage, Kind, Proposal, Vote
+from chain.types.statement import Kind
+from consensus.messages import Certificate, ConsensusMessage, Proposal, Vote
 from tests.simulation.node import Node
 from tests.simulation.wire import SHAPES, Wire, random_wire
 from tests.simulation.world import World

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from chain.execution.invalid import InvalidBlock
 from chain.types.block import Block, beacon_input
-from chain.types.transaction import SignedTransaction
+from chain.types.evidence import Evidence
+from chain.types.transaction import SignedTransaction, report_of
 from consensus import effects, events
 from consensus.admission import Admission, Place
 from consensus.halting import Halted
@@ -30,6 +31,7 @@ from tests.simulation.disks import SimDisk
 from tests.simulation.habits import habit_of
 from tests.simulation.keys import consensus_key
 from tests.simulation.questions import Questions
+from tools.node.node import REPORTS_EVERY
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -78,6 +80,7 @@ class Node:
         self.ledger.restart()
         self.store = SafeStore(self.ledger.journal)
         self.queue: deque[events.Event] = deque()
+        self.accused: set[bytes] = set()
         self.admission = Admission(0, answer_every_ms=2 * self.world.params.network_delay_ms)
         self.questions = Questions(self)
         if self.habit is not None:
@@ -129,6 +132,7 @@ class Node:
         own = self.signer.resume(setting.epoch)
         held = self.admission.enter(setting.epoch)
         self.queue.clear()
+        self.accused.clear()
         self.queue.append(events.Resumed(saved.certificates, saved.blocks, *own))
         self.drain()
         for origin, message in held:
@@ -197,9 +201,16 @@ class Node:
             case effects.Send(to, message):
                 self.send(int(to), message)
             case effects.Accuse(evidence):
-                world.watch.accused(self, evidence)
+                self.accuse(evidence)
             case effects.Report(origin, reason):
                 world.watch.reported(self, int(origin), reason)
+
+    def accuse(self, evidence: Evidence) -> None:
+        """Report a contradiction to all who will build blocks, once a key and life."""
+        if evidence.signer not in self.accused:
+            self.accused.add(evidence.signer)
+            self.world.watch.accused(self, evidence)
+            self.world.gossip(self, report_of(evidence, chain_id=self.world.params.chain_id))
 
     def own_time(self, delay_ms: int) -> int:
         """How long a wait takes by the world's time."""
@@ -237,6 +248,9 @@ class Node:
         last = blocks[-1].header
         self.world.watch.settled(self, len(blocks))
         self.store.finalized(epoch=last.epoch, view=certificate.view, height=last.height)
+        if last.height % REPORTS_EVERY == 0:
+            for report in self.ledger.reports():
+                self.world.gossip(self, report)
 
     def fault(self, block: Block, digest: bytes) -> str | None:
         try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from tests.simulation.keys import tags_are_signatures
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.plan import Plan
+from tests.simulation.sharing import shared_results
 from tests.simulation.world import World
 
 PROGRESS = 5
@@ -43,7 +44,7 @@ def play(world: World) -> Result:
         tests.simulation.watch.Violation: With the seed, and what went wrong.
     """
     plan, recoveries = world.plan, list[int]()
-    with tags_are_signatures():
+    with tags_are_signatures(), shared_results():
         world.start()
         if any(node.is_twin for node in world.nodes):
             world.at(0, _turn_faces, world)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from chain.types.block import Block
 from consensus import effects, events
+from consensus.batch import Anchor, BatchError, body_matches, check_batch, make_batch
+from consensus.download import ASKED_BLOCKS
 from consensus.messages import Certificate
 from consensus.requests import BlocksRequest, BlocksResponse
-from consensus.sync import ASKED_BLOCKS, Anchor, BatchError, body_matches, check_batch, make_batch
 
 if TYPE_CHECKING:
     from tests.simulation.node import Node
@@ -70,7 +71,7 @@ class Questions:
                 return
             target = targets.pop(0)
             self._world.ask(
-                self._node, target, lambda peer: answer_fetch(peer, self._node, wanted), take(target)
+                self._node, target, lambda peer: answer_fetch(peer, wanted), take(target)
             )
             self._world.later(_TIMEOUT_MS, self._node, ask_next)
 
@@ -104,7 +105,7 @@ class Questions:
         def take(claimed: int) -> None:
             self._follow(peer, claimed)
 
-        self._world.ask(self._node, peer, lambda target: answer_status(target, self._node), take)
+        self._world.ask(self._node, peer, answer_status, take)
 
     def _follow(self, peer: "Node", claimed: int) -> None:
         """Take batches from ``peer`` up to the height it claimed, or until it fails or lies."""
@@ -120,7 +121,7 @@ class Questions:
             if batch is not None and self._take(peer, batch):
                 self._follow(peer, claimed)
 
-        self._world.ask(self._node, peer, lambda target: answer_blocks(target, self._node, request), take)
+        self._world.ask(self._node, peer, lambda target: answer_blocks(target, request), take)
 
     def _take(self, peer: "Node", batch: BlocksResponse) -> bool:
         anchor = self._anchor()
@@ -150,9 +151,9 @@ class Questions:
         )
 
 
-def answer_fetch(node: "Node", asker: "Node", wanted: effects.Fetch) -> Answer:
+def answer_fetch(node: "Node", wanted: effects.Fetch) -> Answer:
     if node.habit is not None and node.is_corrupt:
-        return node.habit.answer_fetch(node, asker, wanted)
+        return node.habit.answer_fetch(node, wanted)
     return honest_fetch(node, wanted)
 
 
@@ -163,13 +164,13 @@ def honest_fetch(node: "Node", wanted: effects.Fetch) -> Answer:
     return Answer(tuple(found), certificates)
 
 
-def answer_status(node: "Node", asker: "Node") -> int:
+def answer_status(node: "Node") -> int:
     if node.habit is not None and node.is_corrupt:
         return node.habit.answer_status(node)
     return node.height
 
 
-def answer_blocks(node: "Node", asker: "Node", request: BlocksRequest) -> BlocksResponse | None:
+def answer_blocks(node: "Node", request: BlocksRequest) -> BlocksResponse | None:
     if node.habit is not None and node.is_corrupt:
         return node.habit.answer_blocks(node, request)
     return make_batch(node.ledger, request)

@@ -15,7 +15,7 @@ from chain.store import BlockStore
 from chain.types.block import Block, Header
 from chain.types.committee import Committee
 from chain.types.params import ChainParams
-from chain.types.transaction import SignedTransaction
+from chain.types.transaction import ReportEquivocation, SignedTransaction
 from consensus.ledger import BuildRequest
 from consensus.messages import Certificate
 from tests.simulation.disks import SimDatabase
@@ -149,6 +149,14 @@ class RealLedger:
         senders = {signed.transaction.sender: None for block in blocks for signed in block.transactions}
         if senders:
             self.mempool.revalidate(self.state, senders)
+        self.node.reports.revalidate(self.state)
 
     def take_transaction(self, signed: SignedTransaction) -> Reason:
+        body = signed.transaction.body
+        if isinstance(body, ReportEquivocation):
+            return self.node.reports.add(signed, body, self.state)
         return self.mempool.add(signed, self.state)
+
+    def reports(self) -> list[SignedTransaction]:
+        """Evidence that waits to be in a block."""
+        return list(self.node.reports.waiting)

@@ -6,6 +6,7 @@ from chain.types.committee import Committee, Validator
 from chain.types.params import ChainParams
 from tests.consensus.fakes import params as small_params
 from tests.simulation.abstract import AbstractLedger, drawn_committees, whole_committee
+from tests.simulation.cheats import worker_of
 from tests.simulation.customers import CUSTOMERS
 from tests.simulation.keys import consensus_key, customer_key, miner_key
 from tests.simulation.plan import Plan
@@ -62,7 +63,7 @@ class Stage:
         return AbstractLedger(self.params, self.committees)
 
     def worker(self, node: "Node") -> Worker | None:
-        return Worker(node) if self.plan.profile == "ledger" and not node.face else None
+        return worker_of(node) if self.plan.profile == "ledger" and not node.face else None
 
     def _begin(self, keys: list[bytes]) -> "object":
         validators = [

@@ -141,7 +141,7 @@ def scaled_rows(total: Wide, *, multiplier: int, shift: int) -> NDArray[np.int16
 def gate_gradient_rows(
     errors: Array, gate: Array, up: Array | None, *, table: bytes, shift: int
 ) -> NDArray[np.int16]:
-    """errors * table[gate] * up (or without up), shifted and clamped; see `pouw.transformer_rows.gate_rows`."""
+    """Errors times table[gate] and perhaps times up, shifted; see `pouw.transformer_rows.gate_rows`."""
     opened = np.frombuffer(table, "<i2").astype(np.int64)[gate.astype(np.int64) + 128]
     value = errors.astype(np.int64) * opened
     if up is not None:

@@ -19,7 +19,7 @@ from pouw.transformer_training_rows import ERROR_LIMIT, scaled_rows
 MAX_FACTOR: Final = 1 << 20
 
 EXACT_DOUBLE: Final = 1 << 53
-"""Sums stay below this, so that a machine without fast integers of 64 bits may add them in double precision."""
+"""Sums stay below this, so that they may also be added in double precision."""
 
 
 @dataclass(frozen=True, slots=True)

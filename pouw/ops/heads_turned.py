@@ -15,7 +15,7 @@ from pouw.tensors import Array, DType, TensorSpec
 
 @dataclass(frozen=True, slots=True)
 class HeadsTurned:
-    """From channels [queries * dim, sequences * tokens] to heads [sequences * queries * tokens, dim], or back.
+    """From [queries * dim, sequences * tokens] to [sequences * queries * tokens, dim], or back.
 
     Operand: int8. A cell is one element; it opens one row.
 

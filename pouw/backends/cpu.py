@@ -14,6 +14,7 @@ from pouw.backends.backend import BackendError
 from pouw.backends.cpu_encoder import CpuEncoder
 from pouw.backends.cpu_training import CpuTraining
 from pouw.backends.cpu_transformer import CpuTransformer
+from pouw.backends.cpu_transformer_training import CpuTransformerTraining
 from pouw.backends.known_answer import check_backend
 from pouw.backends.parallel import HOST_THREADS, stay_on_thread
 from pouw.backends.products import whole_product
@@ -44,6 +45,7 @@ class CpuBackend:
         self._threads = threads
         self._training = CpuTraining()
         self._transformer = CpuTransformer(self._multiply)
+        self._transformer_training = CpuTransformerTraining(self._multiply)
         self._encoder = CpuEncoder(self._multiply)
 
     @property
@@ -70,6 +72,11 @@ class CpuBackend:
     def transformer(self) -> CpuTransformer:
         """See `Backend.transformer`."""
         return self._transformer
+
+    @property
+    def transformer_training(self) -> CpuTransformerTraining:
+        """See `Backend.transformer_training`."""
+        return self._transformer_training
 
     @property
     def encoder(self) -> CpuEncoder:

@@ -1,14 +1,158 @@
-"""The torch backend for NVIDIA GPUs."""
+"""The torch backend for NVIDIA GPUs: products by cuBLASLt, everything else in Triton's kernels.
 
+Results are on their way to the host, on a stream of their own, while the next op computes: every tensor of a
+program is committed, so every one is wanted there.
+"""
+
+import os
+from importlib.util import find_spec
+from typing import Any, Final
+
+# As in `pouw.backends.cpu`, whose ops a few of this backend's go through.
+os.environ.pop("ONEDNN_MAX_CPU_ISA", None)
+
+import numpy as np
 import torch
 
-from pouw.backends.backend import Backend, BackendError
+from pouw.backends import triton_products
+from pouw.backends.backend import BackendError
+from pouw.backends.cpu import CpuBackend, open_cpu
+from pouw.backends.cpu_transformer import TORCH_TYPES
+from pouw.backends.cuda_products import padded_product
+from pouw.backends.cuda_training import CudaTraining
+from pouw.backends.cuda_transformer import CudaTransformer
+from pouw.backends.known_answer import check_backend
+from pouw.backends.outbound import Outbound, Sending
+from pouw.backends.through_host import ThroughHost
+from pouw.backends.triton_kernel import BLOCK, blocks_of, launch
+from pouw.requant import Requant
+from pouw.tensors import Array, index_dtype
+
+_LEAST: Final = (7, 5)
+"""Compute capability of the first GPUs that multiply int8 matrices into int32."""
 
 
-def open_cuda(index: int) -> Backend:
-    """A GPU that passes the known-answer test.
+class CudaBackend:
+    """Runs on one GPU; on the host, with Triton's interpreter, in tests.
+
+    Args:
+        device: where.
+        fast: multiply with `torch._int_mm`; else in float32 by chunks.
+        host: the CPU's backend, for ops that have no kernel here.
+    """
+
+    def __init__(self, device: torch.device, *, fast: bool, host: CpuBackend) -> None:
+        self._device = device
+        self._fast = fast
+        self._host = host
+        self._outbound = Outbound(device)
+        self._training = Sending(CudaTraining(device), self._outbound)
+        self._transformer = Sending(CudaTransformer(self._padded, device), self._outbound)
+
+    def __getattr__(self, name: str) -> Any:
+        # Parts without kernels: whatever else a backend offers.
+        return ThroughHost(getattr(self._host, name), self._device)
+
+    @property
+    def name(self) -> str:
+        """See `Backend.name`."""
+        what = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "interpreter"
+        how = "int8" if self._fast else "float32 by chunks"
+        return f"{self._device} ({what}, torch {torch.__version__}, {how})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._device
+
+    @property
+    def training(self) -> Any:
+        """See `Backend.training`."""
+        return self._training
+
+    @property
+    def transformer(self) -> Any:
+        """See `Backend.transformer`."""
+        return self._transformer
+
+    def put(self, array: Array) -> torch.Tensor:
+        """See `Backend.put`."""
+        tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+        return tensor.to(self._device)
+
+    def get(self, tensor: torch.Tensor) -> Array:
+        """See `Backend.get`."""
+        return self._outbound.arrived(tensor)
+
+    def matmul_nt(
+        self, a: torch.Tensor, b: torch.Tensor, *, bias: torch.Tensor | None, requant: Requant | None
+    ) -> torch.Tensor:
+        """See `Backend.matmul_nt`."""
+        out = self._product(a, b, bias=bias, requant=requant)
+        self._outbound.send(out)
+        return out
+
+    def _product(
+        self, a: torch.Tensor, b: torch.Tensor, *, bias: torch.Tensor | None, requant: Requant | None
+    ) -> torch.Tensor:
+        total = self._padded(a, b)
+        if requant is None:
+            exact = total[: a.shape[0], : b.shape[0]]
+            return exact.contiguous() if bias is None else exact + bias.t()
+        out = torch.empty((a.shape[0], b.shape[0]), dtype=torch.int8, device=self._device)
+        table = out if requant.table is None else self._table(requant.table)
+        launch(
+            triton_products.requant, blocks_of(out.numel()), total,
+            total if bias is None else bias.contiguous(), table, out, out.numel(), out.shape[1],
+            total.stride(0), requant.multiplier, requant.rounding, requant.shift, requant.low, requant.high,
+            with_bias=bias is not None, with_table=requant.table is not None, block=BLOCK,
+        )  # fmt: skip
+        return out
+
+    def argmax(self, a: torch.Tensor) -> torch.Tensor:
+        """See `Backend.argmax`."""
+        cols = a.shape[1]
+        # Value first, then lowest column: the first of equals whatever the library does with ties.
+        lowest = torch.arange(cols - 1, -1, -1, device=self._device)
+        rank = a.to(torch.int64) * cols + lowest
+        best = cols - 1 - torch.remainder(rank.amax(dim=1, keepdim=True), cols)
+        return best.to(TORCH_TYPES[index_dtype(cols)])
+
+    def _padded(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return padded_product(a, b, fast=self._fast)
+
+    def _table(self, table: bytes) -> torch.Tensor:
+        return torch.from_numpy(np.frombuffer(bytearray(table), np.int8)).to(self._device)
+
+
+def open_cuda(index: int) -> CudaBackend:
+    """A GPU that passes the known-answer test, by the fastest way of multiplying that does.
+
+    Args:
+        index: of the GPU.
 
     Raises:
-        BackendError: there is none of this number, or it computes wrongly.
+        BackendError: there is none of this number, it is too old, it computes wrongly, or Triton is missing.
     """
-    raise BackendError(f"no GPU number {index}: torch {torch.__version__} sees {torch.cuda.device_count()}")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if index >= count:
+        raise BackendError(f"no GPU number {index}: torch {torch.__version__} sees {count}")
+    if find_spec("triton") is None:
+        raise BackendError("the cuda backend needs triton, which torch's builds for CUDA bring along")
+    found = torch.cuda.get_device_capability(index)
+    if found < _LEAST:
+        raise BackendError(f"GPU {index} has compute capability {found}, int8 products need {_LEAST}")
+    # Sums of int8 products are exact in float32, not in the shorter formats that may stand in for it.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    host = open_cpu()
+    for fast in (True, False):
+        backend = CudaBackend(torch.device("cuda", index), fast=fast, host=host)
+        try:
+            check_backend(backend)
+        except (BackendError, RuntimeError) as error:
+            # cuBLASLt refuses shapes and types on some GPUs with a RuntimeError.
+            if not fast:
+                raise BackendError(f"GPU {index}: {error}") from error
+        else:
+            return backend
+    raise AssertionError("the loop returns or raises")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tests.simulation.auditor import Auditor
 from tests.simulation.keys import tags_are_signatures
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.plan import Plan
@@ -35,6 +36,8 @@ class Result:
     habits: tuple[str, ...]
     recoveries_ms: list[int] = field(default_factory=list)
     accusations: int = 0
+    ledger: dict[str, int] = field(default_factory=dict)
+    """Events on the final chain, by kind."""
 
 
 def play(world: World) -> Result:
@@ -55,15 +58,16 @@ def play(world: World) -> Result:
             nemesis.heal()
             recoveries.append(_recover(world))
             world.run(world.now + _QUIET_MS)
-    return result_of(world, recoveries)
+            world.watch.check_convictions()
+        return result_of(world, recoveries, _audited(world))
 
 
-def result_of(world: World, recoveries: list[int]) -> Result:
+def result_of(world: World, recoveries: list[int], ledger: dict[str, int]) -> Result:
     plan = world.plan
     return Result(
         seed=plan.seed, profile=plan.profile, count=plan.count, simulated_ms=world.now, steps=world.steps,
         heights=max(world.heights(), default=0), trace=world.trace, faults=dict(world.faults),
-        habits=plan.habits, recoveries_ms=recoveries, accusations=len(world.watch.accusations),
+        habits=plan.habits, recoveries_ms=recoveries, accusations=len(world.watch.accusations), ledger=ledger,
     )  # fmt: skip
 
 
@@ -76,11 +80,21 @@ def world_of(plan: Plan) -> World:
 def _recover(world: World) -> int:
     """Milliseconds until every honest node has gained `PROGRESS` heights over what anybody had."""
     began, goal = world.now, max(world.heights()) + PROGRESS
+    world.watch.healed_at = goal - PROGRESS
     world.run_while(lambda: min(world.heights()) < goal, began + RECOVERY_MS)
     if min(world.heights()) < goal:
         places = [(n.simplex.epoch, n.simplex.view, n.is_up) for n in world.honest]
         world.watch.fail(f"stall: {goal - PROGRESS} at heal, now {world.heights()}, at {places}")
     return world.now - began
+
+
+def _audited(world: World) -> dict[str, int]:
+    """Read the longest honest chain again; a chain without transactions has nothing to read."""
+    if world.plan.profile != "ledger":
+        return {}
+    auditor = Auditor(world, max(world.honest, key=lambda node: node.height))
+    auditor.audit()
+    return dict(auditor.events)
 
 
 def _turn_faces(world: World) -> None:

@@ -8,6 +8,7 @@
 
 from typing import TYPE_CHECKING
 
+from chain.execution import queries
 from chain.types.committee import Committee
 from chain.types.evidence import Evidence
 from chain.types.statement import Statement, excludes
@@ -17,6 +18,10 @@ from consensus.signing_guard import GuardError, GuardReason
 if TYPE_CHECKING:
     from tests.simulation.node import Node
     from tests.simulation.world import World
+
+
+CONVICTED_WITHIN = 10
+"""Heights from the moment a contradiction is seen in a well network to its conviction."""
 
 
 class Violation(AssertionError):  # noqa: N818 - reads as a sentence where it is caught
@@ -42,6 +47,12 @@ class Watch:
         self._said: dict[tuple[bytes, int, int], list[Statement]] = {}
         self._acknowledged: dict[int, int] = {}
         self._corrupt: dict[int, frozenset[int]] = {}
+        self._due: dict[bytes, tuple[Node, int, int, int]] = {}
+        """Who saw a key contradict itself, in which life, at which height, and the epoch of it."""
+        self.healed_at = 0
+        """Height of the chain when trouble last ended."""
+        self.convicted_after: list[int] = []
+        """Heights from a contradiction to its conviction."""
 
     def fail(self, what: str) -> None:
         raise Violation(f"seed {self._world.seed} at {self._world.now} ms: {what}")
@@ -97,8 +108,27 @@ class Watch:
 
     def accused(self, accuser: "Node", evidence: Evidence) -> None:
         self.accusations.append((accuser.number, evidence))
+        if accuser.is_honest and accuser.worker is not None:
+            self._due.setdefault(evidence.signer, (accuser, accuser.life, accuser.height, evidence.epoch))
         if accuser.is_honest and evidence.signer in {node.key.public_key for node in self._world.honest}:
             self.fail(f"node {accuser.number} accuses an honest validator: {evidence}")
+
+    def check_convictions(self) -> None:
+        """A contradiction that was seen is on the chain ten heights later, if who saw it stayed alive.
+
+        Called when the network has been well for some time; heights in times of trouble do not count.
+        """
+        for signer, (accuser, life, seen_at, epoch) in list(self._due.items()):
+            height = max(seen_at, self.healed_at)
+            if accuser.life != life or epoch < accuser.ledger.params.epoch_of(height + 1):
+                # The report went with its maker's memory, or is of an epoch that was over.
+                del self._due[signer]
+            elif accuser.height >= height + CONVICTED_WITHIN:
+                del self._due[signer]
+                conviction = queries.conviction(accuser.ledger.state, signer)
+                if conviction is None or conviction.height > height + CONVICTED_WITHIN:
+                    self.fail(f"{signer.hex()} contradicted itself, seen at {seen_at}; conviction {conviction}")
+                self.convicted_after.append(max(0, conviction.height - height))
 
     def reported(self, reporter: "Node", origin: int, reason: str) -> None:
         self.reports.append((reporter.number, origin, reason))

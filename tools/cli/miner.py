@@ -3,16 +3,15 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import click
 
 from tools.cli.errors import CliError, Exit
-from tools.cli.options import json_option, password_option
+from tools.cli.options import device_option, json_option, password_option
 from tools.cli.output import emit, table
 from tools.rpc.client import DEFAULT_URL
 
-_DEVICES: Final = ("auto", "cpu", "reference")
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -61,9 +60,7 @@ class Size(click.ParamType[int]):
     "--key", type=click.Path(path_type=Path), required=True, help="Key file of the miner's account."
 )
 @password_option
-@click.option(
-    "--device", type=click.Choice(_DEVICES), default="auto", show_default=True, help="What computes."
-)
+@device_option
 @click.option(
     "--duty",
     type=Share(),
@@ -95,7 +92,7 @@ def run(url: str, key: Path, password_file: Path | None, device: str, duty: floa
     logging.basicConfig(
         stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
-    settings = Settings(device=device, duty=duty, memory_bytes=memory_limit)  # type: ignore[arg-type]  # a choice
+    settings = Settings(device=device, duty=duty, memory_bytes=memory_limit)
     try:
         client = Client(url)
     except ValueError as error:
@@ -125,12 +122,10 @@ def devices(*, as_json: bool) -> None:
     Each device computes known answers first; one that gets a bit wrong is not used.
     """
     from pouw.backends.backend import BackendError
-    from pouw.backends.select import Device, select_backend
+    from pouw.backends.select import present_devices, select_backend
 
     found = []
-    for device in get_args(Device):
-        if device == "auto":
-            continue
+    for device in present_devices():
         try:
             found.append({"device": device, "usable": True, "detail": select_backend(device).name})
         except BackendError as error:

@@ -28,6 +28,26 @@ password_option: Final = click.option(
 )
 
 
+class DeviceName(click.ParamType[str]):
+    """What computes: `auto`, `cuda`, `cuda:1`, `cpu`, `reference`."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read a device's name."""
+        from pouw.backends.select import is_device
+
+        if not is_device(str(value)):
+            self.fail(f"{value!r} is no device: write auto, cuda, cuda:1, cpu or reference", param, ctx)
+        return str(value)
+
+
+device_option: Final = click.option(
+    "--device", type=DeviceName(), default="auto", show_default=True, metavar="auto|cuda[:N]|cpu|reference",
+    help="What computes; auto takes a GPU where one computes rightly.",
+)  # fmt: skip
+
+
 def remote_options(command: _F) -> _F:
     """`--rpc`, `--testnet` and `--json`."""
     command = json_option(command)

@@ -56,12 +56,12 @@ AFTER = run_steps("reference")
 
 def test_vectors() -> None:
     """Whoever builds another client must get these."""
-    assert START.checkpoint.digest.hex() == "f2b386361e985e337b6262459432dafdbe1cbe96e38c83ce1f30b6e1eec7d573"
+    assert START.checkpoint.digest.hex() == "1c072776fed79eb11347a29166aec5fd8bcdabf0a94cc6551e2a6f3f3ce8f44b"
     assert (
         step_unit(START, 0).program.digest.hex()
-        == "d665c06448c999e03f4431e196aec2eaa9af9a6458f20eb66fd1c16aae5b88f0"
+        == "bd7d392872ab98fef4fdb3d1ddf9aadf00f0e88f0ff95e67b886a594a6315c8b"
     )
-    assert AFTER.checkpoint.digest.hex() == "890ddb224cd280ff8dc7ab4aa3ed21bb43b0081ef7ac34a2392a9dca2ae8eadc"
+    assert AFTER.checkpoint.digest.hex() == "2f46421d43abe7e21c0440e32541429edbdaadfe328abebf0da03da8a45e53ad"
 
 
 def test_every_backend_and_any_number_of_threads_gives_the_same_model() -> None:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.network import namespaces
-from tests.network.cluster import running_cluster
+from tests.network.cluster import wired_cluster
 from tests.network.machine import eventually
 from tests.network.nemesis import Nemesis, Trouble
 from tests.tools.testnet.live import contradictions
@@ -28,7 +28,7 @@ def campaign(folder: Path, *, nodes: int, perturbations: int, seed: int) -> list
     Raises:
         AssertionError: A fork, a contradiction in a signing log, or a node that did not come back in time.
     """
-    with running_cluster(folder, nodes=nodes, seed=seed) as cluster:
+    with wired_cluster(folder, nodes=nodes, seed=seed) as cluster:
         eventually(cluster.heights, lambda heights: min(heights) >= 3, within=START_S, what="three blocks")
         nemesis = Nemesis(cluster, seed)
         troubles: list[Trouble] = []

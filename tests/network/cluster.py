@@ -5,9 +5,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,9 @@ from tools.testnet.supervisor import LEASH
 
 @dataclass
 class Cluster:
-    """All machines and the wires between them."""
+    """All machines."""
 
     machines: list[Machine]
-    switch: "subprocess.Popen[str]"
-
-    def wires(self, **rules: Any) -> None:
-        """Set the rules of the wires; without any, all is well."""
-        assert self.switch.stdin is not None
-        self.switch.stdin.write(json.dumps(rules) + "\n")
-        self.switch.stdin.flush()
 
     def heights(self) -> list[int]:
         """Final heights, by machine."""
@@ -60,31 +53,73 @@ class Cluster:
         raise AssertionError("no node answers")
 
 
+@dataclass
+class WiredCluster(Cluster):
+    """All machines and the wires between them."""
+
+    switch: "subprocess.Popen[str]"
+
+    def wires(self, **rules: Any) -> None:
+        """Set the rules of the wires; without any, all is well."""
+        assert self.switch.stdin is not None
+        self.switch.stdin.write(json.dumps(rules) + "\n")
+        self.switch.stdin.flush()
+
+
 @contextmanager
-def running_cluster(folder: Path, *, nodes: int, seed: int) -> Iterator[Cluster]:
-    """Machines that are up, and gone afterwards whatever happened."""
+def running_cluster(
+    folder: Path, *, nodes: int, seed: int, prepare: Callable[[Machine], None] | None = None
+) -> Iterator[Cluster]:
+    """Machines on this machine's own network that are up, and gone afterwards whatever happened.
+
+    Args:
+        folder: the testnet's, to be made.
+        nodes: validators.
+        seed: of their keys.
+        prepare: is given each machine before it is started.
+    """
+    plan = make_testnet(folder, TestnetOptions(validators=nodes, seed=str(seed)))
+    with _started(_machines(folder, plan), prepare or (lambda _: None)) as machines:
+        yield Cluster(machines)
+
+
+@contextmanager
+def wired_cluster(folder: Path, *, nodes: int, seed: int) -> Iterator[WiredCluster]:
+    """Machines with a network each, joined by wires; they need what `namespaces.unavailable` asks for."""
     plan = make_testnet(folder, TestnetOptions(validators=nodes, seed=str(seed)))
     _use_addresses(folder, plan)
     names = [node.name for node in plan.nodes]
-    machines: list[Machine] = []
     switch = None
     try:
         for name in names:
             namespaces.add(name)
         switch = _start_switch(names, seed)
-        for index, (node, miner) in enumerate(zip(plan.nodes, plan.miners, strict=True)):
-            machines.append(Machine(index, node, miner, folder, Inside(node.name)))
-        for machine in machines:
-            machine.start()
-        yield Cluster(machines, switch)
+        machines = [replace(machine, inside=Inside(machine.name)) for machine in _machines(folder, plan)]
+        with _started(machines, lambda _: None):
+            yield WiredCluster(machines, switch)
     finally:
-        for machine in machines:
-            machine.end()
         if switch is not None:
             switch.kill()
             switch.wait()
         for name in names:
             namespaces.remove(name)
+
+
+def _machines(folder: Path, plan: TestnetPlan) -> list[Machine]:
+    pairs = enumerate(zip(plan.nodes, plan.miners, strict=True))
+    return [Machine(index, node, miner, folder) for index, (node, miner) in pairs]
+
+
+@contextmanager
+def _started(machines: list[Machine], prepare: Callable[[Machine], None]) -> Iterator[list[Machine]]:
+    try:
+        for machine in machines:
+            prepare(machine)
+            machine.start()
+        yield machines
+    finally:
+        for machine in machines:
+            machine.end()
 
 
 def _start_switch(names: Sequence[str], seed: int) -> "subprocess.Popen[str]":

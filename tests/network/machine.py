@@ -52,6 +52,11 @@ class Machine:
         """The node's name."""
         return self.plan.name
 
+    @property
+    def log(self) -> Path:
+        """What the node has said."""
+        return self.folder / "logs" / f"{self.name}-node.log"
+
     def start(self) -> None:
         """Start the node, and its miner if it does not run."""
         self._run("node", self._disguised(node_command(sys.executable, self.folder / self.name)))
@@ -67,7 +72,7 @@ class Machine:
     def _run(self, what: str, command: tuple[str, ...]) -> None:
         enter = self.inside.command if self.inside is not None else ()
         leashed = [sys.executable, "-I", LEASH, str(os.getpid()), *enter, *command]
-        with (self.folder / "logs" / f"{self.name}-{what}.log").open("ab") as log:
+        with self.log.with_name(f"{self.name}-{what}.log").open("ab") as log:
             self.processes[what] = subprocess.Popen(
                 leashed, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chain.types.committee import is_quorum
-from tests.network.cluster import Cluster
+from tests.network.cluster import WiredCluster
 from tests.network.machine import Machine, eventually
 
 BACK_S: Final = 20.0
@@ -29,7 +29,7 @@ class Trouble:
 class Nemesis:
     """Draws and makes trouble."""
 
-    def __init__(self, cluster: Cluster, seed: int) -> None:
+    def __init__(self, cluster: WiredCluster, seed: int) -> None:
         self._cluster = cluster
         self._draw = random.Random(seed)
         self._kinds: dict[str, Callable[[], str]] = {

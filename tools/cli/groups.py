@@ -60,3 +60,9 @@ genesis = LazyGroup(
     help="Read genesis documents.",
     entries={"show": Entry("tools.cli.genesis:show", "Show what a chain is made of.")},
 )
+
+bench = LazyGroup(
+    name="bench",
+    help="Measure this machine.",
+    entries={"work": Entry("tools.cli.bench:work", "Time exact work beside torch's own arithmetic.")},
+)

@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "proof": Entry("tools.cli.groups:proof", "Prove a balance to somebody who trusts nobody."),
     "key": Entry("tools.cli.groups:key", "Make and show key files."),
     "miner": Entry("tools.cli.groups:miner", "Work for the chain."),
+    "bench": Entry("tools.cli.groups:bench", "Measure this machine."),
     "node": Entry("tools.cli.groups:node", "Run a node."),
     "genesis": Entry("tools.cli.groups:genesis", "Read genesis documents."),
     "rpc": Entry("tools.cli.rpc:rpc", "Call any method of a node."),

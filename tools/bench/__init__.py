@@ -1,0 +1,1 @@
+"""What exact work costs on this machine."""

@@ -63,7 +63,7 @@ def _in_bulk(kernel: _Kernel, key: bytes, spec: TensorSpec, *, data: NDArray[np.
         counts.append((counts[-1] + 1) // 2)
     nodes = np.empty((sum(counts), HASH_BYTES // 4), np.uint32)
     line = spec.rows_per_leaf * spec.row_bytes
-    leaves(data, line, np.frombuffer(key, np.uint32), nodes, 0, spec.leaves)
+    leaves(data, line, spec.part_bytes, np.frombuffer(key, np.uint32), nodes, 0, spec.leaves)
     levels(nodes, spec.leaves, np.frombuffer(NODE, np.uint32))
     joined, found, start = memoryview(nodes.tobytes()), [], 0
     for count in counts:

@@ -22,8 +22,14 @@ LEAF_BYTES: Final = 64
 """Short rows share a leaf up to this size, two hashes' worth: below it a path costs more than the rows it
 saves."""
 
-PART_BYTES: Final = 1024
+CHUNK_BYTES: Final = 1024
 """Long rows are cut into leaves of this size, one chunk of BLAKE3: an element opens no more than it must."""
+
+NARROW_BYTES: Final = 512
+"""Rows up to here are cut finer, since in narrow models proofs count for more than the time to hash."""
+
+NARROW_PART_BYTES: Final = 128
+"""What narrow rows are cut into."""
 
 
 class DType(IntEnum):
@@ -93,9 +99,14 @@ class TensorSpec:
         return 1 << max(0, (LEAF_BYTES // self.row_bytes).bit_length() - 1)
 
     @property
+    def part_bytes(self) -> int:
+        """The most that a leaf holds of one row; the last part of a row may be smaller."""
+        return NARROW_PART_BYTES if self.row_bytes <= NARROW_BYTES else CHUNK_BYTES
+
+    @property
     def leaves_per_row(self) -> int:
         """Leaves that a row is cut into; 1 if rows share one."""
-        return -(-self.row_bytes // PART_BYTES)
+        return -(-self.row_bytes // self.part_bytes)
 
     @property
     def leaves(self) -> int:
@@ -104,7 +115,7 @@ class TensorSpec:
 
     def leaf_of(self, row: int, col: int) -> int:
         """The leaf that holds an element."""
-        return row // self.rows_per_leaf * self.leaves_per_row + col * self.dtype.size // PART_BYTES
+        return row // self.rows_per_leaf * self.leaves_per_row + col * self.dtype.size // self.part_bytes
 
     def leaves_of(self, row: int) -> range:
         """The leaves that hold a row."""
@@ -118,9 +129,9 @@ class TensorSpec:
 
     def leaf_bytes(self, leaf: int) -> range:
         """Where a leaf lies in the tensor, bytes."""
-        rows, part = self.leaf_rows(leaf), leaf % self.leaves_per_row * PART_BYTES
+        rows, part = self.leaf_rows(leaf), leaf % self.leaves_per_row * self.part_bytes
         first = rows.start * self.row_bytes
-        return range(first + part, first + min(part + PART_BYTES, len(rows) * self.row_bytes))
+        return range(first + part, first + min(part + self.part_bytes, len(rows) * self.row_bytes))
 
     def holds(self, array: object) -> bool:
         """Whether an object is an array of exactly this shape and type."""

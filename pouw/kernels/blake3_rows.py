@@ -168,7 +168,7 @@ def _is_zero(_context, address):  # type: ignore[no-untyped-def] # noqa: ARG001 
 
 @compiled
 def hash_leaves(
-    data: NDArray[np.uint8], line: int, key: NDArray[np.uint32], out: NDArray[np.uint32],
+    data: NDArray[np.uint8], line: int, part: int, key: NDArray[np.uint32], out: NDArray[np.uint32],
     start: int, stop: int,
 ) -> None:  # fmt: skip
     """Keyed BLAKE3 of leaves of a tensor, without the zeros that each ends in; see `pouw.rows`.
@@ -176,6 +176,7 @@ def hash_leaves(
     Args:
         data: the tensor, 1-D, at least one byte.
         line: bytes after which leaves start anew: a row, or as many short rows as share a leaf.
+        part: the most that a leaf holds of a line, 1..CHUNK.
         key: 8 words.
         out: [leaves, 8], the digests.
         start: the first leaf to hash.
@@ -191,7 +192,7 @@ def hash_leaves(
     data_at, padded_at = data.ctypes.data, padded.ctypes.data
     for first in range(start, stop, LANES):
         count = min(LANES, stop - first)
-        fewest, most = _begin(first, count, data, data_at, line, lanes, ends, sizes, padded, padded_at)
+        fewest, most = _begin(first, count, data, data_at, line, part, lanes, ends, sizes, padded, padded_at)
         _fill(chain, key)
         for block in range(most):
             if block < 2:
@@ -209,19 +210,20 @@ def hash_leaves(
 
 @compiled
 def _begin(
-    first: int, count: int, data: NDArray[np.uint8], data_at: int, line: int, lanes: NDArray[np.int64],
-    ends: NDArray[np.int64], sizes: NDArray[np.int64], padded: NDArray[np.uint8], padded_at: int,
+    first: int, count: int, data: NDArray[np.uint8], data_at: int, line: int, part: int,
+    lanes: NDArray[np.int64], ends: NDArray[np.int64], sizes: NDArray[np.int64],
+    padded: NDArray[np.uint8], padded_at: int,
 ) -> tuple[int, int]:  # fmt: skip
     """Give leaves to lanes: their sizes, where they start, and where to read their last blocks from.
 
     Lanes without a leaf repeat the last one. Returns the least and the greatest number of blocks.
     """
-    per_line = (line + CHUNK - 1) // CHUNK
-    row, part = first // per_line, first % per_line
+    per_line = (line + part - 1) // part
+    row, place = first // per_line, first % per_line
     fewest, most = CHUNK, 1
     for lane in range(LANES):
-        offset = row * line + part * CHUNK
-        room = min(CHUNK, line - part * CHUNK, data.size - offset)
+        offset = row * line + place * part
+        room = min(part, line - place * part, data.size - offset)
         size = _size(data, data_at, offset, room)
         blocks = _blocks(size)
         fewest, most = min(fewest, blocks), max(most, blocks)
@@ -229,13 +231,13 @@ def _begin(
         last = (blocks - 1) * BLOCK
         if last + BLOCK > room:
             # What follows in memory is not the leaf's: read a copy instead, padded with zeros.
-            for place in range(BLOCK):
-                padded[lane, place] = data[offset + last + place] if last + place < size else 0
+            for i in range(BLOCK):
+                padded[lane, i] = data[offset + last + i] if last + i < size else 0
             ends[lane] = padded_at + lane * BLOCK - last
         if lane + 1 < count:
-            part += 1
-            if part == per_line:
-                row, part = row + 1, 0
+            place += 1
+            if place == per_line:
+                row, place = row + 1, 0
     return fewest, most
 
 

@@ -16,11 +16,11 @@ from pouw.generator import random_bytes
 from pouw.kernels.blake3_rows import CHUNK, hash_leaves, hash_levels
 
 
-def wheel_leaves(data: bytes, line: int, key: bytes) -> list[bytes]:
-    """Leaf by leaf: lines, in parts of a chunk, without trailing zeros."""
+def wheel_leaves(data: bytes, line: int, part: int, key: bytes) -> list[bytes]:
+    """Leaf by leaf: lines, in parts, without trailing zeros."""
     lines = [data[start : start + line] for start in range(0, len(data), line)]
-    parts = [part[start : start + CHUNK] for part in lines for start in range(0, len(part), CHUNK)]
-    return [blake3(part.rstrip(b"\0"), key=key).digest() for part in parts]
+    parts = [whole[start : start + part] for whole in lines for start in range(0, len(whole), part)]
+    return [blake3(leaf.rstrip(b"\0"), key=key).digest() for leaf in parts]
 
 
 def wheel_levels(leaves: list[bytes], key: bytes) -> list[bytes]:
@@ -33,14 +33,14 @@ def words(key: bytes) -> NDArray[np.uint32]:
     return np.frombuffer(key, np.uint32)
 
 
-def compare(data: bytes, line: int, key: bytes, *, shift: int = 0) -> None:
+def compare(data: bytes, line: int, key: bytes, *, part: int = CHUNK, shift: int = 0) -> None:
     """Leaves in two calls that meet at `shift`, then all levels."""
-    expected = wheel_levels(wheel_leaves(data, line, key), key)
-    leaves = len(wheel_leaves(data, line, key))
+    expected = wheel_levels(wheel_leaves(data, line, part, key), key)
+    leaves = len(wheel_leaves(data, line, part, key))
     nodes = np.zeros((len(expected), 8), np.uint32)
     array = np.frombuffer(data, np.uint8)
     for start, stop in ((0, shift % (leaves + 1)), (shift % (leaves + 1), leaves)):
-        hash_leaves(array, line, words(key), nodes, start, stop)
+        hash_leaves(array, line, part, words(key), nodes, start, stop)
     hash_levels(nodes, leaves, words(key))
     assert [node.tobytes() for node in nodes] == expected
 
@@ -59,11 +59,18 @@ def tensors(draw: st.DrawFn) -> tuple[bytes, int]:
     return bytes(data), line
 
 
-@given(tensors(), st.binary(min_size=32, max_size=32), st.integers(0, 1000))
-@example((bytes(5000), 5000), bytes(32), 0)
-@example((bytes(64 * 40), 64), bytes(32), 3)
-def test_every_leaf_and_node_is_the_wheels(case: tuple[bytes, int], key: bytes, shift: int) -> None:
-    compare(*case, key, shift=shift)
+@given(
+    tensors(),
+    st.binary(min_size=32, max_size=32),
+    st.sampled_from([CHUNK, 128, 64]) | st.integers(1, CHUNK),
+    st.integers(0, 1000),
+)
+@example((bytes(5000), 5000), bytes(32), CHUNK, 0)
+@example((bytes(64 * 40), 64), bytes(32), 128, 3)
+def test_every_leaf_and_node_is_the_wheels(
+    case: tuple[bytes, int], key: bytes, part: int, shift: int
+) -> None:
+    compare(*case, key, part=part, shift=shift)
 
 
 @pytest.mark.parametrize("size", [*range(1, 132), 1022, 1023, 1024])

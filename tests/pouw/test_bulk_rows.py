@@ -30,7 +30,9 @@ def test_the_kernel_is_loaded_when_it_pays() -> None:
     loaded = []
     used = []
 
-    def leaves(data: object, line: int, key: object, nodes: np.ndarray, start: int, stop: int) -> None:
+    def leaves(
+        data: object, line: int, part: int, key: object, nodes: np.ndarray, start: int, stop: int
+    ) -> None:
         used.append(stop)
 
     def load() -> tuple[object, object]:

@@ -68,7 +68,7 @@ class Victim:
         back: float | None = None
         while process.poll() is None:
             waited = time.monotonic() - began
-            if back is None and len(self.machine.signed()) > signed:
+            if back is None and self._signed(signed) > signed:
                 back = waited
             assert back is not None or waited < BACK_S, (
                 f"{self.machine.name} has not signed for {waited:.0f} s"
@@ -79,11 +79,17 @@ class Victim:
                 return back, False
             self.watch()
             time.sleep(LOOK_S)
-        log = self.machine.log.read_text(errors="replace")[-2000:]
+        log = self.machine.log.read_text(encoding="utf-8", errors="replace")[-2000:]
         assert process.returncode == -signal.SIGKILL, f"{self.machine.name} ended by itself: {log}"
         if self.disk is not None:
             self.disk.remount()
         return back, True
+
+    def _signed(self, before: int) -> int:
+        try:
+            return len(self.machine.signed())
+        except OSError:  # the power is gone, and the process will follow
+            return before
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pouw.bert import BertShape, layer_part
+from pouw.bert import BertShape, Pooling, layer_part
 from pouw.llama_float import Floats, Watch
 
 
@@ -74,6 +74,15 @@ class FloatBert:
         for layer in range(self.shape.layers):
             x = self._feed(layer, self._attend(layer, x, watch), watch)
         return x
+
+    def answer(self, states: Floats, pooling: Pooling) -> Floats:
+        """What a program of that pooling answers of one text, in real numbers, [1 or n, width]."""
+        if pooling is Pooling.STATES:
+            return states
+        if pooling is Pooling.MEAN:
+            mean: Floats = states.mean(axis=0, keepdims=True)
+            return mean
+        return states[:1] if pooling is Pooling.FIRST else self.pooled(states[0])[None]
 
     def pooled(self, state: Floats) -> Floats:
         """What the pooler makes of the first token's state, [width]."""

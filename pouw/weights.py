@@ -30,16 +30,14 @@ class Weights:
     """Named tensors, their commitments, and their copies on a backend, each made when first asked for.
 
     Args:
-        arrays: copied and frozen.
+        arrays: copied and frozen; those that nobody may write to, as a mapped file, are taken as they are.
 
     Raises:
         ProgramError: SHAPE or DTYPE, from `spec_of`.
     """
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
-        self._arrays = {name: np.array(array, order="C") for name, array in arrays.items()}
-        for array in self._arrays.values():
-            array.setflags(write=False)
+        self._arrays = {name: _frozen(array) for name, array in arrays.items()}
         self._specs = {name: spec_of(array) for name, array in self._arrays.items()}
         self._trees: dict[str, RowTree] = {}
         self._placed: dict[int, tuple[Backend, dict[str, Any]]] = {}
@@ -85,3 +83,15 @@ class Weights:
                     ProgramReason.WEIGHT,
                     f"{weight.name} holds {low}..{high}, its interval is {weight.low}..{weight.high}",
                 )
+
+
+def _frozen(array: Array) -> Array:
+    owner: object = array
+    # A view that may not be written to is worth nothing while what it looks at may be.
+    while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        owner = owner.base
+    if not isinstance(owner, np.ndarray) and array.flags.c_contiguous:
+        return array
+    copy: Array = np.array(array, order="C")
+    copy.setflags(write=False)
+    return copy

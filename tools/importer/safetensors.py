@@ -20,8 +20,8 @@ MAX_HEADER_BYTES: Final = 16 << 20
 MAX_DIMENSIONS: Final = 4
 
 _SIZES: Final = {
-    "F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I8": 1, "U8": 1, "BOOL": 1, "I16": 2, "U16": 2, "I32": 4, "U32": 4,
-    "I64": 8, "U64": 8,
+    "F32": 4, "F16": 2, "BF16": 2, "F64": 8, "BOOL": 1,
+    "I8": 1, "U8": 1, "I16": 2, "U16": 2, "I32": 4, "U32": 4, "I64": 8, "U64": 8,
 }  # fmt: skip
 """Bytes of a value of every type that may lie in a file."""
 
@@ -64,8 +64,7 @@ class TensorFile:
         """A tensor, as float32.
 
         Raises:
-            ModelImportError: MISSING; UNSUPPORTED if it is of another type; MALFORMED if it holds a value that
-                is no number.
+            ModelImportError: MISSING; UNSUPPORTED of another type; MALFORMED if a value is no number.
         """
         stored = self.tensors.get(name)
         if stored is None:

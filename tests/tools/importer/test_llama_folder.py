@@ -12,7 +12,7 @@ from pouw.llama_quantise import quantise
 from tests.tools.importer.folders import llama_tensors, write_folder
 from tools.importer.errors import ImportReason, ModelImportError
 from tools.importer.llama_folder import read_llama
-from tools.importer.report import measure_distance
+from tools.importer.report import measure_decoder
 
 
 def words(count: int, length: int, vocabulary: int, seed: int = 0) -> list[Any]:
@@ -23,7 +23,7 @@ def test_a_folder_becomes_an_integer_model(tmp_path: Path) -> None:
     model = read_llama(write_folder(tmp_path), positions=48)
     assert (model.shape.layers, model.shape.kv_heads, model.shape.head_dim, model.base) == (2, 2, 8, 10000)
     manifest, weights = quantise(model, words(6, 48, 60), name="small")
-    distance = measure_distance(model, manifest, weights, words(3, 40, 60, seed=1), ReferenceBackend())
+    distance = measure_decoder(model, manifest, weights, words(3, 40, 60, seed=1), ReferenceBackend())
     assert distance.tokens == 120
     assert abs(distance.perplexity_ratio - 1) < 0.02
     assert distance.cosine > 0.99

@@ -1,0 +1,1 @@
+"""Models on disk as integers, and asking them on this machine."""

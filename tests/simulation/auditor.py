@@ -70,9 +70,7 @@ class Auditor:
             parent = block
         self._check_state()
 
-    def _check_header(
-        self, parent: Block, block: Block, outcome: BlockOutcome, committee: Committee
-    ) -> None:
+    def _check_header(self, parent: Block, block: Block, outcome: BlockOutcome, committee: Committee) -> None:
         header, before = block.header, parent.header
         height = header.height
         self._same(height, "parent", header.parent, before.digest)
@@ -87,7 +85,9 @@ class Auditor:
         if not verify_tag(header.proposer, b"beacon" + alpha, tag):
             self._fail(height, "the beacon is not its proposer's for this view")
         self._same(height, "beacon", header.beacon, digest("headrace/beacon", before.beacon, tag))
-        self._same(height, "transactions root", header.transactions_root, transactions_root(block.transactions))
+        self._same(
+            height, "transactions root", header.transactions_root, transactions_root(block.transactions)
+        )
         self._same(height, "receipts root", header.receipts_root, outcome.root)
         self._same(height, "base fee", header.base_fee, self._due_base_fee(parent))
         self._weight_before = sum(receipt.weight for receipt in outcome.receipts)
@@ -133,7 +133,9 @@ class Auditor:
 
     def _check_proof(self, height: int, sender: bytes, body: ProveWork, event: Event) -> None:
         if body.commit in self._proven:
-            self._fail(height, f"commit {body.commit.hex()} was credited at {self._proven[body.commit]} already")
+            self._fail(
+                height, f"commit {body.commit.hex()} was credited at {self._proven[body.commit]} already"
+            )
         self._proven[body.commit] = height
         known = self._watch.work.get(body.commit)
         if known is None:
@@ -190,7 +192,11 @@ class Auditor:
         """An honest key with a seat's worth of work is left out only where its miner is suspended."""
         outcomes = [self._store.outcome(h) for h in range(1, height + 1)]
         suspended = {
-            event.other for o in outcomes if o for event in o.opening if event.reason is Reason.MINER_SUSPENDED
+            event.other
+            for o in outcomes
+            if o
+            for event in o.opening
+            if event.reason is Reason.MINER_SUSPENDED
         }
         for key in missing:
             if key not in suspended:

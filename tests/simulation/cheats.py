@@ -134,4 +134,3 @@ def worker_of(node: "Node") -> Worker:
     habits = node.world.plan.habits
     habit = habits[node.seat] if node.seat < len(habits) else ""
     return CHEATS.get(habit, Worker)(node)
-

@@ -59,9 +59,7 @@ class Customers:
         nonce = queries.account(node.ledger.state, key.public_key).nonce
         nonce = node.ledger.mempool.next_nonce(key.public_key, nonce)
         tip = self._rng.randrange(4)
-        transaction = Transaction(
-            self._world.params.chain_id, key.public_key, nonce, MAX_BASE_FEE, tip, body
-        )
+        transaction = Transaction(self._world.params.chain_id, key.public_key, nonce, MAX_BASE_FEE, tip, body)
         return sign_transaction(transaction, key)
 
     def _mischief(self, old: SignedTransaction) -> SignedTransaction:

@@ -163,13 +163,17 @@ class LyingSync(Habit):
         block = batch.blocks[-1]
         lie = world.rng.randrange(6)
         if lie == 0:
-            forged = Block(replace(block.header, timestamp_ms=block.header.timestamp_ms + 1), block.transactions)
+            forged = Block(
+                replace(block.header, timestamp_ms=block.header.timestamp_ms + 1), block.transactions
+            )
             certificate = forged_certificate(node, batch.certificate, forged.digest)
             return BlocksResponse((*batch.blocks[:-1], forged), (), certificate)
         if lie == 1 and len(batch.blocks) > 1:
             return replace(batch, blocks=batch.blocks[1:])
         if lie == 2:
-            return replace(batch, certificate=replace(batch.certificate, signatures=batch.certificate.signatures[:1]))
+            return replace(
+                batch, certificate=replace(batch.certificate, signatures=batch.certificate.signatures[:1])
+            )
         if lie == 3:
             other = replace(batch.certificate, epoch=batch.certificate.epoch + 1)
             return replace(batch, certificate=other)

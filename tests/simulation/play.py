@@ -16,8 +16,8 @@ RECOVERY_MS = 30_000
 """... within this time."""
 
 _FACES_TURN_MS = 700
-_QUIET_MS = 10_000
-_TROUBLE_MS = (25_000, 60_000)
+_QUIET_MS = 12_000
+_TROUBLE_MS = (28_000, 65_000)
 _STRIKES = 12
 
 
@@ -36,6 +36,8 @@ class Result:
     habits: tuple[str, ...]
     recoveries_ms: list[int] = field(default_factory=list)
     accusations: int = 0
+    convicted_after: list[int] = field(default_factory=list)
+    """Heights from each contradiction to its conviction."""
     ledger: dict[str, int] = field(default_factory=dict)
     """Events on the final chain, by kind."""
 
@@ -68,6 +70,7 @@ def result_of(world: World, recoveries: list[int], ledger: dict[str, int]) -> Re
         seed=plan.seed, profile=plan.profile, count=plan.count, simulated_ms=world.now, steps=world.steps,
         heights=max(world.heights(), default=0), trace=world.trace, faults=dict(world.faults),
         habits=plan.habits, recoveries_ms=recoveries, accusations=len(world.watch.accusations), ledger=ledger,
+        convicted_after=world.watch.convicted_after,
     )  # fmt: skip
 
 

@@ -70,9 +70,7 @@ class Questions:
                 self._in_flight.discard(key)
                 return
             target = targets.pop(0)
-            self._world.ask(
-                self._node, target, lambda peer: answer_fetch(peer, wanted), take(target)
-            )
+            self._world.ask(self._node, target, lambda peer: answer_fetch(peer, wanted), take(target))
             self._world.later(_TIMEOUT_MS, self._node, ask_next)
 
         def take(target: "Node") -> Callable[[Answer], None]:

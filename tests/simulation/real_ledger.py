@@ -38,7 +38,12 @@ class Beginning:
 
 
 def begin(
-    params: ChainParams, *, models: ModelRegistry, committee: Committee, balances: Mapping[bytes, int], seed: int
+    params: ChainParams,
+    *,
+    models: ModelRegistry,
+    committee: Committee,
+    balances: Mapping[bytes, int],
+    seed: int,
 ) -> Beginning:
     """Height 0; the seed is in the first beacon, so no two worlds draw the same."""
     beacon = digest("simulation/beacon", seed.to_bytes(8, "big"))

@@ -127,7 +127,9 @@ class Watch:
                 del self._due[signer]
                 conviction = queries.conviction(accuser.ledger.state, signer)
                 if conviction is None or conviction.height > height + CONVICTED_WITHIN:
-                    self.fail(f"{signer.hex()} contradicted itself, seen at {seen_at}; conviction {conviction}")
+                    self.fail(
+                        f"{signer.hex()} contradicted itself, seen at {seen_at}; conviction {conviction}"
+                    )
                 self.convicted_after.append(max(0, conviction.height - height))
 
     def reported(self, reporter: "Node", origin: int, reason: str) -> None:

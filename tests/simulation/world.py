@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from chain.types.transaction import SignedTransaction
-from consensus.messages import Certificate, ConsensusMessage, Proposal
+from consensus.messages import ConsensusMessage, Proposal
 from tests.simulation.customers import Customers
 from tests.simulation.node import Node
 from tests.simulation.plan import Plan

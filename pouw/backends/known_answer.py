@@ -16,6 +16,10 @@ from pouw.backends.backend import Backend, BackendError
 from pouw.backends.known_encoder import ENCODER_ANSWER, encoder_digest
 from pouw.backends.known_training import TRAINING_ANSWER, training_digest
 from pouw.backends.known_transformer import TRANSFORMER_ANSWER, transformer_digest
+from pouw.backends.known_transformer_training import (
+    TRANSFORMER_TRAINING_ANSWER,
+    transformer_training_digest,
+)
 from pouw.generator import random_bytes
 from pouw.requant import Requant
 
@@ -73,6 +77,12 @@ def check_backend(backend: Backend) -> None:
     if encoded != ENCODER_ANSWER:
         raise BackendError(
             f"{backend.name} encodes wrongly on this machine: known answer {ENCODER_ANSWER}, got {encoded}"
+        )
+    taught = transformer_training_digest(backend)
+    if taught != TRANSFORMER_TRAINING_ANSWER:
+        raise BackendError(
+            f"{backend.name} trains transformers wrongly on this machine: known answer "
+            f"{TRANSFORMER_TRAINING_ANSWER}, got {taught}"
         )
 
 

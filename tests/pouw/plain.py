@@ -11,6 +11,7 @@ from pouw.tensors import Array, index_dtype
 from tests.pouw.plain_encoder import PlainEncoder
 from tests.pouw.plain_training import PlainTraining
 from tests.pouw.plain_transformer import PlainTransformer
+from tests.pouw.plain_transformer_training import PlainTransformerTraining
 
 
 class PlainBackend:
@@ -27,6 +28,10 @@ class PlainBackend:
     @property
     def transformer(self) -> PlainTransformer:
         return PlainTransformer()
+
+    @property
+    def transformer_training(self) -> PlainTransformerTraining:
+        return PlainTransformerTraining()
 
     @property
     def encoder(self) -> PlainEncoder:

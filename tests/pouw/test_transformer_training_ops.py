@@ -7,6 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pouw.backends.backend import Backend, BackendError
+from pouw.backends.known_answer import check_backend
+from pouw.backends.known_transformer_training import (
+    TRANSFORMER_TRAINING_ANSWER,
+    transformer_training_digest,
+)
+from pouw.backends.reference import ReferenceBackend
+from pouw.backends.reference_transformer_training import ReferenceTransformerTraining
 from pouw.cross_entropy import NATS
 from pouw.gate_slopes import silu_slopes
 from pouw.generator import random_bytes
@@ -37,9 +45,10 @@ from pouw.transformer_training_rows import (
     token_gradient_rows,
     token_loss_rows,
 )
-from tests.pouw.test_transformer_ops import B, agree
+from tests.pouw.plain import PlainBackend
+from tests.pouw.test_transformer_ops import BACKENDS, B, agree
 from tests.pouw.test_transformer_ops import one_thread as one_thread
-from tests.pouw.world import int8s
+from tests.pouw.world import REFERENCE, int8s
 
 I8, I16, I32 = DType.INT8, DType.INT16, DType.INT32
 
@@ -80,6 +89,32 @@ def test_wide_linear(
         operands.append(np.clip(int32s("o", m, n, 1), -limit, limit).astype(dtype.numpy))
     source = Chance(b"seed", 7, n) if chance else None
     agree(WideLinear(shift, limit, dtype, onto=onto, chance=source), operands)
+
+
+def test_the_known_answer_of_transformer_training() -> None:
+    backends: list[Backend] = [PlainBackend(), REFERENCE, *BACKENDS]
+    digests = {transformer_training_digest(backend) for backend in backends}
+    assert digests == {TRANSFORMER_TRAINING_ANSWER}
+
+
+class Halved(ReferenceTransformerTraining):
+    """A norm whose gradient forgets what runs along it."""
+
+    def norm_gradient(
+        self, x: Array, errors: Array, onto: Array | None, *, epsilon: int, shift: int
+    ) -> Array:
+        return super().norm_gradient(x, errors >> 1, onto, epsilon=epsilon, shift=shift)
+
+
+class WrongBackend(ReferenceBackend):
+    @property
+    def transformer_training(self) -> ReferenceTransformerTraining:
+        return Halved()
+
+
+def test_a_backend_that_trains_wrongly_is_refused() -> None:
+    with pytest.raises(BackendError, match="trains transformers wrongly on this machine"):
+        check_backend(WrongBackend())
 
 
 def test_a_wide_product_is_what_it_says() -> None:

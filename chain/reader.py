@@ -86,6 +86,9 @@ class ChainReader:
 
     def next_finalization(self, height: int) -> tuple[int, bytes] | None:
         """The first height from `height` on that has a certificate of its own, with that certificate."""
+        own = self.finalization(height)
+        if own is not None:
+            return height, own
         for key, raw in self._database.iterate(prefix=CERTIFICATE, start=CERTIFICATE + number(height)):
             return int.from_bytes(key[1:], "big"), stored(Sealed, raw).encoded
         return None

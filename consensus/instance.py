@@ -17,6 +17,7 @@ from consensus.messages import Certificate
 from consensus.rounds import Round, Rounds
 from consensus.timers import Pace, Presence
 from consensus.tree import BlockTree, Dead, Missing, Ready, Unchecked
+from consensus.witness import WITNESSED_VIEWS, Witness
 
 FETCHED_VIEWS: Final = 64
 """Views whose certificates one fetch asks for."""
@@ -63,6 +64,7 @@ class Instance:
         floor = 0 if setting.base_certificate is None else setting.base_certificate.view + 1
         self.rounds = Rounds(setting.committee, floor)
         self.tree = BlockTree(setting.base, setting.base_digest)
+        self.witness = Witness()
         self.presence = Presence(len(setting.committee.validators))
         self.out: list[Effect] = []
         """Effects of the running step, in order."""
@@ -86,6 +88,12 @@ class Instance:
                 self._leaders.clear()
             self._leaders[view] = found
         return found
+
+    def note(self, signer: bytes, statement: Statement, signature: bytes) -> None:
+        """Remember what a key signed, and accuse it if that contradicts what it signed before."""
+        evidence = self.witness.note(signer, statement, signature)
+        if evidence is not None:
+            self.out.append(effects.Accuse(evidence))
 
     def sign(self, found: Round, kind: Kind, digest: bytes) -> None:
         """Have our vote made durable; `consensus.events.Signed` sends it."""
@@ -169,6 +177,7 @@ class Instance:
         self.certificate = certificate
         self.tree.rebase(header, certificate.digest)
         self.rounds.raise_floor(certificate.view + 1)
+        self.witness.forget(certificate.view + 1 - WITNESSED_VIEWS)
         self._saved = {digest for digest in self._saved if self.tree.block(digest) is not None}
         self._validating = {digest for digest in self._validating if self.tree.block(digest) is not None}
         self.done = header.height == self.setting.last_height

@@ -3,8 +3,7 @@
 from typing import Final
 
 from chain.types.block import Header
-from chain.types.evidence import evidence_of
-from chain.types.statement import NOTHING, Kind, Statement
+from chain.types.statement import NOTHING, Kind
 from consensus import effects, events
 from consensus.instance import Instance
 from consensus.messages import Proposal
@@ -73,7 +72,7 @@ def take_own(state: Instance, proposal: Proposal, digest: bytes) -> None:
 
 
 def take_proposal(state: Instance, origin: PeerId, proposal: Proposal, digest: bytes) -> None:
-    """Keep a leader's proposal, the second for the evidence and because it may be the notarized one."""
+    """Keep a leader's proposal, the second because it may be the notarized one."""
     view = proposal.view
     if not state.rounds.floor <= view <= state.view + PROPOSALS_AHEAD:
         return
@@ -85,18 +84,6 @@ def take_proposal(state: Instance, origin: PeerId, proposal: Proposal, digest: b
         return
     found.proposals.append((digest, proposal, origin))
     state.tree.add(digest, proposal.block)
-    if len(found.proposals) == 2:
-        _accuse_leader(state, found)
-
-
-def _accuse_leader(state: Instance, found: Round) -> None:
-    signed = [
-        (Statement(Kind.PROPOSE, state.epoch, found.view, digest), proposal.signature)
-        for digest, proposal, _ in found.proposals
-    ]
-    evidence = evidence_of(state.leader(found.view), *signed)
-    assert evidence is not None, "two proposals of one view are of different blocks"
-    state.out.append(effects.Accuse(evidence))
 
 
 def try_notarize(state: Instance) -> None:

@@ -108,6 +108,8 @@ class Simplex:
         A repeated vote of a view that is over is news once a peer: the peer is stuck there and wants help.
         """
         rounds, view = self._state.rounds, self._state.view
+        if self._is_contradiction(message):
+            return False
         found = rounds.find(message.view)
         if isinstance(message, Proposal):
             if not rounds.floor <= message.view <= view + proposing.PROPOSALS_AHEAD:
@@ -123,6 +125,20 @@ class Simplex:
         if message.view >= rounds.floor and (found is None or not found.votes.has(index, message)):
             return False
         return message.view >= view or message.kind is Kind.FINALIZE or origin in self._helped
+
+    def _is_contradiction(self, message: ConsensusMessage) -> bool:
+        """Whether a message, should its signatures hold, convicts somebody who is not accused yet."""
+        witness = self._state.witness
+        if isinstance(message, Certificate):
+            validators = self.committee.validators
+            places = (seal.validator for seal in message.signatures)
+            signers = (validators[place].consensus_key for place in places if place < len(validators))
+            return witness.contradicts(signers, message.statement)
+        if isinstance(message, Proposal):
+            return witness.has_proposed_else(self.leader(message.view), message.view, message.signature)
+        return message.signer in self._state.index and witness.contradicts(
+            (message.signer,), message.statement
+        )
 
     def step(self, event: Event) -> list[Effect]:
         """Take one event; the effects are to be performed in order.
@@ -216,6 +232,8 @@ class Simplex:
             return
         # Below the final block no votes are remembered; a slow voter of the view just over is not stuck.
         is_counted = vote.view >= state.rounds.floor
+        if not is_counted:
+            state.note(vote.signer, vote.statement, vote.signature)
         is_moving = self._count(vote) if is_counted else vote.view >= state.view - 1
         if not is_moving and vote.view < state.view and vote.kind is not Kind.FINALIZE:
             self._help(event.origin, vote.view)
@@ -225,11 +243,9 @@ class Simplex:
         state = self._state
         index, found = state.index[vote.signer], state.rounds.at(vote.view)
         state.presence.heard(index, vote.view)
-        evidence = found.votes.evidence(index, vote)
+        state.note(vote.signer, vote.statement, vote.signature)
         if not found.votes.add(index, vote):
             return False
-        if evidence is not None:
-            state.out.append(effects.Accuse(evidence))
         certificate = found.votes.certificate(vote.statement)
         if certificate is not None:
             self._on_certificate(certificate)
@@ -247,7 +263,15 @@ class Simplex:
             state.out += [effects.Send(origin, certificate) for certificate in found.certificates()]
 
     def _on_certificate_seen(self, event: events.CertificateSeen) -> None:
-        self._on_certificate(event.certificate)
+        state, certificate = self._state, event.certificate
+        for signer, seal in zip(state.signers(certificate), certificate.signatures, strict=True):
+            state.note(signer, certificate.statement, seal.signature)
+        try:
+            self._on_certificate(certificate)
+        except SafetyViolation as violation:
+            accused = [effect.evidence for effect in state.out if isinstance(effect, effects.Accuse)]
+            violation.evidence = tuple(accused)
+            raise
 
     def _on_certificate(self, certificate: Certificate) -> None:
         """S5, S6, S7: keep it, pass it on, act on it, enter the next view."""
@@ -276,14 +300,7 @@ class Simplex:
     def _keep(self, certificate: Certificate) -> bool:
         """Put a certificate in its place; False if there is one of its kind."""
         state, found = self._state, self._state.rounds.at(certificate.view)
-        evidence = found.votes.certify(certificate)
-        try:
-            is_new = found.put(certificate)
-        except SafetyViolation as violation:
-            violation.evidence = tuple(evidence)
-            raise
-        state.out += map(effects.Accuse, evidence)
-        if not is_new:
+        if not found.put(certificate):
             return False
         if certificate.kind is Kind.FINALIZE and (
             state.pending is None or certificate.view > state.pending.view
@@ -349,6 +366,9 @@ class Simplex:
         self._advance()
 
     def _on_proposal(self, event: events.ProposalSeen) -> None:
+        view, signature = event.proposal.view, event.proposal.signature
+        statement = Statement(Kind.PROPOSE, self.epoch, view, event.digest)
+        self._state.note(self.leader(view), statement, signature)
         proposing.take_proposal(self._state, event.origin, event.proposal, event.digest)
         self._advance()
 

@@ -23,12 +23,14 @@ _COMMANDS: Final = {
     "tx": Entry("tools.cli.groups:tx", "Send coins."),
     "balance": Entry("tools.cli.account:balance", "Show an account's coins."),
     "why": Entry("tools.cli.why:why", "Tell what happened to a task, commit, transaction, miner or account."),
+    "evidence": Entry("tools.cli.evidence:evidence", "List the consensus keys that contradicted themselves."),
     "proof": Entry("tools.cli.groups:proof", "Prove a balance to somebody who trusts nobody."),
     "key": Entry("tools.cli.groups:key", "Make and show key files."),
     "miner": Entry("tools.cli.groups:miner", "Work for the chain."),
     "bench": Entry("tools.cli.groups:bench", "Measure this machine."),
     "node": Entry("tools.cli.groups:node", "Run a node."),
     "genesis": Entry("tools.cli.groups:genesis", "Read genesis documents."),
+    "model": Entry("tools.cli.groups:model", "Import models, and ask them on this machine."),
     "rpc": Entry("tools.cli.rpc:rpc", "Call any method of a node."),
 }
 

@@ -30,7 +30,15 @@ FLUSH_SECONDS: Final = 0.01
 
 _QUEUE: Final = 4096
 
-_INEXCUSABLE: Final = frozenset({Reason.WRONG_CHAIN, Reason.TOO_LARGE, Reason.BAD_SIGNATURE})
+_INEXCUSABLE: Final = frozenset(
+    {
+        Reason.WRONG_CHAIN,
+        Reason.TOO_LARGE,
+        Reason.BAD_SIGNATURE,
+        Reason.REPORT_NOT_PLAIN,
+        Reason.EVIDENCE_UNSIGNED,
+    }
+)
 """What no honest node passes on. All other refusals depend on the moment: on nonces, fees, miners, room."""
 
 

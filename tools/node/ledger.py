@@ -17,6 +17,7 @@ from chain.execution.header import check_header, check_outcome, context_for, mak
 from chain.execution.invalid import BlockReason, InvalidBlock
 from chain.execution.models import ModelRegistry
 from chain.mempool import Mempool
+from chain.reports import ReportPool
 from chain.state.tree import StateTree
 from chain.store import BlockStore, FinalBlock
 from chain.types.block import Block, Header
@@ -63,6 +64,8 @@ class NodeLedger:
         self._dropped: dict[bytes, Block] = {}
         """Validated, and executed again if something builds on them: a want of room is no fault of a block.
         Consensus holds the same bodies, at most a few a view, until something above them is final."""
+        self.reports = ReportPool(params)
+        """What this node, or a peer, can prove against consensus keys: first into each block."""
         self.on_final: Callable[[Sequence[Block], Certificate], None] = lambda _blocks, _certificate: None
         """Told of blocks that are final and durable, oldest first."""
 
@@ -126,6 +129,7 @@ class NodeLedger:
         """Make a block from waiting transactions."""
         await trio.lowlevel.checkpoint()
         tip = self._tip(request.parent)
+        room = self._params.max_block_bytes - MAX_BLOCK_OVERHEAD
         context = context_for(
             tip.header,
             params=self._params,
@@ -137,7 +141,7 @@ class NodeLedger:
         draft = draft_block(
             tip.state,
             context,
-            self._mempool.select(tip.state, max_bytes=self._params.max_block_bytes - MAX_BLOCK_OVERHEAD),
+            (*self.reports.waiting, *self._mempool.select(tip.state, max_bytes=room)),
             params=self._params,
             models=self._models,
             is_authentic=self._mempool.is_authentic,

@@ -10,6 +10,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import trio
 
@@ -17,17 +18,19 @@ from chain.codec import encode
 from chain.execution.models import ModelRegistry
 from chain.mempool import Mempool
 from chain.reasons import Reason
+from chain.reports import ReportPool
 from chain.state.tree import StateTree
 from chain.store import BlockStore
 from chain.types.block import Block, Header
-from chain.types.transaction import SignedTransaction
+from chain.types.evidence import Evidence
+from chain.types.transaction import ReportEquivocation, SignedTransaction, report_of
 from consensus.engine import Engine
 from consensus.light import ChainProof, make_chain_proof
 from consensus.messages import Certificate
 from consensus.snapshots import SnapshotServer
 from consensus.state_sync import StateSync
 from genesis.document import GenesisDocument
-from p2p.network import Direction, Inbound, Lane, Network, PeerConnected, PeerEvent
+from p2p.network import Direction, Lane, Inbound, Lane, Network, PeerConnected, PeerEvent
 from tools.node.announcement import Announcement
 from tools.node.gossip import TransactionGossip
 from tools.node.ledger import NodeLedger
@@ -36,6 +39,9 @@ from tools.node.snapshots import EpochSnapshots
 from tools.rpc.view import NodeStatus, PeerView
 
 _log = logging.getLogger(__name__)
+
+REPORTS_EVERY: Final = 4
+"""Blocks after which reports that still wait are passed on again: a peer may have been away or behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class Node:
         self._snapshots = EpochSnapshots(parts.store, parts.genesis.params)
         self._server = SnapshotServer(parts.network, parts.ledger, self._snapshots)
         parts.ledger.on_final = self._on_final
+        parts.engine.on_evidence = self._on_evidence
 
     @property
     def genesis(self) -> GenesisDocument:
@@ -101,6 +108,11 @@ class Node:
         return self._parts.mempool
 
     @property
+    def reports(self) -> ReportPool:
+        """Reports of equivocation that wait for a block."""
+        return self._parts.ledger.reports
+
+    @property
     def consensus_key(self) -> bytes | None:
         """The public key that this node votes with, or None if it only verifies."""
         return self._parts.consensus_key
@@ -131,6 +143,8 @@ class Node:
                 bytes_out=peer.bytes_out,
                 score=peer.score,
                 complaint=peer.last_report.reason if peer.last_report else "",
+                dropped_consensus=peer.dropped[Lane.CONSENSUS],
+                dropped_transactions=peer.dropped[Lane.TRANSACTIONS],
             )
             for peer in stats.peers
         )
@@ -202,12 +216,27 @@ class Node:
             await self._parts.engine.peer_event(event)
 
     def _accept(self, signed: SignedTransaction) -> Reason:
+        body = signed.transaction.body
+        if isinstance(body, ReportEquivocation):
+            return self.reports.add(signed, body, self.state)
         return self._parts.mempool.add(signed, self.state)
+
+    def _on_evidence(self, evidence: Evidence) -> None:
+        """Our engine caught a key in a contradiction: report it to all who will build blocks."""
+        report = report_of(evidence, chain_id=self.genesis.params.chain_id)
+        reason = self._accept(report)
+        _log.info("reported key=%s outcome=%s", evidence.signer.hex(), reason.name)
+        if reason is Reason.OK:
+            self._gossip.pass_on(report)
 
     def _on_final(self, blocks: Sequence[Block], certificate: Certificate) -> None:
         self._snapshots.advanced()
         senders = {signed.transaction.sender for block in blocks for signed in block.transactions}
         self._parts.mempool.revalidate(self.state, sorted(senders))
+        self.reports.revalidate(self.state)
+        if self.head.height % REPORTS_EVERY == 0:
+            for report in self.reports.waiting:
+                self._gossip.pass_on(report)
         self._parts.network.announce(encode(Announcement(self.head, certificate)))
         self._advanced.set()
         self._advanced = trio.Event()
@@ -215,14 +244,18 @@ class Node:
     def _why_behind(self, lag_ms: int) -> str:
         if self._beginning is not None:
             return self._beginning.describe()
+        waits = self._parts.engine.sync_status()
         params = self.genesis.params
         patience = 4 * (params.block_interval_ms + 3 * params.network_delay_ms)
-        if lag_ms <= patience or self.head.height == 0:
+        if lag_ms <= patience or (self.head.height == 0 and not waits):
             return ""
+        late = f"no final block for {lag_ms / 1000:.0f} s"
         peers = self._parts.network.peers()
+        if waits:
+            return f"catching up: {waits}"
         if not peers:
-            return f"no final block for {lag_ms / 1000:.0f} s: no peer is connected"
-        return f"no final block for {lag_ms / 1000:.0f} s, {len(peers)} peers: catching up, or too few voters"
+            return f"{late}: no peer is connected"
+        return f"{late}: none of {len(peers)} peers has more than height {self.head.height}; too few vote"
 
 
 async def _discard(

@@ -13,7 +13,7 @@ class Meaning:
     subject: str
     other: str
     amount: str
-    """coins, units, height, seats, attempts or epoch."""
+    """coins, units, height, seats, attempts, epoch, steps or shards."""
 
 
 REFUSAL: Final = Meaning("transaction", "account", "")
@@ -30,6 +30,8 @@ _MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.UNBONDING_STARTED: Meaning("miner", "consensus key", "height"),
     Reason.BOND_RETURNED: Meaning("miner", "consensus key", "coins"),
     Reason.MINER_SLASHED: Meaning("miner", "commit", "coins"),
+    Reason.MINER_EQUIVOCATED: Meaning("miner", "consensus key", "coins"),
+    Reason.KEY_CONVICTED: Meaning("consensus key", "report", "epoch"),
     Reason.MINER_SUSPENDED: Meaning("miner", "consensus key", "coins"),
     Reason.TASK_SUBMITTED: Meaning("task", "account", "coins"),
     Reason.TASK_ASSIGNED: Meaning("task", "miner", "height"),
@@ -48,6 +50,9 @@ _MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.WORK_REWARDED: Meaning("commit", "miner", "coins"),
     Reason.COMMIT_VOID: Meaning("commit", "miner", "units"),
     Reason.SEATS_APPORTIONED: Meaning("consensus key", "miner", "seats"),
+    Reason.MODEL_TRAINED: Meaning("model", "", "steps"),
+    Reason.VOTE_COUNTED: Meaning("commit", "miner", "shards"),
+    Reason.VOTE_TOO_OLD: Meaning("commit", "miner", "shards"),
     Reason.COMMITTEE_KEPT: Meaning("", "", "epoch"),
     Reason.COMMITTEE_FROM_GENESIS: Meaning("", "", "epoch"),
 }

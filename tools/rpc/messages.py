@@ -56,7 +56,7 @@ class EventView:
     other_kind: str
     amount: U64
     amount_kind: str
-    """coins, units, height, seats, attempts or epoch; empty where the amount says nothing."""
+    """coins, units, height, seats, attempts, epoch, steps or shards; empty where the amount says nothing."""
     detail: str
 
 
@@ -173,6 +173,10 @@ class PeerLine:
     bytes_out: U64
     score: Milliseconds
     complaint: str
+    dropped_consensus: U64
+    """Frames on the consensus lane that found the queue to this peer full."""
+    dropped_transactions: U64
+    """The same on the lane of transactions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,7 @@ class Story:
 
     subject: Subject
     kind: str
-    """task, commit, transaction, miner, account, consensus key or unknown."""
+    """task, commit, evidence, transaction, miner, account, consensus key or unknown."""
     summary: str
     """How it stands now, in one sentence."""
     events: tuple[EventView, ...]
@@ -218,7 +222,7 @@ class ModelView:
     answer_bytes: U8
     units_per_row: U64
     commons: bool
-    """Whether miners work on it when nobody pays."""
+    """Whether it is the one that miners train when nobody pays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +260,57 @@ class TaskView:
     miner: Address | None
     missed: tuple[Address, ...]
     commit: Hash32 | None
+    step: U64
+    """Steps that the commons model had taken when it answered; 0 for other models."""
     answer: Encoded | None
     """The last op's output; proven if `status` is ANSWERED, claimed before."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommonsPoint:
+    """How good the commons model was after a step, on images that no shard shows."""
+
+    round: U64
+    """At whose end the step was taken."""
+    step: U64
+    shards: U64
+    """Whose votes it followed."""
+    loss_millinats: U64
+    """Mean cross-entropy, in thousandths; a guess among ten costs 2303."""
+    right: U32
+
+
+@dataclass(frozen=True, slots=True)
+class CommonsView:
+    """The model that the chain trains."""
+
+    model: Hash32
+    name: str
+    round: U64
+    """That the next block belongs to."""
+    round_length: U16
+    """Blocks."""
+    steps: U64
+    """Taken so far."""
+    images: U32
+    """By which it is judged."""
+    first: CommonsPoint
+    """Before any step."""
+    now: CommonsPoint
+    """After the latest one."""
+    waiting_votes: U32
+    """Proven, and counted at the end of this round."""
+    history: tuple[CommonsPoint, ...]
+    """After the latest steps, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointView:
+    """The commons model in use after some steps."""
+
+    step: U64
+    numbers: Encoded
+    """Weights int8 and biases int32 of each layer, raw, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +328,28 @@ class MinerView:
     """Proven in the averaging window and the current epoch."""
     seats: U16
     """In the committee that votes now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConvictionView:
+    """A consensus key that signed two statements which exclude each other."""
+
+    consensus_key: PublicKey
+    miner: Address | None
+    """Whom the key belonged to; none for a genesis validator that never registered."""
+    height: U64
+    """Of the block that convicted it."""
+    epoch: U64
+    view: U64
+    first: str
+    second: str
+    """The statements: a kind, and the block it names."""
+    report: Hash32
+    """The transaction with both statements and both signatures."""
+    burned: U64
+    """Coins of the miner's bond."""
+    seats: U16
+    """That it still holds, to the end of the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,8 +372,11 @@ class OpenCommit:
     root: Hash32
     units: U64
     height: U64
-    commons_seed: Hash32
-    """Seed of the epoch, not yet bound to the miner."""
+    commons_round: U64
+    commons_seed: Hash32 | None
+    """Seed of that round, not yet bound to the miner; null where the commons model was not used."""
+    commons_step: U64
+    """Steps that the commons model had taken when that round began."""
     commons_start: U64
     commons_count: U32
     tasks: tuple[Hash32, ...]
@@ -313,11 +391,13 @@ class MinerWork:
     """Everything that a miner needs to decide what to do next, of one final state."""
 
     height: U64
-    epoch: U64
+    round: U64
     """Of the next block."""
-    epoch_seed: Hash32
-    next_commons: U64
-    """First commons index of the epoch that the miner has not committed to."""
+    round_seed: Hash32
+    step: U64
+    """Steps that the commons model had taken when the round began."""
+    next_shard: U64
+    """First shard of the round that the miner has not committed to."""
     base_fee: U64
     """Of the next block."""
     balance: U64

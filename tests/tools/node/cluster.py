@@ -1,6 +1,6 @@
 """Whole nodes in one process: real ledger, consensus and signatures on a network and clock in memory."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +87,7 @@ class Cluster:
         return node
 
     async def kill(self, index: int) -> None:
-        self.hub.leave(_peer(index))
+        self.hub.leave(peer_of(index))
         self.scopes.pop(index).cancel()
         self.disks.pop(index).close()
         del self.nodes[index]
@@ -102,7 +102,7 @@ class Cluster:
     def _node(self, index: int, store: BlockStore, *, votes: bool) -> Node:
         params = self.genesis.params
         models = registry_of(self.genesis)
-        network = self.hub.join(_peer(index))
+        network = self.hub.join(peer_of(index))
         mempool = Mempool(params)
         ledger = NodeLedger(store=store, mempool=mempool, params=params, models=models)
         secret = consensus_key(index)
@@ -134,7 +134,7 @@ def clock_ms() -> int:
     return START_MS + round(1000 * trio.current_time())
 
 
-def _peer(index: int) -> PeerId:
+def peer_of(index: int) -> PeerId:
     return PeerId(f"node-{index}")
 
 
@@ -144,9 +144,10 @@ async def open_cluster(
     validators: int,
     *,
     seed: int = 7,
+    watchers: Collection[int] = (),
     change: Callable[[GenesisDocument], GenesisDocument] = lambda d: d,
 ) -> AsyncIterator[Cluster]:
-    """Start ``validators`` nodes on links of 5 to 15 ms."""
+    """Start ``validators`` nodes on links of 5 to 15 ms; of those, ``watchers`` do not vote."""
     genesis = change(document(validators))
     async with (
         open_hub(rng=Random(seed), link=Link(delay=0.005, jitter=0.01)) as hub,
@@ -154,7 +155,7 @@ async def open_cluster(
     ):
         cluster = Cluster(hub, genesis, folder, nursery)
         for index in range(validators):
-            await cluster.start(index)
+            await cluster.start(index, votes=index not in watchers)
         yield cluster
         nursery.cancel_scope.cancel()
     for disk in cluster.disks.values():

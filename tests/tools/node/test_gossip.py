@@ -61,7 +61,10 @@ async def test_only_a_lie_is_held_against_a_peer(reason, autojump_clock):
             Inbound(b.local_id, Lane.TRANSACTIONS, _frame(_signed(0)))
         )
         [peer] = a.stats().peers
-        lies = (Reason.WRONG_CHAIN, Reason.TOO_LARGE, Reason.BAD_SIGNATURE)
+        lies = (
+            Reason.WRONG_CHAIN, Reason.TOO_LARGE, Reason.BAD_SIGNATURE, Reason.REPORT_NOT_PLAIN,
+            Reason.EVIDENCE_UNSIGNED,
+        )  # fmt: skip
         assert (peer.score < 0) is (reason in lies)
 
 

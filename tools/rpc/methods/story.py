@@ -10,7 +10,13 @@ from chain.execution.records import TaskStatus
 from chain.execution.run import bounded_text
 from chain.reasons import Reason
 from chain.types.receipt import Event, Receipt
-from chain.types.transaction import CommitWork, SignedTransaction, SubmitTask
+from chain.types.transaction import (
+    NOBODY,
+    CommitWork,
+    ReportEquivocation,
+    SignedTransaction,
+    SubmitTask,
+)
 from tools.amounts import coins
 from tools.rpc.faults import Code, RpcFault
 from tools.rpc.messages import EventView, Story
@@ -99,7 +105,8 @@ def _receipt_line(node: NodeView, final: _Final) -> list[EventView]:
     if receipt.reason is not Reason.OK:
         return []
     detail = summary_of(transaction.body, prefix=node.genesis.params.address_prefix)
-    event = Event(receipt.reason, receipt.transaction, transaction.sender, receipt.fee, bounded_text(detail))
+    sender = b"" if transaction.sender == NOBODY else transaction.sender
+    event = Event(receipt.reason, receipt.transaction, sender, receipt.fee, bounded_text(detail))
     return [event_view(final.height, event)]
 
 
@@ -117,6 +124,14 @@ def _kind(node: NodeView, subject: bytes, final: _Final | None) -> tuple[str, st
     if miner is not None:
         holds = f"a bond of {coins(miner.bond)} coins and {miner.open_commits} open commits"
         return "miner", f"The miner is {miner.status.name}, with {holds}."
+    conviction = queries.conviction(node.state, subject)
+    if conviction is not None:
+        return "consensus key", (
+            f"The key contradicted itself in view {conviction.view} of epoch {conviction.epoch}, was "
+            f"convicted at height {conviction.height} and never gets a seat again; it cost its miner "
+            f"{coins(conviction.burned)} coins. Both statements, with their signatures, are in transaction "
+            f"{conviction.report.hex()}."
+        )
     tied = queries.miner_of(node.state, subject)
     seats = node.status().committee.seats_of(subject)
     if tied is not None or seats:
@@ -145,4 +160,7 @@ def _of_transaction(node: NodeView, subject: bytes, final: _Final) -> tuple[str,
     if isinstance(body, CommitWork):
         is_open = queries.commit(node.state, subject) is not None
         return "commit", "The commit awaits its proof." if is_open else "The commit is closed; how, is below."
+    if isinstance(body, ReportEquivocation):
+        key = body.evidence.signer.hex()
+        return "evidence", f"Two signatures of consensus key {key} that no honest validator makes."
     return "transaction", f"The transaction is final at height {final.height} and did what it asked for."

@@ -9,6 +9,7 @@ from chain.types.transaction import (
     CommitWork,
     ProveWork,
     RegisterMiner,
+    ReportEquivocation,
     SignedTransaction,
     SubmitTask,
     Transfer,
@@ -78,9 +79,14 @@ def summary_of(body: Body, *, prefix: str) -> str:
         case SubmitTask(model=model, rows=rows, payment=payment):
             return f"ask model {model.hex()[:16]} about {rows} rows for {payment}"
         case CommitWork(units=units, tasks=tasks, commons_count=count):
-            return f"commit to {units} units: {len(tasks)} tasks, {count} commons units"
+            return f"commit to {units} units: {len(tasks)} tasks, {count} shards"
         case ProveWork(commit=commit, proof=proof):
             return f"prove commit {commit.hex()} in {len(proof)} bytes"
+        case ReportEquivocation(evidence=evidence):
+            return (
+                f"report that consensus key {evidence.signer.hex()} signed two statements that exclude each "
+                f"other in view {evidence.view} of epoch {evidence.epoch}"
+            )
 
 
 def _unknown(node: NodeView, transaction_id: bytes) -> RpcFault:

@@ -1,0 +1,81 @@
+"""What each key was seen to sign, kept long enough to catch it in a contradiction.
+
+A liar tells different validators different things, so the two halves of its contradiction meet late if at
+all: in a certificate that somebody else put together, often when the view is final here and its votes are
+forgotten. So the first signature of each kind, key and view is kept apart from the votes, until
+`WITNESSED_VIEWS` views after it could matter to the protocol.
+
+Memory bound: of the views from `WITNESSED_VIEWS` below the last final one to the highest whose messages are
+taken, four signatures a validator. A key is accused once an epoch, which is all that the ledger asks for.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from chain.types.evidence import Evidence, evidence_of
+from chain.types.statement import Kind, Statement, excludes
+
+WITNESSED_VIEWS: Final = 16
+
+_Signed = tuple[Statement, bytes]
+
+
+class Witness:
+    """Remembers signatures that were verified; pure."""
+
+    __slots__ = ("_accused", "_floor", "_said", "_statements")
+
+    def __init__(self) -> None:
+        self._said: dict[int, dict[bytes, list[_Signed]]] = {}
+        """By view and signer, one of a kind."""
+        self._statements: dict[int, set[Statement]] = {}
+        """All that was said in a view, by anybody: few, so that most messages are seen to be harmless."""
+        self._accused: set[bytes] = set()
+        self._floor = 0
+
+    def note(self, signer: bytes, statement: Statement, signature: bytes) -> Evidence | None:
+        """Remember a verified signature; evidence if its signer contradicts itself for the first time."""
+        if signer in self._accused or statement.view < self._floor:
+            return None
+        said = self._said.setdefault(statement.view, {}).setdefault(signer, [])
+        for earlier in said:
+            evidence = evidence_of(signer, earlier, (statement, signature))
+            if evidence is not None:
+                self._accused.add(signer)
+                return evidence
+        if all(earlier.kind is not statement.kind for earlier, _ in said):
+            said.append((statement, signature))
+            self._statements.setdefault(statement.view, set()).add(statement)
+        return None
+
+    def contradicts(self, signers: Iterable[bytes], statement: Statement) -> bool:
+        """Whether one of ``signers``, not accused so far, said what this statement excludes.
+
+        The statement need not be verified: it is worth verifying if this is true.
+        """
+        if not any(excludes(earlier, statement) for earlier in self._statements.get(statement.view, ())):
+            return False
+        said = self._said[statement.view]
+        return any(
+            excludes(earlier, statement)
+            for signer in signers
+            if signer not in self._accused
+            for earlier, _ in said.get(signer, ())
+        )
+
+    def has_proposed_else(self, leader: bytes, view: int, signature: bytes) -> bool:
+        """Whether a leader, not accused so far, is known to have signed another proposal of a view.
+
+        By the signature alone: a proposal's statement costs hashing its header.
+        """
+        if leader in self._accused:
+            return False
+        said = self._said.get(view, {}).get(leader, ())
+        return any(earlier.kind is Kind.PROPOSE and known != signature for earlier, known in said)
+
+    def forget(self, below: int) -> None:
+        """Drop the views below ``below``, for good."""
+        self._floor = max(self._floor, below)
+        for view in [view for view in self._said if view < below]:
+            del self._said[view]
+            self._statements.pop(view, None)

@@ -254,7 +254,7 @@ class Libp2pNetwork:
             bytes_out=link.connection.bytes_out,
             frames_in=session.frames_in,
             frames_out=session.frames_out,
-            dropped=session.dropped,
+            dropped=tuple(session.dropped[lane] for lane in Lane),
             score=scores.score(link.peer, now),
             last_report=scores.last_report(link.peer),
         )

@@ -72,7 +72,7 @@ class Wire:
     bytes_out: int = 0
     frames_in: int = 0
     frames_out: int = 0
-    dropped: int = 0
+    dropped: dict[Lane, int] = field(default_factory=lambda: dict.fromkeys(Lane, 0))
 
 
 class MemoryNetwork:
@@ -119,7 +119,7 @@ class MemoryNetwork:
         if wire is None:
             return False
         if wire.queued[lane] >= self._hub.limits.queue_frames:
-            wire.dropped += 1
+            wire.dropped[lane] += 1
             return False
         wire.queued[lane] += 1
         wire.frames_out += 1
@@ -211,7 +211,7 @@ class MemoryNetwork:
             bytes_out=wire.bytes_out,
             frames_in=wire.frames_in,
             frames_out=wire.frames_out,
-            dropped=wire.dropped,
+            dropped=tuple(wire.dropped[lane] for lane in Lane),
             score=self.scores.score(wire.receiver, now),
             last_report=self.scores.last_report(wire.receiver),
         )

@@ -152,7 +152,7 @@ class PeerStats:
         bytes_out: Payload and framing bytes sent on this connection.
         frames_in: Frames received on the two lanes.
         frames_out: Frames handed to the connection on the two lanes.
-        dropped: Frames that `send` refused because this peer's queue was full.
+        dropped: Frames that `send` refused because this peer's queue was full, by lane.
         score: 0 is clean, `BAN_SCORE` is banned.
         last_report: The latest complaint about this peer, if any.
     """
@@ -165,7 +165,7 @@ class PeerStats:
     bytes_out: int
     frames_in: int
     frames_out: int
-    dropped: int
+    dropped: tuple[int, ...]
     score: int
     last_report: Report | None
 

@@ -83,7 +83,7 @@ class Session:
         self.link = link
         self.exchange = Exchange(link.peer, methods, limits)
         self.frames_in = 0
-        self.dropped = 0
+        self.dropped = dict.fromkeys(Lane, 0)
         self.told: set[PeerId] = set()
         """Peers whose addresses we passed on over this connection."""
         self._limits = limits
@@ -104,7 +104,7 @@ class Session:
         """Queue a frame; False, and counted, if the queue is full."""
         if self._lanes[lane].put(payload):
             return True
-        self.dropped += 1
+        self.dropped[lane] += 1
         return False
 
     def tell(self, message: Control) -> bool:

@@ -95,7 +95,7 @@ async def test_a_slow_reader_loses_nothing_that_was_accepted(autojump_clock: Moc
             await trio.testing.wait_all_tasks_blocked()
         # 3 in the inbox, 5 on the way, 1 in the hands of the pump.
         assert len(accepted) == 9
-        assert a.stats().peers[0].dropped == 21
+        assert a.stats().peers[0].dropped == (21, 0)
         assert [i.payload for i in await take(b, 9)] == accepted
         assert a.send(B, Lane.CONSENSUS, b"again")
 

@@ -145,6 +145,8 @@ class Node:
                 complaint=peer.last_report.reason if peer.last_report else "",
                 dropped_consensus=peer.dropped[Lane.CONSENSUS],
                 dropped_transactions=peer.dropped[Lane.TRANSACTIONS],
+                dropped_consensus=peer.dropped[Lane.CONSENSUS],
+                dropped_transactions=peer.dropped[Lane.TRANSACTIONS],
             )
             for peer in stats.peers
         )

@@ -177,6 +177,10 @@ class PeerLine:
     """Frames on the consensus lane that found the queue to this peer full."""
     dropped_transactions: U64
     """The same on the lane of transactions."""
+    dropped_consensus: U64
+    """Frames on the consensus lane that found the queue to this peer full."""
+    dropped_transactions: U64
+    """The same on the lane of transactions."""
 
 
 @dataclass(frozen=True, slots=True)

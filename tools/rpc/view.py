@@ -44,6 +44,10 @@ class PeerView:
     score: int
     complaint: str
     """The latest one about it, or empty."""
+    dropped_consensus: int
+    """Frames on the consensus lane that found the queue to this peer full."""
+    dropped_transactions: int
+    """The same on the lane of transactions."""
 
 
 class MempoolView(Protocol):

@@ -129,6 +129,8 @@ def peers(node: NodeView) -> tuple[PeerLine, ...]:
             bytes_out=peer.bytes_out,
             score=peer.score,
             complaint=peer.complaint,
+            dropped_consensus=peer.dropped_consensus,
+            dropped_transactions=peer.dropped_transactions,
         )
         for peer in node.peers()
     )

@@ -5,6 +5,7 @@ by one has taken about as long. Both ways give the same bits.
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Final
 
 import numpy as np
@@ -73,10 +74,9 @@ def _in_bulk(kernel: _Kernel, key: bytes, spec: TensorSpec, *, data: NDArray[np.
 
 
 def _load() -> _Kernel:
-    # Not at the top: numba is optional, and importing it takes longer than many a commit.
-    from pouw.kernels.blake3_rows import hash_leaves, hash_levels
-
-    return hash_leaves, hash_levels
+    # By name: a node that only checks proofs has no numba, and nothing that it imports may ask for it.
+    module = import_module("pouw.kernels.blake3_rows")
+    return module.hash_leaves, module.hash_levels
 
 
 hash_in_bulk: Final = BulkHasher(_load)

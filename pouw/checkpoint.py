@@ -11,9 +11,11 @@ from typing import Final
 
 import numpy as np
 
+from pouw.bulk_rows import hash_in_bulk
 from pouw.hashing import domain, framed, i64, keyed, u32, u64
 from pouw.program import Program, Weight
 from pouw.program_error import ProgramError, ProgramReason
+from pouw.rows import WEIGHTS, RowTree
 from pouw.tensors import Array
 from pouw.trace import Trace
 from pouw.weights import Weights
@@ -95,8 +97,15 @@ def kept_roots(program: Program, trace: Trace) -> tuple[bytes, ...]:
         program: what was run.
         trace: what came of it.
     """
-    kept = Weights({program.name_of(number): trace.tensors[number] for number in program.kept})
-    return tuple(kept.tree(program.name_of(number)).root for number in program.kept)
+    return tuple(_kept_tree(program, trace, number).root for number in program.kept)
+
+
+def _kept_tree(program: Program, trace: Trace, number: int) -> RowTree:
+    """Made once: by whoever commits to the run, or here."""
+    if number not in trace.trees:
+        spec, array = program.tensors[number], trace.tensors[number]
+        trace.trees[number] = RowTree(WEIGHTS, 0, spec=spec, array=array, hasher=hash_in_bulk)
+    return trace.trees[number]
 
 
 def advance(
@@ -110,10 +119,12 @@ def advance(
         trace: its run.
         constants: what programs name beside the checkpoint.
     """
-    arrays = {program.name_of(number): trace.tensors[number] for number in program.kept}
-    names = [tensor.name for tensor in checkpoint.tensors]
-    weights = Weights({**{name: arrays[next_name(name)] for name in names}, **constants})
-    roots = [weights.tree(name).root for name in names]
+    numbers = {program.name_of(number): number for number in program.kept}
+    kept = {tensor.name: numbers[next_name(tensor.name)] for tensor in checkpoint.tensors}
+    trees = {name: _kept_tree(program, trace, number) for name, number in kept.items()}
+    arrays = {name: trace.tensors[number] for name, number in kept.items()}
+    weights = Weights({**arrays, **constants}, trees=trees)
+    roots = [tree.root for tree in trees.values()]
     return TrainingState(checkpoint.after(roots), weights)
 
 

@@ -1,7 +1,7 @@
 """What a miner commits to, and how it proves what was drawn from it.
 
 builder = CommitBuilder(chain_id, miner)
-builder.add(item_id, program, trace)           as often as it works
+builder.work(item_id, program, ...)            as often as it works; or `add`, with a trace that is there
 root, units = builder.root, builder.units      on the chain; then, once a later block gave the seed:
 proof = builder.prove(seed, samples)
 """
@@ -13,18 +13,14 @@ from itertools import accumulate
 from typing import Final
 
 from pouw import merkle
-from pouw.backends.backend import BackendError
+from pouw.backends.backend import Backend, BackendError
 from pouw.binding import (
     MAX_ITEMS,
     SumNode,
     commit_root,
     item_context,
-    item_leaf,
     join_sums,
-    join_tensors,
-    tensor_place,
 )
-from pouw.bulk_rows import hash_in_bulk
 from pouw.check_cells import Model
 from pouw.hashing import HASH_BYTES
 from pouw.openings import ItemPlan, by_tensor, plan_item
@@ -32,13 +28,20 @@ from pouw.program import Program, Weight
 from pouw.proof import MAX_NAME_BYTES, OpenedItem, OpenedLeaf, Proof
 from pouw.rows import RowTree
 from pouw.sampling import Cell, Draw, cell_of, draw_positions
-from pouw.trace import Trace
+from pouw.sealing import SealedTrace, Sealer, leave_kept, seal
+from pouw.tensors import Array
+from pouw.trace import Trace, run_program
+from pouw.weights import Weights
 
 Recall = Callable[[], Trace]
 """Runs an item again, for the same bits."""
 
 HELD_BYTES: Final = 256 << 20
 """Traces that a builder keeps unless told otherwise; a commons unit of the digits model takes about 5 KB."""
+
+
+LARGE_TRACE: Final = 1 << 20
+"""Traces from here on are kept together with their trees, where there is room: about a tenth more."""
 
 
 class CommitFull(ValueError):  # noqa: N818 - a state of the builder, not a fault
@@ -64,6 +67,7 @@ class CommitBuilder:
         self._free = held_bytes
         self._entries: list[_Entry] = []
         self._ids: set[bytes] = set()
+        self._sealed: dict[int, SealedTrace] = {}
 
     def add(
         self,
@@ -88,18 +92,73 @@ class CommitBuilder:
             CommitFull: if the trace would have to be kept and there is no room.
             ValueError: if the item was added before, or its id is not 32 bytes.
         """
+        context = self._enter(item_id, program, trace.size if recall is None else 0)
+        self._append(item_id, trace, seal(context, program, trace), answered=answered, recall=recall)
+
+    def work(
+        self,
+        item_id: bytes,
+        program: Program,
+        weights: Weights,
+        inputs: Array,
+        backend: Backend,
+        *,
+        answered: bool = False,
+        rerun: bool = False,
+    ) -> Trace:
+        """Run a program and commit to it, hashing what is computed while the rest is.
+
+        Args:
+            item_id: see `add`.
+            program: see `pouw.trace.run_program`.
+            weights: see `pouw.trace.run_program`.
+            inputs: see `pouw.trace.run_program`.
+            backend: see `pouw.trace.run_program`.
+            answered: see `add`.
+            rerun: whether to run it again when it is drawn rather than keep the trace.
+
+        Raises:
+            CommitFull: see `add`; nothing was run.
+            ValueError: see `add`; nothing was run.
+            ProgramError: see `pouw.trace.run_program`; nothing was added.
+        """
+        size = sum(spec.rows * spec.row_bytes for spec in program.tensors)
+        context = self._enter(item_id, program, 0 if rerun else size)
+        sealer = Sealer(context, program, aside=True)
+        trace = run_program(program, weights, inputs, backend, take=sealer.take)
+        sealed = sealer.finish()
+        leave_kept(sealed, program, trace)
+
+        def again() -> Trace:
+            return run_program(program, weights, inputs, backend)
+
+        recall = again if rerun else None
+        self._append(item_id, trace, sealed, answered=answered, recall=recall)
+        return trace
+
+    def _enter(self, item_id: bytes, program: Program, kept: int) -> bytes:
+        """Whether there is room for an item of which so many bytes are kept; its context."""
         if len(item_id) != HASH_BYTES or item_id in self._ids:
             raise ValueError(f"item {item_id.hex()} is here already, or its id is not {HASH_BYTES} bytes")
         if len(self._entries) >= MAX_ITEMS:
             raise CommitFull(f"{MAX_ITEMS} items, no more fit one commit")
+        if kept > self._free:
+            raise CommitFull(f"a trace of {kept} bytes, room is left for {self._free}")
+        return item_context(self._chain_id, self._miner, item_id=item_id, program=program)
+
+    def _append(
+        self, item_id: bytes, trace: Trace, sealed: SealedTrace, *, answered: bool, recall: Recall | None
+    ) -> None:
         if recall is None:
-            if trace.size > self._free:
-                raise CommitFull(f"a trace of {trace.size} bytes, room is left for {self._free}")
             self._free -= trace.size
-        context = item_context(self._chain_id, self._miner, item_id=item_id, program=program)
-        leaf = _CommittedTrace(context, program, trace).leaf
+            if trace.size >= LARGE_TRACE:
+                self._sealed[len(self._entries)] = sealed
+        # Trees are made again in a few hundredths of the time of the run: they go before a trace has to.
+        if sum(kept.size for kept in self._sealed.values()) > self._free:
+            self._sealed.clear()
         self._ids.add(item_id)
-        self._entries.append(_Entry(context, program, leaf, answered, recall or (lambda: trace)))
+        entry = _Entry(sealed.context, sealed.program, sealed.leaf, answered, recall or (lambda: trace))
+        self._entries.append(entry)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -140,7 +199,8 @@ class CommitBuilder:
             trace = entry.recall()
             known = trace.tensors[0].__getitem__
             plan = plan_item(entry.program, cells[index], answered=entry.answered, input_row=known)
-            items.append(_open_item(index, entry, trace, plan))
+            sealed = self._sealed.get(index) or seal(entry.context, entry.program, trace)
+            items.append(_open_item(index, entry, sealed, plan))
             for number, leaf in plan.weights:
                 weight = entry.program.weights[number]
                 wanted.append((weight, leaf))
@@ -187,35 +247,20 @@ class _Entry:
     recall: Recall
 
 
-class _CommittedTrace:
-    """A trace with its trees: made to be committed, and again to be opened."""
-
-    def __init__(self, context: bytes, program: Program, trace: Trace) -> None:
-        self.trees = [
-            RowTree(
-                *tensor_place(program, context, tensor=index), spec=spec, array=tensor, hasher=hash_in_bulk
-            )
-            for index, (spec, tensor) in enumerate(zip(program.tensors, trace.tensors, strict=True))
-        ]
-        self.levels = merkle.levels([tree.root for tree in self.trees], join_tensors)
-        self.leaf = item_leaf(context, self.levels[-1][0], program)
-
-
-def _open_item(index: int, entry: _Entry, trace: Trace, plan: ItemPlan) -> OpenedItem:
-    committed = _CommittedTrace(entry.context, entry.program, trace)
-    if committed.leaf != entry.leaf:
+def _open_item(index: int, entry: _Entry, sealed: SealedTrace, plan: ItemPlan) -> OpenedItem:
+    if sealed.leaf != entry.leaf:
         raise BackendError(f"item {index} was run again and gave other bits than those that were committed")
-    beside = merkle.siblings(len(committed.trees), plan.roots)
+    beside = merkle.siblings(len(sealed.trees), plan.roots)
     leaves = tuple(
-        OpenedLeaf(tensor, leaf, committed.trees[tensor].leaf(leaf) if tensor else b"")
+        OpenedLeaf(tensor, leaf, sealed.trees[tensor].leaf(leaf) if tensor else b"")
         for tensor, leaf in plan.leaves
     )
     return OpenedItem(
         index=index,
-        roots=b"".join(committed.trees[tensor].root for tensor in plan.roots),
-        root_path=b"".join(committed.levels[level][place] for level, place in beside),
+        roots=b"".join(sealed.trees[tensor].root for tensor in plan.roots),
+        root_path=b"".join(sealed.levels[level][place] for level, place in beside),
         leaves=leaves,
-        path=b"".join(committed.trees[tensor].path(places) for tensor, places in by_tensor(plan.leaves)),
+        path=b"".join(sealed.trees[tensor].path(places) for tensor, places in by_tensor(plan.leaves)),
     )
 
 

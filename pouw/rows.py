@@ -10,6 +10,7 @@ attention weights of a causal model are such zeros.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from typing import Final
 
 import numpy as np
@@ -94,10 +95,21 @@ class RowTree:
         self._data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         self._levels = hasher(tensor_key(context, index, spec), spec, self._data)
 
+    def over(self, array: Array) -> "RowTree":
+        """The same tree over an equal array, whose leaves it then opens."""
+        tree = copy(self)
+        tree._data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        return tree
+
     @property
     def root(self) -> bytes:
         """The commitment, 32 bytes."""
         return bytes(self._levels[-1])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all nodes."""
+        return sum(map(len, self._levels))
 
     def leaf(self, index: int) -> bytes:
         """The bytes of a leaf."""

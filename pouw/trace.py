@@ -1,11 +1,13 @@
 """Running a program: every tensor that crosses an op boundary is kept, because every one is committed."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from pouw.backends.backend import Backend
 from pouw.program import Program
 from pouw.program_error import ProgramError, ProgramReason
+from pouw.rows import RowTree
 from pouw.tensors import Array
 from pouw.weights import Weights
 
@@ -17,10 +19,13 @@ class Trace:
     Args:
         weights: the model it was made with.
         tensors: the input, then each op's output, on the host.
+        trees: row trees of kept tensors, by number, as far as somebody has made them: whoever commits to a
+            step of training and whoever trains on need the same ones.
     """
 
     weights: Weights
     tensors: tuple[Array, ...]
+    trees: dict[int, RowTree] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def answer(self) -> Array:
@@ -33,7 +38,13 @@ class Trace:
         return sum(tensor.nbytes for tensor in self.tensors)
 
 
-def run_program(program: Program, weights: Weights, inputs: Array, backend: Backend) -> Trace:
+Take = Callable[[int, Array], None]
+"""Is given each tensor of a run, by number, as soon as it is there."""
+
+
+def run_program(
+    program: Program, weights: Weights, inputs: Array, backend: Backend, *, take: Take | None = None
+) -> Trace:
     """Run a program.
 
     Args:
@@ -41,6 +52,7 @@ def run_program(program: Program, weights: Weights, inputs: Array, backend: Back
         weights: the model; checked once with `Weights.check` when it was loaded.
         inputs: the program's input, of exactly its shape and type.
         backend: where to run it.
+        take: sees every tensor while the next ones are computed; it must not change them, nor take long.
 
     Raises:
         ProgramError: SHAPE if the input has another shape or type than the program's.
@@ -53,7 +65,15 @@ def run_program(program: Program, weights: Weights, inputs: Array, backend: Back
     placed = weights.on(backend)
     models = [placed[weight.name] for weight in program.weights]
     tensors: list[Any] = [backend.put(inputs)]
-    for step in program.steps:
+    host = [inputs]
+    if take:
+        take(0, inputs)
+    for number, step in enumerate(program.steps, start=1):
         operands = [models[s.index] if s.weight else tensors[s.index] for s in step.sources]
         tensors.append(step.op.kind.run(backend, operands))
-    return Trace(weights, (inputs, *(backend.get(tensor) for tensor in tensors[1:])))
+        if take:
+            host.append(backend.get(tensors[number]))
+            take(number, host[number])
+    if not take:
+        host += [backend.get(tensor) for tensor in tensors[1:]]
+    return Trace(weights, tuple(host))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pouw.backends.backend import Backend
+from pouw.bulk_rows import hash_in_bulk
 from pouw.program import Program
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.rows import WEIGHTS, RowTree
@@ -31,15 +32,16 @@ class Weights:
 
     Args:
         arrays: copied and frozen; those that nobody may write to, as a mapped file, are taken as they are.
+        trees: row trees of some of them, where they are there already.
 
     Raises:
         ProgramError: SHAPE or DTYPE, from `spec_of`.
     """
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
+    def __init__(self, arrays: Mapping[str, Array], *, trees: Mapping[str, RowTree] | None = None) -> None:
         self._arrays = {name: _frozen(array) for name, array in arrays.items()}
         self._specs = {name: spec_of(array) for name, array in self._arrays.items()}
-        self._trees: dict[str, RowTree] = {}
+        self._trees = {name: tree.over(self._arrays[name]) for name, tree in (trees or {}).items()}
         self._placed: dict[int, tuple[Backend, dict[str, Any]]] = {}
 
     def array(self, name: str) -> Array:
@@ -50,7 +52,7 @@ class Weights:
         """A tensor's row tree, whose root the model's manifest names."""
         if name not in self._trees:
             spec, array = self._specs[name], self._arrays[name]
-            self._trees[name] = RowTree(WEIGHTS, 0, spec=spec, array=array)
+            self._trees[name] = RowTree(WEIGHTS, 0, spec=spec, array=array, hasher=hash_in_bulk)
         return self._trees[name]
 
     def on(self, backend: Backend) -> Mapping[str, Any]:

@@ -1,0 +1,134 @@
+"""Hashing beside the work: the same commits as hashing after it, and nothing hashed twice."""
+
+import numpy as np
+import pytest
+
+from pouw import sealing
+from pouw.checkpoint import advance, kept_roots
+from pouw.commitment import CommitBuilder, CommitFull
+from pouw.mlp_training import constants
+from pouw.rows import RowTree, hash_one_by_one
+from pouw.sealing import Sealer, seal
+from pouw.tensors import Array
+from pouw.trace import run_program
+from pouw.verifier import Statement, check_proof
+from pouw.weights import Weights
+from tests.pouw.training_world import START, TRAINING, step_unit
+from tests.pouw.world import CHAIN, MINER, REFERENCE, SEED, WEIGHTS, commons_job, paid_job, usual_case
+
+JOBS = [paid_job(0), commons_job(0), commons_job(1, batch=9)]
+
+
+@pytest.fixture(params=[1, 1 << 16])
+def handed_over(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Small tensors go to the other thread too, or none of these tests' do."""
+    monkeypatch.setattr(sealing, "HANDED_OVER_BYTES", request.param)
+    size: int = request.param
+    return size
+
+
+@pytest.mark.parametrize("rerun", [False, True])
+def test_work_gives_the_commit_and_the_proof_of_a_run_that_is_added(handed_over: int, rerun: bool) -> None:
+    added, worked = CommitBuilder(CHAIN, MINER), CommitBuilder(CHAIN, MINER)
+    for job in JOBS:
+        trace = job.run()
+        added.add(job.item_id, job.program, trace, answered=job.answered)
+        again = worked.work(
+            job.item_id, job.program, WEIGHTS, job.inputs, REFERENCE, answered=job.answered, rerun=rerun
+        )
+        assert all(np.array_equal(a, b) for a, b in zip(trace.tensors, again.tensors, strict=True))
+    assert (worked.root, worked.units) == (added.root, added.units)
+    proof = worked.prove(SEED, 64)
+    assert proof == added.prove(SEED, 64)
+    statement = Statement(CHAIN, MINER, [job.work() for job in JOBS], worked.root, worked.units)
+    check_proof(statement, proof, seed=SEED, samples=64)
+
+
+def test_what_does_not_fit_is_not_run() -> None:
+    job = commons_job(0)
+    builder = CommitBuilder(CHAIN, MINER, held_bytes=100)
+    with pytest.raises(CommitFull, match=r"a trace of 580 bytes, room is left for 100"):
+        builder.work(job.item_id, job.program, WEIGHTS, job.inputs, REFERENCE)
+    builder.work(job.item_id, job.program, WEIGHTS, job.inputs, REFERENCE, rerun=True)
+    with pytest.raises(ValueError, match="is here already"):
+        builder.work(job.item_id, job.program, WEIGHTS, job.inputs, REFERENCE, rerun=True)
+    assert len(builder) == 1
+
+
+def test_large_traces_keep_their_trees_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And open the same cells with them as without."""
+    case = usual_case()
+    monkeypatch.setattr("pouw.commitment.LARGE_TRACE", 1)
+    for held_bytes in (1 << 20, sum(job.run().size for job in case.jobs)):
+        builder = CommitBuilder(CHAIN, MINER, held_bytes=held_bytes)
+        for job in case.jobs:
+            builder.add(job.item_id, job.program, job.run(), answered=job.answered)
+        assert len(builder._sealed) == (len(case.jobs) if held_bytes == 1 << 20 else 0)
+        assert builder.root == case.builder.root
+        assert builder.prove(SEED, 64) == case.prove()
+
+
+def test_kept_tensors_are_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the commit, by the next checkpoint, or by whoever looks at their roots: whoever comes first."""
+    made: list[object] = []
+
+    def counted(self: RowTree, *args: object, **options: object) -> None:
+        made.append(args)
+        original(self, *args, **options)  # type: ignore[arg-type]
+
+    original = RowTree.__init__
+    monkeypatch.setattr(RowTree, "__init__", counted)
+    unit = step_unit(START, 0)
+    count = len(unit.program.tensors)
+    for commit_first in (True, False):
+        trace = run_program(unit.program, START.weights, unit.inputs, REFERENCE)
+        made.clear()
+        builder = CommitBuilder(CHAIN, MINER)
+        if commit_first:
+            builder.add(bytes(32), unit.program, trace, answered=True)
+        after = advance(START.checkpoint, unit.program, trace, constants=constants(TRAINING))
+        if not commit_first:
+            builder.add(bytes(32), unit.program, trace, answered=True)
+        roots = kept_roots(unit.program, trace)
+        assert len(made) == count
+        assert roots == tuple(tensor.root for tensor in after.checkpoint.tensors)
+        for tensor in after.checkpoint.tensors:
+            fresh = Weights({tensor.name: after.weights.array(tensor.name)}).tree(tensor.name)
+            assert fresh.root == after.weights.tree(tensor.name).root == tensor.root
+            assert fresh.leaf(0) == after.weights.tree(tensor.name).leaf(0)
+
+
+def test_tensors_are_taken_in_order_and_all_of_them() -> None:
+    job = commons_job(0)
+    trace = job.run()
+    sealer = Sealer(bytes(32), job.program, aside=True)
+    sealer.take(0, trace.tensors[0])
+    with pytest.raises(AssertionError, match="tensor 2 after 1"):
+        sealer.take(2, trace.tensors[2])
+    with pytest.raises(AssertionError, match="4 tensors were never taken"):
+        sealer.finish()
+
+
+def test_a_fault_of_the_other_thread_is_a_fault_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealing, "HANDED_OVER_BYTES", 1)
+    job = commons_job(0)
+    sealer = Sealer(bytes(32), job.program, aside=True)
+    for number, tensor in enumerate(job.run().tensors):
+        sealer.take(number, tensor[:, :1] if number == 2 else tensor)
+    with pytest.raises(AssertionError, match="is not TensorSpec"):
+        sealer.finish()
+
+
+def test_a_tree_over_an_equal_array_opens_that_array() -> None:
+    job = commons_job(0)
+    sealed = seal(bytes(32), job.program, job.run())
+    copy: Array = job.inputs.copy()
+    tree = sealed.trees[0].over(copy)
+    assert (tree.root, tree.leaf(1), tree.path([1])) == (
+        sealed.trees[0].root,
+        sealed.trees[0].leaf(1),
+        sealed.trees[0].path([1]),
+    )
+    spec = job.program.tensors[0]
+    assert tree.size == sealed.trees[0].size == RowTree(bytes(32), 0, spec=spec, array=copy).size
+    assert hash_one_by_one(bytes(32), spec, copy.reshape(-1).view(np.uint8))

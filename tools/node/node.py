@@ -30,7 +30,7 @@ from consensus.messages import Certificate
 from consensus.snapshots import SnapshotServer
 from consensus.state_sync import StateSync
 from genesis.document import GenesisDocument
-from p2p.network import Direction, Lane, Inbound, Lane, Network, PeerConnected, PeerEvent
+from p2p.network import Direction, Inbound, Lane, Network, PeerConnected, PeerEvent
 from tools.node.announcement import Announcement
 from tools.node.gossip import TransactionGossip
 from tools.node.ledger import NodeLedger
@@ -143,10 +143,6 @@ class Node:
                 bytes_out=peer.bytes_out,
                 score=peer.score,
                 complaint=peer.last_report.reason if peer.last_report else "",
-                dropped_consensus=peer.dropped[Lane.CONSENSUS],
-                dropped_transactions=peer.dropped[Lane.TRANSACTIONS],
-                dropped_consensus=peer.dropped[Lane.CONSENSUS],
-                dropped_transactions=peer.dropped[Lane.TRANSACTIONS],
             )
             for peer in stats.peers
         )

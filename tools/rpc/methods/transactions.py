@@ -79,7 +79,7 @@ def summary_of(body: Body, *, prefix: str) -> str:
         case SubmitTask(model=model, rows=rows, payment=payment):
             return f"ask model {model.hex()[:16]} about {rows} rows for {payment}"
         case CommitWork(units=units, tasks=tasks, commons_count=count):
-            return f"commit to {units} units: {len(tasks)} tasks, {count} shards"
+            return f"commit to {units} units: {len(tasks)} tasks, {count} commons units"
         case ProveWork(commit=commit, proof=proof):
             return f"prove commit {commit.hex()} in {len(proof)} bytes"
         case ReportEquivocation(evidence=evidence):

@@ -93,6 +93,11 @@ def forward_ops(training: TransformerTraining) -> tuple[Op, ...]:
     return tuple(step.op for step in program.steps[:-1])
 
 
+def loss_op(training: TransformerTraining) -> Op:
+    """The loss of every token, from the logits of `forward_ops`."""
+    return Op(LOSS, TokenLoss(training.tokens), ("logits", INPUT))
+
+
 @cache
 def _ops(training: TransformerTraining, seed: bytes) -> tuple[Op, ...]:
     back = _Backward(training, seed)
@@ -119,7 +124,7 @@ class _Backward:
     def from_loss(self) -> None:
         """From the logits to the error of the last residual."""
         training, last = self._training, self._training.shape.layers
-        self._add(LOSS, TokenLoss(training.tokens), "logits", INPUT)
+        self.ops.append(loss_op(training))
         logits = self._add(error_name("logits"), TokenGradient(training.tokens), "logits", INPUT)
         self._gradient(HEAD, logits, "final", shift=SHARE + NORMED - GRADIENT)
         final = self._handed_down("final", [(HEAD, logits)], shift=SHARE + WEIGHT - ERROR, wide=True)

@@ -1,6 +1,9 @@
 """Steps of a transformer's training: the same bits everywhere, resumable, dealt out as one likes, the very
 model that answers, and no worse than in float."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import permutations
 
@@ -43,10 +46,12 @@ from tests.pouw.world import REFERENCE
 STEPS = 6
 
 
-def run_steps(backend_name: str, training: TransformerTraining = TRAINING) -> TrainingState:
+def run_steps(
+    backend_name: str, training: TransformerTraining = TRAINING, steps: int = STEPS
+) -> TrainingState:
     backend = select_backend(backend_name)  # type: ignore[arg-type]
     state = START
-    for index in range(STEPS):
+    for index in range(steps):
         state = step(state, index, backend, training)
     return state
 
@@ -73,6 +78,28 @@ def test_every_backend_and_any_number_of_threads_gives_the_same_model() -> None:
             assert run_steps("cpu").checkpoint == AFTER.checkpoint
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.slow
+def test_a_hundred_steps_are_the_same_under_every_instruction_set() -> None:
+    pytest.importorskip("torch")
+    program = (
+        "import sys, torch; torch.set_num_threads(int(sys.argv[1]));"
+        "from tests.pouw.test_transformer_training import run_steps;"
+        "print(run_steps(sys.argv[2], steps=100).checkpoint.digest.hex())"
+    )
+    seen = {}
+    for setting in (
+        {}, {"ATEN_CPU_CAPABILITY": "default"}, {"ATEN_CPU_CAPABILITY": "avx2"},
+        {"ONEDNN_MAX_CPU_ISA": "AVX2"}, {"MKL_CBWR": "COMPATIBLE"},
+    ):  # fmt: skip
+        for threads, device in (("1", "cpu"), ("2", "cpu"), ("1", "reference")):
+            done = subprocess.run(
+                [sys.executable, "-c", program, threads, device],
+                env={**os.environ, **setting}, capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            seen[str(setting), threads, device] = done.stdout.strip()
+    assert len(set(seen.values())) == 1, seen
 
 
 def test_rounding_by_chance_is_the_seeds() -> None:

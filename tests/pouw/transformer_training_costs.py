@@ -1,0 +1,90 @@
+"""What a transformer's training step costs: `python -m tests.pouw.transformer_training_costs [cpu|…]`.
+
+Processor time of one thread in milliseconds, the lower quartile of several runs in turn; float32 is torch's
+own forward, gradient and the same optimiser, on the same tokens in the same process. Figures for
+`pouw/training.md`.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from pouw.backends.select import select_backend
+from pouw.checkpoint import kept_roots
+from pouw.commitment import CommitBuilder
+from pouw.fields import measure
+from pouw.generator import random_below
+from pouw.llama import LlamaShape
+from pouw.trace import run_program
+from pouw.transformer_training import TransformerTraining, start_training
+from pouw.transformer_training_programs import step_program
+from pouw.verifier import Statement, WorkItem, check_proof
+from tests.pouw.float_transformer_training import FloatTraining
+
+CASES = ((128, 16, 64), (256, 16, 64), (512, 16, 64), (1024, 4, 64))
+"""Width, sequences, tokens."""
+
+
+def milliseconds(jobs: Sequence[Callable[[], object]], runs: int) -> list[float]:
+    """The lower quartile of each job's processor time; jobs take turns."""
+    spent: list[list[float]] = [[] for _ in jobs]
+    for turn in range(runs + 1):
+        for job, times in zip(jobs, spent, strict=True):
+            before = time.thread_time()
+            job()
+            if turn:
+                times.append(time.thread_time() - before)
+    return [sorted(times)[runs // 4] * 1e3 for times in spent]
+
+
+def line(device: str, width: int, sequences: int, tokens: int) -> str:
+    """One row of the table."""
+    backend = select_backend(device, threads=1)  # type: ignore[arg-type]
+    shape = LlamaShape(256, width, 2, width // 32, width // 32, 32, 2 * width, tokens)
+    training = TransformerTraining("costs", shape, sequences, tokens)
+    state = start_training(training, b"costs")
+    inputs = random_below(b"costs", path=(), bound=96, count=training.rows).reshape(-1, 1).astype("<i2")
+    program = step_program(training, state.checkpoint, b"")
+    trace, twin = run_program(program, state.weights, inputs, backend), FloatTraining(training, state.weights)
+
+    def commit() -> CommitBuilder:
+        builder = CommitBuilder(b"chain", b"miner")
+        builder.add(bytes(32), program, trace, answered=True)
+        assert builder.root
+        return builder
+
+    builder = commit()
+    proof = builder.prove(b"seed", 64)
+    item = WorkItem(bytes(32), program, np.asarray(inputs).__getitem__, kept=kept_roots(program, trace))
+    statement = Statement(b"chain", b"miner", [item], builder.root, builder.units)
+    exact, real, build, hashed, check = milliseconds(
+        [
+            lambda: run_program(program, state.weights, inputs, backend),
+            lambda: twin.step(inputs, 0),
+            lambda: step_program(training, state.checkpoint, b""),
+            commit,
+            lambda: check_proof(statement, proof, seed=b"seed", samples=64),
+        ],
+        runs=7 if width < 512 else 3,
+    )
+    size = measure(proof.to_fields(), limit=1 << 30) / 1024
+    return (
+        f"| {width}, {sequences} x {tokens} | {program.units / 1e9:.1f} G | {exact:.0f} | {real:.0f} "
+        f"| {exact / real:.2f} | {build:.0f} | {hashed:.0f} | {trace.size / 2**20:.0f} MiB | {size:.0f} KiB "
+        f"| {check:.0f} |"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    torch.set_num_threads(1)
+    print("| width, tokens | units | run | float32 | ratio | build | commit | trace | proof | check |")
+    for case in CASES:
+        print(line(sys.argv[1] if len(sys.argv) > 1 else "cpu", *case), flush=True)
+
+
+if __name__ == "__main__":
+    main()

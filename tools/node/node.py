@@ -143,6 +143,8 @@ class Node:
                 bytes_out=peer.bytes_out,
                 score=peer.score,
                 complaint=peer.last_report.reason if peer.last_report else "",
+                dropped_consensus=peer.dropped[Lane.CONSENSUS],
+                dropped_transactions=peer.dropped[Lane.TRANSACTIONS],
             )
             for peer in stats.peers
         )

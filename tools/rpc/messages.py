@@ -56,7 +56,7 @@ class EventView:
     other_kind: str
     amount: U64
     amount_kind: str
-    """coins, units, height, seats, attempts or epoch; empty where the amount says nothing."""
+    """coins, units, height, seats, attempts, epoch, steps or shards; empty where the amount says nothing."""
     detail: str
 
 
@@ -173,6 +173,10 @@ class PeerLine:
     bytes_out: U64
     score: Milliseconds
     complaint: str
+    dropped_consensus: U64
+    """Frames on the consensus lane that found the queue to this peer full."""
+    dropped_transactions: U64
+    """The same on the lane of transactions."""
 
 
 @dataclass(frozen=True, slots=True)

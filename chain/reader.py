@@ -121,15 +121,19 @@ class ChainReader:
 
     def state_at(self, height: int) -> StateTree | None:
         """The state after an earlier block; None if it cannot be taken back so far."""
-        if height > self.head.height:
-            return None
+        if height == self.head.height:
+            return self.state
+        return next((state for at, state in self.states_back() if at == height), None)
+
+    def states_back(self) -> Iterator[tuple[int, StateTree]]:
+        """Heights below the head and the states after them, downward, as far as undo records reach."""
         state = self.state
-        for above in range(self.head.height, height, -1):
+        for above in range(self.head.height, 0, -1):
             undo = found(Undo, self._database, UNDO + number(above))
             if undo is None:
-                return None
+                return
             state = state.updated(undo.changes)
-        return state
+            yield above - 1, state
 
     def load_journal(self) -> Iterator[tuple[bytes, bytes]]:
         """All journal records, ascending by key."""

@@ -6,8 +6,6 @@ Four validators take turns; three of them sign each block. A few blocks have no 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import trio
-
 from chain.crypto import vrf
 from chain.crypto.ed25519 import SecretKey, derive_seed
 from chain.database.interface import Database
@@ -46,15 +44,8 @@ class LongChain:
     mempool: Mempool
     ledger: NodeLedger
 
-    def grow(self, blocks: int, *, transfers: int = 1, direct: int = 1) -> None:
+    async def grow(self, blocks: int, *, transfers: int = 1, direct: int = 1) -> None:
         """Add blocks with ``transfers`` payments to new accounts; one in ``direct`` has a certificate."""
-        trio.run(self._grow, blocks, transfers, direct)
-
-    async def grow_now(self, blocks: int, *, transfers: int = 1, direct: int = 1) -> None:
-        """The same inside of an event loop."""
-        await self._grow(blocks, transfers, direct)
-
-    async def _grow(self, blocks: int, transfers: int, direct: int) -> None:
         waiting: list[Block] = []
         params = self.genesis.params
         nonce = queries.account(self.store.state, ALICE.public_key).nonce

@@ -25,7 +25,7 @@ saves."""
 CHUNK_BYTES: Final = 1024
 """Long rows are cut into leaves of this size, one chunk of BLAKE3: an element opens no more than it must."""
 
-NARROW_BYTES: Final = 512
+NARROW_BYTES: Final = 384
 """Rows up to here are cut finer, since in narrow models proofs count for more than the time to hash."""
 
 NARROW_PART_BYTES: Final = 128

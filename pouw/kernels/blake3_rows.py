@@ -155,15 +155,18 @@ def _store(_context, chain, target):  # type: ignore[no-untyped-def] # noqa: ARG
 
 
 @intrinsic
-def _is_zero(_context, address):  # type: ignore[no-untyped-def] # noqa: ARG001 - types, not values
-    """Whether the 64 bytes at an address are all zero."""
+def _used(_context, address):  # type: ignore[no-untyped-def] # noqa: ARG001 - types, not values
+    """How many of the 64 bytes at an address are left when the zeros at their end are taken away."""
 
     def code(_: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        wide = ir.IntType(32 * LANES)
-        whole = builder.bitcast(_load(builder, arguments[0]), wide)
-        return builder.icmp_unsigned("==", whole, ir.Constant(wide, 0))
+        kind, mask = ir.VectorType(ir.IntType(8), BLOCK), ir.IntType(BLOCK)
+        block = builder.load(_at(builder, arguments[0], 0, kind))
+        block.align = 1
+        used = builder.icmp_unsigned("!=", block, ir.Constant(kind, [0] * BLOCK))
+        unused = builder.ctlz(builder.bitcast(used, mask), ir.Constant(ir.IntType(1), 0))
+        return builder.sub(ir.Constant(mask, BLOCK), unused)
 
-    return types.boolean(types.intp), code
+    return types.int64(types.intp), code
 
 
 @compiled
@@ -267,8 +270,11 @@ def _size(data: NDArray[np.uint8], data_at: int, offset: int, room: int) -> int:
     size = room
     if data[offset + size - 1] != 0:
         return size
-    while size >= BLOCK and _is_zero(data_at + offset + size - BLOCK):
+    while size >= BLOCK:
+        used = _used(data_at + offset + size - BLOCK)
         size -= BLOCK
+        if used:
+            return size + used
     while size > 0 and data[offset + size - 1] == 0:
         size -= 1
     return size

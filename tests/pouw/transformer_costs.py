@@ -1,71 +1,79 @@
 """What transformer work, commits and proofs cost on this machine, beside the same layer in torch float32.
 
-`python -m tests.pouw.transformer_costs [width tokens]`. Processor time of this process, one thread; the
-least of several runs. One decoder layer, feed-forward of 2.75 widths, a vocabulary of 256.
+    python -m tests.pouw.transformer_costs [width tokens [layers]]
+
+One decoder layer unless told otherwise, feed-forward of 2.75 widths, a vocabulary of 256. In turns, in one
+process: float32, the exact run alone, the exact run with its commit made beside it, and the hashing alone. On
+one thread the process is held to one core, so that hashing "beside" has nowhere to hide.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from statistics import mean
 
 import numpy as np
 import torch
 
-from pouw.backends.cpu import CpuBackend, open_cpu
+from pouw.backends.backend import Backend
+from pouw.backends.select import select_backend
 from pouw.commitment import CommitBuilder
 from pouw.fields import measure
 from pouw.llama import LlamaManifest, LlamaShape, Span, llama_program
 from pouw.program import Program
 from pouw.proof import Proof
+from pouw.sealing import seal
 from pouw.tensors import Array
-from pouw.trace import Trace, run_program
+from pouw.trace import run_program
 from pouw.verifier import Statement, WorkItem, check_proof
 from pouw.weights import Weights
 from tests.pouw.llama_world import integer_llama, texts
 from tests.pouw.world import CHAIN, MINER
 
-SIZES = ((128, 64), (1024, 256), (1024, 512), (2048, 512))
+SIZES = (
+    (128, 64, 1),
+    (128, 64, 2),
+    (1024, 256, 1),
+    (1024, 512, 1),
+    (2048, 512, 1),
+    (4096, 512, 1),
+    (4096, 2048, 1),
+)
 SAMPLES = 64
 SEEDS = 12
+SECONDS = 8
+"""To spend on each size and number of threads."""
 
 
-def least(action: Callable[[], object], *, runs: int = 4) -> float:
-    """Milliseconds of the fastest of some runs."""
-    action()
-    best = float("inf")
-    for _ in range(runs):
-        start = time.thread_time()
-        action()
-        best = min(best, time.thread_time() - start)
-    return best * 1e3
-
-
-def shape_of(width: int, tokens: int) -> LlamaShape:
-    """One layer with heads of 64, or of 32 where it is narrow."""
-    dim = 64 if width >= 512 else 32
+def shape_of(width: int, tokens: int, layers: int) -> LlamaShape:
+    """Heads as models of that width have them."""
+    dim = 32 if width < 512 else 64 if width < 4096 else 128
     return LlamaShape(
-        vocabulary=256, width=width, layers=1, heads=width // dim, kv_heads=width // dim, head_dim=dim,
+        vocabulary=256, width=width, layers=layers, heads=width // dim, kv_heads=width // dim, head_dim=dim,
         hidden=width * 11 // 4, positions=tokens,
     )  # fmt: skip
 
 
-class FloatLayer:
-    """The same layer, eager float32."""
+class FloatModel:
+    """The same layers, eager float32."""
 
     def __init__(self, shape: LlamaShape, tokens: int) -> None:
-        width, self._dim = shape.width, shape.head_dim
+        width, self._dim, self._layers = shape.width, shape.head_dim, shape.layers
         self._x = torch.randn(tokens, width)
         self._qkv, self._o = torch.randn(width, 3 * width), torch.randn(width, width)
         self._up, self._down = torch.randn(width, 2 * shape.hidden), torch.randn(shape.hidden, width)
 
     def __call__(self) -> torch.Tensor:
         x = self._x
-        q, k, v = (self._split(part) for part in (self._norm(x) @ self._qkv).chunk(3, dim=1))
-        mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)[0]
-        x = x + mixed.transpose(0, 1).reshape(x.shape) @ self._o
-        gate, up = (self._norm(x) @ self._up).chunk(2, dim=1)
-        return x + (torch.nn.functional.silu(gate) * up) @ self._down
+        for _ in range(self._layers):
+            q, k, v = (self._split(part) for part in (self._norm(x) @ self._qkv).chunk(3, dim=1))
+            mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)[0]
+            x = x + mixed.transpose(0, 1).reshape(x.shape) @ self._o
+            gate, up = (self._norm(x) @ self._up).chunk(2, dim=1)
+            x = x + (torch.nn.functional.silu(gate) * up) @ self._down
+        return x
 
     def _norm(self, x: torch.Tensor) -> torch.Tensor:
         return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-6)
@@ -74,60 +82,115 @@ class FloatLayer:
         return x.view(len(x), -1, self._dim).transpose(0, 1)[None]
 
 
-def commit(program: Program, trace: Trace) -> CommitBuilder:
-    builder = CommitBuilder(CHAIN, MINER)
-    builder.add(bytes(32), program, trace)
-    assert builder.root
-    return builder
+@dataclass
+class Job:
+    """A prompt to be read."""
+
+    program: Program
+    weights: Weights
+    inputs: Array
+    shape: LlamaShape
+    tokens: int
+
+    def work(self, backend: Backend) -> CommitBuilder:
+        """Run and commit."""
+        builder = CommitBuilder(CHAIN, MINER, held_bytes=4 << 30)
+        builder.work(bytes(32), self.program, self.weights, self.inputs, backend)
+        assert builder.root
+        return builder
 
 
-def proofs(program: Program, trace: Trace, inputs: Array) -> tuple[float, float]:
-    """KiB and milliseconds of a proof and its check, means over seeds."""
-    builder = commit(program, trace)
-    item = WorkItem(bytes(32), program, inputs.__getitem__)
+def make_job(width: int, tokens: int, layers: int) -> Job:
+    """A model of pseudo-random integers and a text."""
+    shape = shape_of(width, tokens, layers)
+    model: tuple[LlamaManifest, Weights] = integer_llama(shape)
+    program = llama_program(model[0], Span(1, 0, tokens, 1))
+    return Job(program, model[1], np.ascontiguousarray(texts(tokens, 1).astype("<i2")), shape, tokens)
+
+
+Took = dict[str, tuple[float, float]]
+"""Milliseconds by the clock and of the processor."""
+
+
+def in_turns(actions: dict[str, Callable[[], object]]) -> Took:
+    """The best of several rounds, each action once a round."""
+    best = dict.fromkeys(actions, (float("inf"), float("inf")))
+    end = time.monotonic() + SECONDS
+    rounds = 0
+    while rounds < 3 or time.monotonic() < end:
+        rounds += 1
+        for name, action in actions.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            action()
+            wall, processor = time.perf_counter() - wall, time.process_time() - processor
+            best[name] = min(best[name][0], wall * 1e3), min(best[name][1], processor * 1e3)
+    return best
+
+
+def speed(job: Job, threads: int) -> str:
+    """Work and commit, with so many threads on so many cores."""
+    cores = sorted(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    backend = select_backend("cpu", threads=threads, loops="now")
+    trace = run_program(job.program, job.weights, job.inputs, backend)
+    os.sched_setaffinity(0, cores[:threads])
+    try:
+        took = in_turns(
+            {
+                "float32": FloatModel(job.shape, job.tokens),
+                "exact": lambda: run_program(job.program, job.weights, job.inputs, backend),
+                "hashing": lambda: seal(bytes(32), job.program, replace(trace, trees={})),
+                "committed": lambda: job.work(backend),
+            }
+        )
+    finally:
+        os.sched_setaffinity(0, cores)
+    (real, _), (run, run_cpu), (work, _) = took["float32"], took["exact"], took["committed"]
+    columns = ", ".join(f"{name} {wall:.1f} ({cpu:.1f})" for name, (wall, cpu) in took.items())
+    return (
+        f"  {threads} thread(s), ms by the clock (of processors): {columns}\n"
+        f"    to float32: exact {run / real:.2f}, committed {work / real:.2f}; {trace.size / 1e6:.1f} MB hashed "
+        f"for {took['hashing'][1] / run_cpu:.1%} of processor time, {work / run - 1:+.1%} by the clock"
+    )
+
+
+def proofs(job: Job) -> str:
+    """Size of proofs, and processor time to make and to check them: means over seeds."""
+    backend = select_backend("cpu", loops="now")
+    builder = job.work(backend)
+    item = WorkItem(bytes(32), job.program, job.inputs.__getitem__)
     statement = Statement(CHAIN, MINER, [item], builder.root, builder.units)
-    sizes, times = [], []
+    sizes, checks, makes = [], [], []
     for number in range(SEEDS):
         seed = b"%d" % number
+        start = time.thread_time()
         fields = builder.prove(seed, SAMPLES).to_fields()
+        makes.append(time.thread_time() - start)
         sizes.append(measure(fields, limit=1 << 30) / 1024)
-
-        def check(fields: list[object] = fields, seed: bytes = seed) -> None:
+        took = []
+        for _ in range(3):
+            start = time.thread_time()
             proof = Proof.from_fields(fields, max_bytes=1 << 30)
             check_proof(statement, proof, seed=seed, samples=SAMPLES)
-
-        times.append(least(check, runs=2))
-    return mean(sizes), mean(times)
-
-
-def report(backend: CpuBackend, width: int, tokens: int) -> str:
-    """One line of the table."""
-    shape = shape_of(width, tokens)
-    model: tuple[LlamaManifest, Weights] = integer_llama(shape)
-    manifest, weights = model
-    program = llama_program(manifest, Span(1, 0, tokens, 1))
-    inputs = np.ascontiguousarray(texts(tokens, 1).astype("<i2"))
-    trace = run_program(program, weights, inputs, backend)
-    work = least(lambda: run_program(program, weights, inputs, backend))
-    sealed = least(lambda: commit(program, trace), runs=2)
-    real = least(FloatLayer(shape, tokens))
-    kib, checked = proofs(program, trace, inputs)
+            took.append(time.thread_time() - start)
+        checks.append(min(took))
     return (
-        f"width {width}, {tokens} tokens: work {work:.1f} ms, commit {sealed:.1f} ms, float32 {real:.1f} ms, "
-        f"ratio {work / real:.2f} alone and {(work + sealed) / real:.2f} committed; proof {kib:.0f} KiB, "
-        f"check {checked:.1f} ms"
+        f"  proof {mean(sizes):.0f} KiB (at most {max(sizes):.0f}), made in {mean(makes) * 1e3:.1f} ms, "
+        f"checked in {mean(checks) * 1e3:.1f} ms (at most {max(checks) * 1e3:.1f}); "
+        f"{job.program.units:.3g} units"
     )
 
 
 def main() -> None:
-    """Print the table, or one line of it."""
-    torch.set_num_threads(1)
+    """Print the table, or one size of it."""
     torch.set_grad_enabled(False)
-    backend = open_cpu()
-    given = [int(argument) for argument in sys.argv[1:3]]
-    for width, tokens in [(given[0], given[1])] if given else SIZES:
-        sys.stdout.write(report(backend, width, tokens) + "\n")
-        sys.stdout.flush()
+    given = [int(argument) for argument in sys.argv[1:]]
+    for width, tokens, layers in [(given[0], given[1], (*given, 1)[2])] if given else SIZES:
+        job = make_job(width, tokens, layers)
+        print(f"width {width}, {tokens} tokens, {layers} layer(s)", flush=True)
+        for threads in (1, 2):
+            print(speed(job, threads), flush=True)
+        print(proofs(job), flush=True)
 
 
 if __name__ == "__main__":

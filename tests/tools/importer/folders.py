@@ -14,7 +14,7 @@ CONFIG: dict[str, Any] = {
 }  # fmt: skip
 
 
-def llama_tensors(seed: int = 0) -> dict[str, NDArray[np.float32]]:
+def llama_tensors(seed: int = 0, vocabulary: int = 60) -> dict[str, NDArray[np.float32]]:
     """Tensors of a small model, by their names in the file."""
     rng = np.random.default_rng(seed)
 
@@ -22,9 +22,9 @@ def llama_tensors(seed: int = 0) -> dict[str, NDArray[np.float32]]:
         return np.asarray(rng.standard_normal((rows, cols)) / np.sqrt(cols), np.float32)
 
     tensors = {
-        "model.embed_tokens.weight": rng.standard_normal((60, 32)).astype(np.float32),
+        "model.embed_tokens.weight": rng.standard_normal((vocabulary, 32)).astype(np.float32),
         "model.norm.weight": np.ones(32, np.float32),
-        "lm_head.weight": matrix(60, 32),
+        "lm_head.weight": matrix(vocabulary, 32),
     }
     for layer in range(2):
         sizes = {

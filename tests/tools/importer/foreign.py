@@ -15,13 +15,17 @@ with warnings.catch_warnings():
 tokenizers = pytest.importorskip("tokenizers")
 
 
+MASK = 4
+"""The token [MASK] of `word_pieces`."""
+
+
 def sample() -> str:
     """Text that every Python brings along."""
     topics = pydoc_data.topics.topics
     return "\n".join(topics[key] for key in sorted(topics))
 
 
-def decoder(folder: Path, *, train: int = 0, vocabulary: int = 300, **changes: Any) -> Any:
+def decoder(folder: Path, *, steps: int = 0, vocabulary: int = 300, **changes: Any) -> Any:
     """A small Llama with its tokenizer, random or trained for some steps, saved to a folder."""
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
@@ -35,13 +39,18 @@ def decoder(folder: Path, *, train: int = 0, vocabulary: int = 300, **changes: A
     )  # fmt: skip
     model = transformers.LlamaForCausalLM(config)
     tokenizer = byte_pairs(vocabulary)
+    if steps:
+        learn(model, torch.tensor(tokenizer.encode(sample()).ids), steps=steps)
     model.eval().save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     return model
 
 
-def encoder(folder: Path, *, vocabulary: int = 300, outliers: bool = True, **changes: Any) -> Any:
-    """A small BERT with its tokenizer, random, with the outliers that trained ones have."""
+def encoder(folder: Path, *, steps: int = 0, vocabulary: int = 300, **changes: Any) -> Any:
+    """A small BERT with its tokenizer, saved to a folder.
+
+    Trained for some steps to guess masked tokens; or random, with the outliers that long training brings.
+    """
     torch.manual_seed(0)
     config = transformers.BertConfig(
         **{
@@ -50,12 +59,40 @@ def encoder(folder: Path, *, vocabulary: int = 300, outliers: bool = True, **cha
         }
         | changes
     )  # fmt: skip
-    model = transformers.BertModel(config).eval()
-    if outliers:
+    tokenizer = word_pieces(vocabulary)
+    guessing = transformers.BertForMaskedLM(config)
+    if steps:
+        learn(guessing, torch.tensor(tokenizer.encode(sample()).ids), steps=steps, mask=MASK)
+    model = guessing.bert if steps else transformers.BertModel(config)
+    if not steps:
         disturb(model)
-    model.save_pretrained(folder)
-    word_pieces(vocabulary).save(str(folder / "tokenizer.json"))
+    model.eval().save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
     return model
+
+
+def learn(model: Any, tokens: Any, *, steps: int, mask: int | None = None, length: int = 64) -> None:
+    """Train on random pieces of a text: the next token, or those that were masked."""
+    generator = torch.Generator().manual_seed(1)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    model.train()
+    for step in range(steps):
+        starts = torch.randint(len(tokens) - length, (16,), generator=generator)
+        read = torch.stack([tokens[start : start + length] for start in starts])
+        labels = read.clone()
+        if mask is not None:
+            hidden = torch.rand(read.shape, generator=generator) < 0.15
+            labels[~hidden] = -100
+            read = read.masked_fill(hidden, mask)
+        loss = model(input_ids=read, labels=labels).loss
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if step % 100 == 99:
+            print(f"step {step + 1}: loss {float(loss.detach()):.4f}", flush=True)
 
 
 def disturb(model: Any) -> None:

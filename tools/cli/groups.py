@@ -61,6 +61,16 @@ genesis = LazyGroup(
     entries={"show": Entry("tools.cli.genesis:show", "Show what a chain is made of.")},
 )
 
+model = LazyGroup(
+    name="model",
+    help="Import models as exact integers, and ask them on this machine.",
+    entries={
+        "import": Entry("tools.cli.model:import_", "Turn a Hugging Face folder into integers."),
+        "show": Entry("tools.cli.model:show", "Show a model, and how far from the float one it is."),
+        "ask": Entry("tools.cli.model:ask", "Let a model write, or compare texts."),
+    },
+)
+
 bench = LazyGroup(
     name="bench",
     help="Measure this machine.",

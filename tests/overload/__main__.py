@@ -2,8 +2,8 @@
 
 Four validators with their miners. First nobody loads them, which is the baseline; then one peer offers as
 much as they take, which is the saturation; then it offers five times that, half of it old, for as long as
-asked; then it leaves. Reported: how far apart final blocks are in each phase (from the nodes' logs), memory of
-the nodes, and frames of consensus that found a queue full.
+asked; then it leaves. Reported: how far apart final blocks are in each phase (from the logs of the nodes),
+their memory, and frames of consensus that found a queue full.
 """
 
 import argparse

@@ -29,6 +29,8 @@ _COMMANDS: Final = {
     "miner": Entry("tools.cli.groups:miner", "Work for the chain."),
     "bench": Entry("tools.cli.groups:bench", "Measure this machine."),
     "node": Entry("tools.cli.groups:node", "Run a node."),
+    "verify": Entry("tools.cli.database:verify", "Check a stopped node's whole database."),
+    "rollback": Entry("tools.cli.database:rollback", "Take a stopped node's newest blocks back."),
     "genesis": Entry("tools.cli.groups:genesis", "Read genesis documents."),
     "model": Entry("tools.cli.groups:model", "Import models, and ask them on this machine."),
     "rpc": Entry("tools.cli.rpc:rpc", "Call any method of a node."),

@@ -100,8 +100,20 @@ def init(
 
 @click.command(epilog="Example: headrace node run --home ~/headrace")
 @home_option
-def run(home: Path) -> None:
+@click.option(
+    "--state-sync/--no-state-sync",
+    default=None,
+    help="Begin with a late state, or with the first block; by itself a new node begins with a state if the "
+    "chain is long.",
+)
+@click.option(
+    "--prune", metavar="BLOCKS|SIZE",
+    help="Keep so many blocks, like 5000, or stay below a size on disk, like 2GB.",
+)  # fmt: skip
+def run(home: Path, prune: str | None, *, state_sync: bool | None) -> None:
     """Follow a chain, verify everything, and vote if the node's key holds seats. Ctrl-C ends it."""
+    from dataclasses import replace
+
     import trio
 
     from tools.cli.secrets import read_password
@@ -116,6 +128,10 @@ def run(home: Path) -> None:
             code="BAD_CONFIG",
             next_step=f"make one: `headrace node init --home {home} --genesis FILE`",
         ) from None
+    if state_sync is not None:
+        config = replace(config, state_sync="always" if state_sync else "never")
+    if prune is not None:
+        config = replace(config, prune=_prune_rule(prune))
     logging.basicConfig(
         stream=sys.stdout,
         level=config.log_level.upper(),
@@ -132,6 +148,16 @@ def run(home: Path) -> None:
         raise _why_stopped(group) from None
     except tuple(_explained()) as error:
         raise _stopped(error) from None
+
+
+def _prune_rule(text: str) -> str:
+    from tools.node.pruning import PruneRule
+
+    try:
+        PruneRule.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--prune") from None
+    return text
 
 
 def _explained() -> list[type[Exception]]:

@@ -1,10 +1,12 @@
 """The CPU backend's part for training transformers: torch, in 32 bits where sums fit, else in 64."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import torch
 
+from pouw.backends.cpu_roots import halves, norm_factors
 from pouw.backends.cpu_transformer import Multiply
 from pouw.cross_entropy import LOGIT, PART, POWER, REACH, WHOLE
 from pouw.fixed import half
@@ -12,13 +14,25 @@ from pouw.heads import Heads
 from pouw.logarithms import MANTISSA, logarithms
 from pouw.tables import TURN_BITS
 from pouw.tensors import DType
-from pouw.transformer_rows import NORM_BITS, ROOT_SUM_MAX, norm_factor
+from pouw.transformer_rows import NORM_BITS, ROOT_SUM_MAX
 from pouw.transformer_training_rows import ERROR_LIMIT, GUARD, NATS_ABOVE_LOGIT, SHARE
 
 _TORCH: Final = {DType.INT8: torch.int8, DType.INT16: torch.int16, DType.INT32: torch.int32}
 
-_SHORT: Final = 500
-"""Sums of so many errors times int8 values, with what is added to them, stay within int32."""
+_SHORT: Final = 512
+"""Sums of so many errors times int8 values stay within int32, with 2^22 that may be added to them."""
+
+_SHORT_SHIFT: Final = 22
+
+_NEAR: Final = 1 << 29
+"""Where sums and a limit lie within this, what they are added to may be cut at twice as much."""
+
+_EXACT: Final = 1 << 53
+"""Doubles hold every integer up to here, and floor a quotient of two such integers rightly: if it is no
+integer, it is further from the next one than the quotient's last bit."""
+
+_BLOCK: Final = 1 << 16
+"""Values that elementwise steps treat at a time: 512 KiB of int64 stay in the second-level cache."""
 
 
 class CpuTransformerTraining:
@@ -44,12 +58,17 @@ class CpuTransformerTraining:
         both[rows:] = a.contiguous().view(torch.int8).view(rows, depth, 2)[:, :, 0]
         products = self._multiply(both, b)
         total, low = products[:rows], products[rows:]
-        if depth > _SHORT or shift > 24 or onto is not None:
+        short = depth <= _SHORT and shift <= _SHORT_SHIFT
+        if onto is not None and short and shift >= 2 and limit <= _NEAR:
+            onto = onto.clamp(-2 * _NEAR, 2 * _NEAR)
+        elif not short or onto is not None:
             total = total.to(torch.int64)
-        total = total.bitwise_left_shift_(8).add_(low)
-        total = total.add_(half(shift) if noise is None else _spread(noise, shift)).bitwise_right_shift_(
-            shift
+        total = (
+            total.bitwise_left_shift_(8)
+            .add_(low)
+            .add_(half(shift) if noise is None else _spread(noise, shift))
         )
+        total = total.bitwise_right_shift_(shift)
         if onto is not None:
             total = total.add_(onto)
         return total.clamp_(-limit, limit).to(_TORCH[dtype])
@@ -58,22 +77,23 @@ class CpuTransformerTraining:
         self, x: torch.Tensor, errors: torch.Tensor, onto: torch.Tensor | None, *, epsilon: int, shift: int
     ) -> torch.Tensor:
         """See `pouw.ops.norm_gradient`."""
-        wide, given = x.to(torch.int64), errors.to(torch.int64)
-        count = x.shape[1]
-        sums = wide.square().sum(dim=1).clamp_(0, ROOT_SUM_MAX).add_(epsilon).tolist()
-        factors = torch.tensor([norm_factor(total, count) for total in sums])
-        inverse, places = factors[:, :1], factors[:, 1:]
-        normed = wide.mul_(inverse).add_(_halves(places)).bitwise_right_shift_(places)
-        along = (normed * given).sum(dim=1, keepdim=True).mul_(2).add_(count)
-        along = torch.div(along, 2 * count, rounding_mode="floor")
-        drop = 2 * NORM_BITS - GUARD
-        across = given.bitwise_left_shift(GUARD)
-        across -= normed.mul_(along).add_(half(drop)).bitwise_right_shift_(drop)
-        places = places + shift
-        value = across.mul_(inverse).add_(_halves(places)).bitwise_right_shift_(places)
-        if onto is not None:
-            value += onto
-        return value.clamp_(-ERROR_LIMIT, ERROR_LIMIT).to(torch.int16)
+        out = torch.empty(x.shape, dtype=torch.int16)
+        count, drop = x.shape[1], 2 * NORM_BITS - GUARD
+        for rows in _blocks(x):
+            wide, given = x[rows].to(torch.int64, copy=True), errors[rows].to(torch.int64, copy=True)
+            sums = wide.square().sum(dim=1, keepdim=True).clamp_(0, ROOT_SUM_MAX).add_(epsilon)
+            inverse, places = norm_factors(sums, count)
+            normed = wide.mul_(inverse).add_(halves(places)).bitwise_right_shift_(places)
+            along = (normed * given).sum(dim=1, keepdim=True).mul_(2).add_(count)
+            along = torch.div(along, 2 * count, rounding_mode="floor")
+            across = given.bitwise_left_shift_(GUARD)
+            across -= normed.mul_(along).add_(half(drop)).bitwise_right_shift_(drop)
+            places = places + shift
+            value = across.mul_(inverse).add_(halves(places)).bitwise_right_shift_(places)
+            if onto is not None:
+                value += onto[rows]
+            out[rows] = value.clamp_(-ERROR_LIMIT, ERROR_LIMIT)
+        return out
 
     def rotary_gradient(self, errors: torch.Tensor, turns: torch.Tensor, *, heads: Heads) -> torch.Tensor:
         """See `pouw.ops.rotary_gradient`."""
@@ -89,30 +109,28 @@ class CpuTransformerTraining:
 
     def attention_shares(self, weights: torch.Tensor, *, heads: Heads) -> torch.Tensor:
         """See `pouw.ops.attention_shares`."""
-        sums = weights.sum(dim=1, keepdim=True, dtype=torch.int32).clamp_(min=1)
-        # 127 * 2^16 and a sum, below 2^31 for 2^23 keys, of which there are not so many.
-        doubled = weights.to(torch.int32).bitwise_left_shift_(SHARE + 1).add_(sums)
-        shares = torch.div(doubled, sums.mul_(2), rounding_mode="floor").clamp_(max=(1 << SHARE) - 1)
+        wide = weights.to(torch.float64)
+        sums = wide.sum(dim=1, keepdim=True).clamp_(min=1)
+        shares = wide.mul_(2 << SHARE).add_(sums).div_(2 * sums).floor_().clamp_(max=(1 << SHARE) - 1)
         return self.scores_turned(shares.to(torch.int16), heads=heads)
 
     def attention_errors(
         self, weights: torch.Tensor, errors: torch.Tensor, values: torch.Tensor, *, heads: Heads, shift: int
     ) -> torch.Tensor:
         """See `pouw.ops.attention_errors`."""
-        w = weights.view(-1, heads.tokens, heads.tokens).to(torch.int64)
+        square = (-1, heads.tokens, heads.tokens)
         e = errors.view(heads.sequences, heads.tokens, heads.queries, heads.dim).transpose(1, 2)
-        v = values.view(-1, heads.tokens, heads.dim)
+        v = values.view(-1, heads.tokens, heads.dim).to(torch.float64)
         # Doubles add products of these sizes exactly, see `pouw.ops.heads_product.EXACT_DOUBLE`.
-        pulls = torch.bmm(
-            e.reshape(-1, heads.tokens, heads.dim).to(torch.float64), v.to(torch.float64).transpose(1, 2)
-        ).to(torch.int64)
+        pulls = torch.bmm(e.reshape(-1, heads.tokens, heads.dim).to(torch.float64), v.transpose(1, 2))
+        most = 128 * heads.tokens * (heads.dim * ERROR_LIMIT * 128 + (1 << shift))
+        kind = torch.float64 if 4 * most < _EXACT else torch.int64
+        w, pulls = weights.view(square).to(kind), pulls.to(kind)
         sums = w.sum(dim=2, keepdim=True).clamp_(min=1)
-        centre = (w * pulls).sum(dim=2, keepdim=True).mul_(2).add_(sums)
-        centre = torch.div(centre, 2 * sums, rounding_mode="floor")
-        by = sums << shift
-        doubled = pulls.sub_(centre).mul_(w).mul_(2).add_(by)
-        result = torch.div(doubled, 2 * by, rounding_mode="floor").clamp_(-ERROR_LIMIT, ERROR_LIMIT)
-        return result.to(torch.int16).view(weights.shape)
+        centre = _floored((w * pulls).sum(dim=2, keepdim=True).mul_(2).add_(sums), 2 * sums)
+        by = sums * (1 << shift)
+        result = _floored(pulls.sub_(centre).mul_(w).mul_(2).add_(by), 2 * by)
+        return result.clamp_(-ERROR_LIMIT, ERROR_LIMIT).to(torch.int16).view(weights.shape)
 
     def heads_product(
         self, a: torch.Tensor, b: torch.Tensor, *, heads: Heads, multiplier: int, shift: int
@@ -121,8 +139,12 @@ class CpuTransformerTraining:
         left = a.view(-1, heads.tokens, heads.tokens).to(torch.float64)
         right = b.view(heads.queries, heads.dim, heads.sequences, heads.tokens).permute(2, 0, 3, 1)
         right = right.reshape(-1, heads.tokens, heads.dim).to(torch.float64)
-        total = torch.bmm(left, right).to(torch.int64)
-        total = total.mul_(multiplier).add_(half(shift)).bitwise_right_shift_(shift)
+        total = torch.bmm(left, right)
+        widest = 128 if b.dtype == torch.int8 else 1 << 15
+        if (heads.tokens * widest << 15) * multiplier + half(shift) < _EXACT:
+            total = total.mul_(multiplier).add_(half(shift)).mul_(2.0**-shift).floor_()
+        else:
+            total = total.to(torch.int64).mul_(multiplier).add_(half(shift)).bitwise_right_shift_(shift)
         narrow = total.clamp_(-ERROR_LIMIT, ERROR_LIMIT).to(torch.int16)
         split = narrow.view(heads.sequences, heads.queries, heads.tokens, heads.dim)
         return split.transpose(1, 2).reshape(heads.sequences * heads.tokens, -1)
@@ -143,13 +165,18 @@ class CpuTransformerTraining:
         self, errors: torch.Tensor, gate: torch.Tensor, up: torch.Tensor | None, *, table: bytes, shift: int
     ) -> torch.Tensor:
         """See `pouw.ops.gate_gradient`."""
-        entries = torch.from_numpy(np.frombuffer(table, "<i2").astype(np.int64))
-        index = gate.to(torch.int32).add_(128).view(-1)
-        value = entries.index_select(0, index).view(gate.shape).mul_(errors)
-        if up is not None:
-            value = value.mul_(up)
-        value = value.add_(half(shift)).bitwise_right_shift_(shift)
-        return value.clamp_(-ERROR_LIMIT, ERROR_LIMIT).to(torch.int16)
+        # Two factors of 16 bits and a rounding term of 2^29 fit int32, three factors do not.
+        kind = torch.int32 if up is None and shift <= 30 else torch.int64
+        entries = torch.from_numpy(np.frombuffer(table, "<i2").astype(np.int64)).to(kind)
+        out = torch.empty(errors.shape, dtype=torch.int16)
+        for rows in _blocks(errors):
+            index = gate[rows].to(torch.int32).add_(128).view(-1)
+            value = entries.index_select(0, index).view(gate[rows].shape).mul_(errors[rows])
+            if up is not None:
+                value = value.mul_(up[rows])
+            value = value.add_(half(shift)).bitwise_right_shift_(shift)
+            out[rows] = value.clamp_(-ERROR_LIMIT, ERROR_LIMIT)
+        return out
 
     def token_gradient(self, logits: torch.Tensor, tokens: torch.Tensor, *, length: int) -> torch.Tensor:
         """See `pouw.ops.next_token`."""
@@ -197,11 +224,14 @@ class CpuTransformerTraining:
         rate: int, fade: int, keep: int, lift: int, limit: int,
     ) -> torch.Tensor:  # fmt: skip
         """See `pouw.ops.lion`."""
-        turn = gradient.to(torch.int64).bitwise_left_shift_(lift)
-        turn = turn.add_(momentum.to(torch.int64).mul_(keep)).sign_().mul_(rate)
-        wide = master.to(torch.int64)
-        lost = wide.mul(rate).add_(half(fade)).bitwise_right_shift_(fade)
-        return wide.sub_(turn).sub_(lost).clamp_(-limit, limit).to(torch.int32)
+        out = torch.empty_like(master)
+        for rows in _blocks(master):
+            turn = gradient[rows].to(torch.int64).bitwise_left_shift_(lift)
+            turn = turn.add_(momentum[rows].to(torch.int64).mul_(keep)).sign_().mul_(rate)
+            wide = master[rows].to(torch.int64)
+            lost = wide.mul(rate).add_(half(fade)).bitwise_right_shift_(fade)
+            out[rows] = wide.sub_(turn).sub_(lost).clamp_(-limit, limit)
+        return out
 
     def narrowed(self, a: torch.Tensor, *, shift: int, limit: int, dtype: DType) -> torch.Tensor:
         """See `pouw.ops.narrowed`."""
@@ -209,8 +239,16 @@ class CpuTransformerTraining:
         return wide.clamp_(-limit, limit).to(_TORCH[dtype])
 
 
-def _halves(places: torch.Tensor) -> torch.Tensor:
-    return torch.bitwise_left_shift(torch.ones_like(places), places) >> 1
+def _blocks(tensor: torch.Tensor) -> Iterator[slice]:
+    step = max(1, _BLOCK // tensor.shape[1])
+    for start in range(0, tensor.shape[0], step):
+        yield slice(start, start + step)
+
+
+def _floored(value: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+    return (
+        torch.div(value, by, rounding_mode="floor") if value.dtype == torch.int64 else (value / by).floor_()
+    )
 
 
 def _labels(tokens: torch.Tensor, length: int) -> torch.Tensor:

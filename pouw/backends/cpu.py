@@ -4,8 +4,9 @@ import os
 from typing import Final
 
 # oneDNN capped to an older instruction set sums int8 products with saturation: wrong bits, no error. The
-# variable is read once, when torch loads, so it goes first.
+# variable, which has two names, is read once, at the first product at the latest, so it goes first.
 os.environ.pop("ONEDNN_MAX_CPU_ISA", None)
+os.environ.pop("DNNL_MAX_CPU_ISA", None)
 
 import numpy as np
 import torch

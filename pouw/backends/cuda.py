@@ -10,6 +10,7 @@ from typing import Any, Final
 
 # As in `pouw.backends.cpu`, whose ops a few of this backend's go through.
 os.environ.pop("ONEDNN_MAX_CPU_ISA", None)
+os.environ.pop("DNNL_MAX_CPU_ISA", None)
 
 import numpy as np
 import torch

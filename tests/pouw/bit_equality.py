@@ -1,0 +1,148 @@
+"""The same bits everywhere: `python -m tests.pouw.bit_equality [--short]`.
+
+Every environment is a process of its own, because instruction sets are chosen when libraries load. Each runs
+drawn ops, inference (prefill, decoding, batches) and training, and prints the roots that it would publish.
+Environments that this machine cannot offer are named and left out.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
+from typing import Any
+
+from pouw.backends.select import present_devices
+from tests.pouw.bit_runs import Request
+
+FULL = Request("cpu", 1, "never", torch_first=False, examples=100, steps=100, text_steps=100)
+SHORT = replace(FULL, examples=15, steps=4, text_steps=2)
+INTERPRETED = {"examples": 25, "steps": 100, "text_steps": 3}
+"""The interpreter takes a hundred times as long."""
+
+ALIKE = ("batch of 8", "one by one", "prefill of all")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One way to run."""
+
+    label: str
+    request: Request
+    variables: dict[str, str] = field(default_factory=dict)
+    fallback: bool = False
+    """Its int8 products are wrong, which the known-answer test must find."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What it came to."""
+
+    name: str
+    loops: str
+    roots: dict[str, str]
+    seconds: float
+
+
+def environments(base: Request, *, short: bool) -> Iterator[Environment]:
+    """All that this machine has."""
+    yield Environment("reference", replace(base, backend="reference"))
+    compiled = find_spec("numba") is not None
+    for threads in (1, 2):
+        yield Environment(f"cpu, {threads} threads, torch alone", replace(base, threads=threads))
+        if compiled:
+            yield Environment(
+                f"cpu, {threads} threads, compiled loops", replace(base, threads=threads, loops="now")
+            )
+    loops = "now" if compiled else "never"
+    capped = replace(base, torch_first=True, threads=2, loops=loops)
+    levels = ("AVX2",) if short else ("SSE41", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+    for level in levels:
+        yield Environment(
+            f"cpu, ONEDNN_MAX_CPU_ISA={level} from the start",
+            capped,
+            {"ONEDNN_MAX_CPU_ISA": level},
+            fallback="VNNI" not in level,
+        )
+    if not short:
+        for level in ("default", "avx2", "avx512"):
+            yield Environment(
+                f"cpu, ATEN_CPU_CAPABILITY={level}", replace(capped, torch_first=False),
+                {"ATEN_CPU_CAPABILITY": level},
+            )  # fmt: skip
+        if find_spec("triton") is not None:
+            slow = replace(base, backend="interpreter", **INTERPRETED)
+            yield Environment("the GPU's kernels, interpreted", slow, {"TRITON_INTERPRET": "1"})
+    for device in present_devices():
+        if device.startswith("cuda"):
+            yield Environment(device, replace(base, backend=device))
+
+
+def run(environment: Environment) -> Outcome:
+    """Run one environment in a process of its own."""
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.pouw.bit_runs", json.dumps(asdict(environment.request))],
+        env={**os.environ, **environment.variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{environment.label}: {done.stderr}")
+    document: dict[str, Any] = json.loads(done.stdout)
+    return Outcome(seconds=time.monotonic() - begun, **document)
+
+
+def differences(
+    environment: Environment, outcome: Outcome, expected: dict[tuple[str, int], str]
+) -> list[str]:
+    """What is not as it must be; adds to what is expected whatever is seen for the first time."""
+    found = []
+    amounts = asdict(environment.request)
+    for work, root in outcome.roots.items():
+        amount = {"drawn ops": "examples", "steps of the perceptron": "steps"}.get(work, "text_steps")
+        key = (work, amounts[amount] if "steps" in work or "drawn" in work else 0)
+        if expected.setdefault(key, root) != root:
+            found.append(f"{work}: {root}, expected {expected[key]}")
+    found += [
+        f"{', '.join(ALIKE)} differ, {how}"
+        for how in ("greedy", "drawn")
+        if len({outcome.roots[f"{way}, {how}"] for way in ALIKE}) != 1
+    ]
+    if environment.request.backend == "cpu" and environment.fallback != ("chunks" in outcome.name):
+        found.append(
+            f"products by {outcome.name}, which is {'not ' * environment.fallback}what is right here"
+        )
+    return found
+
+
+def check(*, short: bool) -> Iterator[tuple[Environment, Outcome, list[str]]]:
+    """Run all environments."""
+    expected: dict[tuple[str, int], str] = {}
+    base = SHORT if short else FULL
+    if not short:
+        # What the interpreter has no time for in full is expected from the reference in small.
+        small = replace(base, backend="reference", **INTERPRETED)
+        differences(Environment("reference", small), run(Environment("reference", small)), expected)
+    for environment in environments(base, short=short):
+        outcome = run(environment)
+        yield environment, outcome, differences(environment, outcome, expected)
+
+
+def main() -> None:
+    """Print a line for each environment; exit with 1 if any differs."""
+    wrong = False
+    for environment, outcome, found in check(short="--short" in sys.argv[1:]):
+        verdict = "same roots" if not found else "; ".join(found)
+        wrong |= bool(found)
+        who = f"{outcome.name}, loops: {outcome.loops}; {outcome.seconds:.0f} s"
+        print(f"{environment.label}: {verdict} [{who}]", flush=True)
+    sys.exit(wrong)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The GPU's kernels without a GPU: in Triton's interpreter, and through its compiler; and on one, if any."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the cuda backend needs torch")
+triton = pytest.importorskip("triton", reason="the cuda backend needs triton")
+
+from triton.backends.compiler import GPUTarget  # noqa: E402 - only where triton is
+from triton.compiler import ASTSource  # noqa: E402
+
+from pouw.backends import (  # noqa: E402
+    triton_attention,
+    triton_learning,
+    triton_products,
+    triton_rows,
+)
+from pouw.backends.backend import Backend, BackendError  # noqa: E402
+from pouw.backends.cuda_products import padded_product  # noqa: E402
+from pouw.backends.select import present_devices, select_backend  # noqa: E402
+from pouw.ops.kind import OpKind  # noqa: E402
+from pouw.tensors import Array  # noqa: E402
+from tests.pouw.drawn_ops import for_drawn, result  # noqa: E402
+from tests.pouw.world import REFERENCE, int8s  # noqa: E402
+
+GPUS = [device for device in present_devices() if device.startswith("cuda")]
+
+
+def interpret(examples: int) -> int:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.pouw.interpreted", str(examples)],
+        env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_interpreted_kernels_are_the_reference() -> None:
+    """Drawn shapes and extreme values; four families of ops."""
+    assert interpret(12) >= 40
+
+
+@pytest.mark.slow
+def test_interpreted_kernels_are_the_reference_at_length() -> None:
+    assert interpret(150) >= 500
+
+
+KERNELS: list[tuple[Any, list[str], int, dict[str, Any]]] = [
+    (triton_products.requant, ["*i32", "*i32", "*i8", "*i8"], 8,
+     {"with_bias": True, "with_table": True, "block": 1024}),
+    (triton_products.scale, ["*i32", "*i32", "*i16", "*i16"], 6,
+     {"by_row": False, "with_residual": True, "block": 1024}),
+    (triton_rows.norm, ["*i32", "*i16", "*i8"], 5, {"bits": 16, "block": 1024}),
+    (triton_rows.turn, ["*i16", "*i16", "*i8"], 7, {"by_head": True, "block": 1024}),
+    (triton_rows.gate, ["*i8", "*i8", "*i16", "*i8"], 3, {"block": 1024}),
+    (triton_attention.weigh, ["*i8"] * 4, 9, {"deep": 64, "rows": 32, "some": 64}),
+    (triton_attention.mix, ["*i8"] * 3, 7, {"deep": 64, "rows": 32, "some": 64}),
+    (triton_learning.stochastic, ["*i32", "*i8", "*i8", "*i8"], 5, {"gated": True, "block": 1024}),
+    (triton_learning.narrow, ["*i32", "*i8"], 5, {"block": 1024}),
+    (triton_learning.velocity, ["*i32", "*i32", "*i8", "*i32"], 5, {"block": 1024}),
+    (triton_learning.descend, ["*i32"] * 3, 2, {"block": 1024}),
+    (triton_learning.loss, ["*i32", "*i8", "*i64", "*i64", "*i16"], 4, {"block": 1024}),
+]  # fmt: skip
+"""Each kernel with its pointers, how many integers follow, and its constants."""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+
+
+def assembled(case: tuple[Any, list[str], int, dict[str, Any]], capability: int, integers: str) -> str:
+    function, pointers, count, constants = case
+    kinds = [*pointers, *([integers] * count), *(["constexpr"] * len(constants))]
+    source = ASTSource(
+        function, signature=dict(zip(function.arg_names, kinds, strict=True)), constexprs=constants
+    )
+    text: str = triton.compile(source, target=GPUTarget("cuda", capability, 32)).asm["ptx"]
+    return text
+
+
+@pytest.mark.parametrize("case", KERNELS, ids=lambda case: case[0].__name__)
+@pytest.mark.usefixtures("cache")
+def test_kernels_compile_to_integers_alone(case: tuple[Any, list[str], int, dict[str, Any]]) -> None:
+    """No floating point, and no sum but those of tensor cores that could saturate."""
+    text = assembled(case, 80, "i32")
+    assert not [line for line in text.splitlines() if ".f32" in line or ".f64" in line]
+    assert all("mma" in line for line in text.splitlines() if "satfinite" in line)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [75, 80, 89, 90, 100, 120])
+@pytest.mark.parametrize("integers", ["i32", "i64"])
+@pytest.mark.usefixtures("cache")
+def test_kernels_compile_for_every_architecture(capability: int, integers: str) -> None:
+    for case in KERNELS:
+        assert assembled(case, capability, integers)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 1, 1), (16, 7, 9), (17, 8, 8), (33, 1041, 17), (64, 64, 64)])
+def test_padding_changes_no_sum(m: int, k: int, n: int, fast: bool) -> None:
+    a, b = int8s("a", m, k), int8s("b", n, k)
+    whole = padded_product(torch.from_numpy(a), torch.from_numpy(b), fast=fast).numpy()
+    assert np.array_equal(whole[:m, :n], a.astype(np.int32) @ b.astype(np.int32).T)
+    assert not whole[m:].any()
+    assert not whole[:, n:].any()
+    if fast:
+        assert (whole.shape[0] % 32, whole.shape[1] % 16) == (0, 0)
+
+
+@pytest.mark.skipif(bool(GPUS), reason="there is a GPU")
+def test_a_missing_gpu_is_said_to_be_missing() -> None:
+    with pytest.raises(BackendError, match=r"no GPU number 3: torch 2\.\S+ sees 0"):
+        select_backend("cuda:3")
+    assert select_backend("auto", loops="never").name.startswith("cpu")
+
+
+@pytest.fixture
+def gpu() -> Iterator[Backend]:
+    if not GPUS:
+        pytest.skip("no GPU here")
+    yield select_backend(GPUS[0])
+
+
+def test_a_gpu_gives_the_reference(gpu: Backend) -> None:
+    """After the known-answer test, which `select_backend` runs: drawn shapes and extreme values."""
+
+    def agree(kind: OpKind, operands: list[Array]) -> None:
+        expected, got = (result(backend, kind, operands) for backend in (REFERENCE, gpu))
+        assert got.dtype == expected.dtype
+        assert np.array_equal(got, expected), kind
+
+    for_drawn(100, agree)

@@ -181,7 +181,7 @@ class _Quantiser:
         low, high = float(ranges.low[f"up {layer}"].min()), float(ranges.high[f"up {layer}"].max())
         step, middle = max(high - low, 1e-6) / 254, (high + low) / 2
         half = 1 << _TABLE_BITS - 1
-        entries = np.rint((function(np.arange(-half, half) * before) - middle) / step)
+        entries = np.rint((function(before * np.arange(-half, half, dtype=np.float64)) - middle) / step)
         table = np.clip(entries, -127, 127).astype(np.int8).tobytes()
         return table, before, _Read(step, middle)
 

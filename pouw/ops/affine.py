@@ -10,13 +10,12 @@ from pouw.backends.backend import Backend
 from pouw.encoder_rows import MAX_TABLE_BITS, affine_rows, looked_up
 from pouw.hashing import framed, i64, u32
 from pouw.ops.kind import Bounded, Expected, Need
-from pouw.ops.matmul import MAX_DEPTH
 from pouw.ops.require import (
     MAX_CONSTANT_SHIFT,
     require,
     require_constant,
     require_count,
-    require_dtype,
+    require_product,
     require_spec,
     require_wide,
     size_of,
@@ -59,16 +58,11 @@ class Affine:
         require_count("affine", operands, 4 + self.residual)
         self._check_constants()
         a, b, scale, bias = operands[:4]
-        require_dtype("affine's A", a.spec, DType.INT8)
-        require_dtype("affine's B", b.spec, DType.INT8)
-        depth = a.spec.cols
-        require(depth == b.spec.cols, ProgramReason.SHAPE, f"affine of rows of {depth} and {b.spec.cols}")
-        require(depth <= MAX_DEPTH, ProgramReason.RANGE, f"dot products of {depth}, exact up to {MAX_DEPTH}")
+        total = require_product("affine", a, b) + size_of(bias)
         rows, cols = a.spec.rows, b.spec.rows
         channels = rows if self.by_row else cols
         require_spec("affine's scale", scale, channels, 1, DType.INT32)
         require_spec("affine's bias", bias, channels, 1, DType.INT32)
-        total = depth * size_of(a) * size_of(b) + size_of(bias)
         require(total <= DType.INT32.high, ProgramReason.RANGE, f"sums with bias of {total}, beyond int32")
         bound = total * size_of(scale) + (1 << self.shift)
         if self.residual:

@@ -16,12 +16,13 @@ from pouw.ops.require import (
     require_count,
     require_dtype,
     require_spec,
+    require_squares,
     require_wide,
     size_of,
 )
 from pouw.program_error import ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_rows import NORM_BITS, ROOT_SUM_MAX
+from pouw.transformer_rows import NORM_BITS
 
 _MAX_LIFT = 31
 
@@ -65,12 +66,7 @@ class LayerNorm:
         require_dtype("layer_norm's X", x.spec, DType.INT16, DType.INT32)
         require_spec("layer_norm's gain", gain, 1, cols, DType.INT32)
         require_spec("layer_norm's bias", bias, 1, cols, DType.INT32)
-        squares = cols * (x.high - x.low + 1) ** 2
-        require(
-            squares <= ROOT_SUM_MAX,
-            ProgramReason.RANGE,
-            f"squares that add up to {squares}, exact up to {ROOT_SUM_MAX}",
-        )
+        require_squares(cols, x.high - x.low + 1)
         # A difference is at most sqrt(d) times the deviation of its row; the mean's rounding adds to it only
         # where the deviation is a few units, so twice the root covers both.
         normed = 2 * (isqrt(cols) + 2) << NORM_BITS

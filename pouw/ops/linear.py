@@ -9,13 +9,12 @@ import numpy as np
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, i64, u32
 from pouw.ops.kind import Bounded, Expected, Need
-from pouw.ops.matmul import MAX_DEPTH
 from pouw.ops.require import (
     MAX_CONSTANT_SHIFT,
     require,
     require_constant,
     require_count,
-    require_dtype,
+    require_product,
     require_spec,
     require_wide,
     size_of,
@@ -58,14 +57,10 @@ class Linear:
         require(self.dtype <= DType.INT32, ProgramReason.DTYPE, f"linear to {self.dtype.name}, at most INT32")
         require_constant("linear to a limit of", self.limit, 1, self.dtype.high)
         a, b, scale = operands[:3]
-        require_dtype("linear's A", a.spec, DType.INT8)
-        require_dtype("linear's B", b.spec, DType.INT8)
-        depth = a.spec.cols
-        require(depth == b.spec.cols, ProgramReason.SHAPE, f"linear of rows of {depth} and {b.spec.cols}")
-        require(depth <= MAX_DEPTH, ProgramReason.RANGE, f"dot products of {depth}, exact up to {MAX_DEPTH}")
+        total = require_product("linear", a, b)
         rows, cols = a.spec.rows, b.spec.rows
         require_spec("linear's scale", scale, rows if self.by_row else cols, 1, DType.INT32)
-        bound = depth * size_of(a) * size_of(b) * size_of(scale) + (1 << self.shift)
+        bound = total * size_of(scale) + (1 << self.shift)
         if self.residual:
             require_spec("linear's residual", operands[3], rows, cols, self.dtype)
             bound += size_of(operands[3])

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from pouw.ops.kind import Bounded
+from pouw.ops.matmul import MAX_DEPTH
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import DType, TensorSpec
+from pouw.transformer_rows import ROOT_SUM_MAX
 
 MAX_CONSTANT_SHIFT = 62
 MAX_CONSTANT_MULTIPLIER = (1 << 30) - 1
@@ -78,6 +80,41 @@ def require_wide(what: str, bound: int) -> None:
         ProgramError: RANGE.
     """
     require(bound < 1 << 63, ProgramReason.RANGE, f"{what} reaches {bound}, beyond int64")
+
+
+def require_product(kind: str, a: Bounded, b: Bounded) -> int:
+    """Refuse operands that are no A[m,k] · B[n,k]ᵀ of int8, or too long to add up in int32.
+
+    Returns:
+        What no sum of products exceeds in size, whatever the order in which it is added up.
+
+    Raises:
+        ProgramError: SHAPE, DTYPE, RANGE.
+    """
+    require_dtype(f"{kind}'s A", a.spec, DType.INT8)
+    require_dtype(f"{kind}'s B", b.spec, DType.INT8)
+    depth = a.spec.cols
+    require(depth == b.spec.cols, ProgramReason.SHAPE, f"{kind} of rows of {depth} and {b.spec.cols}")
+    require(depth <= MAX_DEPTH, ProgramReason.RANGE, f"dot products of {depth}, exact up to {MAX_DEPTH}")
+    return depth * size_of(a) * size_of(b)
+
+
+def require_squares(count: int, size: int) -> None:
+    """Refuse rows whose squares could add up to more than a norm's root takes.
+
+    Args:
+        count: values of a row.
+        size: none is larger.
+
+    Raises:
+        ProgramError: RANGE.
+    """
+    squares = count * size**2
+    require(
+        squares <= ROOT_SUM_MAX,
+        ProgramReason.RANGE,
+        f"squares that add up to {squares}, exact up to {ROOT_SUM_MAX}",
+    )
 
 
 def size_of(operand: Bounded) -> int:

@@ -10,17 +10,16 @@ from pouw.hashing import framed, i64, u32
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import (
     MAX_CONSTANT_SHIFT,
-    require,
     require_constant,
     require_count,
     require_dtype,
     require_spec,
+    require_squares,
     require_wide,
     size_of,
 )
-from pouw.program_error import ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_rows import NORM_BITS, ROOT_SUM_MAX, norm_rows
+from pouw.transformer_rows import NORM_BITS, norm_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +48,7 @@ class RowNorm:
         x, gain = operands
         require_dtype("row_norm's X", x.spec, DType.INT16, DType.INT32)
         require_spec("row_norm's gain", gain, 1, x.spec.cols, DType.INT16, DType.INT32)
-        squares = x.spec.cols * size_of(x) ** 2
-        require(
-            squares <= ROOT_SUM_MAX,
-            ProgramReason.RANGE,
-            f"squares that add up to {squares}, exact up to {ROOT_SUM_MAX}",
-        )
+        require_squares(x.spec.cols, size_of(x))
         # A value is at most sqrt(d) times the root mean square of its row; 2 covers the rounding of both.
         normed = (isqrt(x.spec.cols) + 2) << NORM_BITS
         require_wide("a normed value times its gain", normed * size_of(gain) + (1 << self.shift))

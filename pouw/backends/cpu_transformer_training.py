@@ -60,7 +60,7 @@ class CpuTransformerTraining:
         total, low = products[:rows], products[rows:]
         short = depth <= _SHORT and shift <= _SHORT_SHIFT
         if onto is not None and short and shift >= 2 and limit <= _NEAR:
-            onto = onto.clamp(-2 * _NEAR, 2 * _NEAR)
+            onto = onto.to(torch.int32).clamp(-2 * _NEAR, 2 * _NEAR)
         elif not short or onto is not None:
             total = total.to(torch.int64)
         total = (

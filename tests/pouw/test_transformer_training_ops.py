@@ -84,9 +84,9 @@ def test_wide_linear(
 ) -> None:
     b = int8s("b", n, k) if x is None else np.full((n, k), -128, np.int8)
     operands = [errors("a", m, k, value=x), b]
-    limit = ERROR_LIMIT if dtype is I16 else 1 << 30
+    limit = ERROR_LIMIT if dtype is I16 else 1 << (29 if chance else 30)
     if onto:
-        operands.append(np.clip(int32s("o", m, n, 1), -limit, limit).astype(dtype.numpy))
+        operands.append(np.clip(int32s("o", m, n, 0), dtype.low, dtype.high).astype(dtype.numpy))
     source = Chance(b"seed", 7, n) if chance else None
     agree(WideLinear(shift, limit, dtype, onto=onto, chance=source), operands)
 

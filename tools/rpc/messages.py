@@ -39,7 +39,9 @@ class Status:
     """The key this node votes with; null if it only verifies."""
     own_seats: U16
     syncing: str
-    """Why the node does not follow the chain yet; empty when it does."""
+    """Why the node does not follow the chain yet, what it waits for and from whom; empty when it does."""
+    first_block: U64 = 1
+    """Least height from 1 on whose block is here; later on a node that began with a state, or prunes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from tools.rpc.messages import (
     Status,
     TransactionLine,
 )
+from tools.rpc.methods.earlier import not_here
 from tools.rpc.methods.events import all_events, event_view
 from tools.rpc.view import NodeView
 from tools.version import version
@@ -45,6 +46,7 @@ def status(node: NodeView) -> Status:
         consensus_key=own,
         own_seats=now.committee.seats_of(own) if own is not None else 0,
         syncing=now.syncing,
+        first_block=node.store.first,
     )
 
 
@@ -57,6 +59,8 @@ def block(node: NodeView, height: U64 | None = None) -> BlockView:
     """A final block with what happened in it; the latest if no height is given."""
     wanted = node.head.height if height is None else height
     found, outcome = node.store.block(wanted), node.store.outcome(wanted)
+    if 0 < wanted < node.store.first:
+        raise not_here(node, f"no block of height {wanted}", next_step="ask for a higher one")
     if found is None or outcome is None:
         raise RpcFault(
             Code.NOT_FOUND,
@@ -102,6 +106,9 @@ def _is_from_genesis(node: NodeView, epoch: int) -> bool:
     params = node.genesis.params
     for decided in range(epoch, params.genesis_epochs - 1, -1):
         outcome = node.store.outcome(params.last_height(decided - 1)) if decided else None
+        if outcome is None and decided:
+            # Before this node's first block: the seats are all there is to go by.
+            return node.store.committee(decided) == node.genesis.committee
         if outcome and any(event.reason is Reason.SEATS_APPORTIONED for event in outcome.closing):
             return False
     return True

@@ -20,6 +20,7 @@ from chain.types.transaction import (
 from tools.amounts import coins
 from tools.rpc.faults import Code, RpcFault
 from tools.rpc.messages import EventView, Story
+from tools.rpc.methods.earlier import not_here
 from tools.rpc.methods.events import event_view
 from tools.rpc.methods.transactions import summary_of
 from tools.rpc.view import NodeView
@@ -58,8 +59,8 @@ def why(node: NodeView, id: Name) -> Story:  # noqa: A002 - the parameter's name
     events.sort(key=lambda event: event.height)
     kind, summary = _kind(node, subject, final)
     if kind == "unknown" and not events and not proposed:
-        raise RpcFault(
-            Code.NOT_FOUND,
+        raise not_here(
+            node,
             f"nothing final, and nothing waiting at this node, is called {id[:80]!a}",
             next_step="check the name; what was sent through another node may take a second to arrive",
         )

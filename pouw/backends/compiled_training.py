@@ -10,7 +10,7 @@ import torch
 from pouw.backends.cpu_training import CpuTraining
 from pouw.backends.cpu_transformer import TORCH_TYPES
 from pouw.backends.host import host
-from pouw.backends.parallel import in_stretches
+from pouw.backends.parallel import WORTH_A_THREAD, in_stretches
 from pouw.cross_entropy import LOGIT, PART, WHOLE
 from pouw.kernels.learning import (
     descend_rows,
@@ -40,13 +40,13 @@ class CompiledTraining(CpuTraining):
         if a.dtype != torch.int8 or rows % 8 or cols % 8:
             return super().transpose(a)
         out = torch.empty((cols, rows), dtype=torch.int8)
-        squares = partial(turn_squares, host(a).view(np.uint64), host(out).view(np.uint64))
-        in_stretches(squares, rows // 8, values=a.numel(), threads=self._threads)
+        words, turned = host(a).view(np.uint64), host(out).view(np.uint64)
+        in_stretches(partial(turn_squares, words, turned), rows // 8, values=a.numel(), threads=self._threads)
         return out
 
     def rounded(self, a: torch.Tensor, *, shift: int, low: int, high: int, dtype: DType) -> torch.Tensor:
         """See `TrainingBackend.rounded`."""
-        out = torch.empty(a.shape, dtype=TORCH_TYPES[dtype])
+        out = _like(a, TORCH_TYPES[dtype])
         self._over(round_rows, a, shift, low, high, host(out))
         return out
 
@@ -54,7 +54,7 @@ class CompiledTraining(CpuTraining):
         self, a: torch.Tensor, noise: torch.Tensor, *, gate: torch.Tensor | None, start: int, shift: int
     ) -> torch.Tensor:
         """See `TrainingBackend.stochastic`."""
-        out = torch.empty(a.shape, dtype=torch.int8)
+        out = _like(a, torch.int8)
         shut = out if gate is None else gate
         self._over(stochastic_rows, a, host(noise), start, host(shut), gate is not None, shift, host(out))
         return out
@@ -63,7 +63,7 @@ class CompiledTraining(CpuTraining):
         self, logits: torch.Tensor, labels: torch.Tensor, *, label: int, scale: int
     ) -> torch.Tensor:
         """See `TrainingBackend.loss_gradient`."""
-        out = torch.empty(logits.shape, dtype=torch.int16)
+        out = _like(logits, torch.int16)
         self._over(loss_rows, logits, host(labels), label, scale - LOGIT, WHOLE, PART, host(out))
         return out
 
@@ -72,17 +72,26 @@ class CompiledTraining(CpuTraining):
         shift: int, friction: int, limit: int,
     ) -> torch.Tensor:  # fmt: skip
         """See `TrainingBackend.velocity`."""
-        out = torch.empty(speed.shape, dtype=torch.int32)
+        out = _like(speed, torch.int32)
         self._over(velocity_rows, speed, host(gradient), host(noise), shift, friction, limit, host(out))
         return out
 
     def descend(self, master: torch.Tensor, speed: torch.Tensor, *, limit: int) -> torch.Tensor:
         """See `TrainingBackend.descend`."""
-        out = torch.empty(master.shape, dtype=torch.int32)
+        out = _like(master, torch.int32)
         self._over(descend_rows, master, host(speed), limit, host(out))
         return out
 
     def _over(self, kernel: Callable[..., Any], a: torch.Tensor, *operands: object) -> None:
         """A kernel over the rows of its first operand."""
-        some = partial(kernel, host(a), *operands)
-        in_stretches(some, a.shape[0], values=a.numel(), threads=self._threads)
+        rows, values = a.shape[0], a.numel()
+        if self._threads == 1 or values < 2 * WORTH_A_THREAD:
+            # Tensors of a few thousand numbers, for which every microsecond of calling shows.
+            kernel(host(a), *operands, 0, rows)
+        else:
+            in_stretches(partial(kernel, host(a), *operands), rows, values=values, threads=self._threads)
+
+
+def _like(a: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Room for a result of a's shape, in C order whatever a's is."""
+    return torch.empty_like(a, dtype=dtype, memory_format=torch.contiguous_format)

@@ -36,10 +36,10 @@ def in_stretches(
         threads: the most that may run, the caller's included.
         worth: of `values`, what a thread must have to do.
     """
-    parts = max(1, min(threads, count, values // worth))
-    if parts == 1:
+    if threads == 1 or count == 1 or values < 2 * worth:
         work(0, count)
         return
+    parts = min(threads, count, values // worth)
     ends = [count * part // parts for part in range(parts + 1)]
     others = [_pool(threads).submit(work, ends[part], ends[part + 1]) for part in range(1, parts)]
     work(0, ends[1])

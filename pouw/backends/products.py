@@ -49,8 +49,10 @@ def product_in_stretches(
 
 def whole_product(multiply: Multiply, a: torch.Tensor, b: torch.Tensor, *, threads: int) -> torch.Tensor:
     """A · Bᵀ as int32 [m,n]; see `product_in_stretches`."""
+    if threads == 1:
+        return multiply(a, b)
     (m, k), n = a.shape, b.shape[0]
-    if min(threads, m * n * k // _WORTH) < 2:
+    if m * n * k < 2 * _WORTH:
         return multiply(a, b)
     total = torch.empty((m, n), dtype=torch.int32)
 

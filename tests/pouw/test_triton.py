@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +123,10 @@ def test_a_missing_gpu_is_said_to_be_missing() -> None:
 
 
 @pytest.fixture
-def gpu() -> Iterator[Backend]:
+def gpu() -> Backend:
     if not GPUS:
         pytest.skip("no GPU here")
-    yield select_backend(GPUS[0])
+    return select_backend(GPUS[0])
 
 
 def test_a_gpu_gives_the_reference(gpu: Backend) -> None:

@@ -69,7 +69,7 @@ def float_step(training: MlpTraining, inputs: Array) -> Callable[[], object]:
 
 def line(widths: tuple[int, ...], batch: int) -> str:
     """One row of the table."""
-    backend = select_backend("cpu")
+    backend = select_backend("cpu", threads=1, loops="now")
     training = MlpTraining("costs", widths, batch)
     state, inputs = start_training(training, b"costs"), rows(training)
     program = step_program(training, state.checkpoint, b"costs")

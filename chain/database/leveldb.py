@@ -17,7 +17,7 @@ value, and plyvel writes a half-filled batch when the block that fills it raises
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,6 +100,8 @@ class LevelDatabase:
         self._database = database
         self._lock = lock
         self._failed = False
+        self.on_corruption: Callable[[], None] = lambda: None
+        """Told when a checksum does not match: whoever opens the files next must know."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under a key, or None.
@@ -112,7 +114,7 @@ class LevelDatabase:
         try:
             value: bytes | None = self._database.get(key, verify_checksums=True)
         except plyvel.Error as error:
-            raise _translated(error, "reading") from error
+            raise self._noted(error, "reading") from error
         return value
 
     def iterate(
@@ -152,7 +154,7 @@ class LevelDatabase:
                         batch.put(key, value)
         except plyvel.Error as error:
             self._failed = True
-            raise _translated(error, "writing") from error
+            raise self._noted(error, "writing") from error
 
     def compact(self, low: bytes, high: bytes) -> None:
         """Give back the room of what was deleted in the range [low, high) of keys; blocks while it does.
@@ -164,7 +166,7 @@ class LevelDatabase:
         try:
             self._database.compact_range(start=low, stop=high)
         except plyvel.Error as error:
-            raise _translated(error, "compacting") from error
+            raise self._noted(error, "compacting") from error
 
     def close(self) -> None:
         """Close the files and give the lock back."""
@@ -179,10 +181,16 @@ class LevelDatabase:
                         return
                     yield key, value
         except plyvel.Error as error:
-            raise _translated(error, "iterating") from error
+            raise self._noted(error, "iterating") from error
         except RuntimeError as error:  # plyvel's answer to a step on an iterator whose database was closed
             self._check_usable()
             raise error
+
+    def _noted(self, error: Exception, doing: str) -> DatabaseError:
+        translated = _translated(error, doing)
+        if isinstance(translated, CorruptionError):
+            self.on_corruption()
+        return translated
 
     def _check_usable(self) -> None:
         if self._database.closed:

@@ -32,17 +32,21 @@ def verify(home: Path, *, replay: bool, as_json: bool) -> None:
     and the node should sync anew.
     """
     from chain.database.interface import CorruptionError
+    from chain.database.memory import MemoryDatabase
     from genesis.registry import registry_of
-    from tools.node.verify import verify_database
+    from tools.node.run import create_chain
+    from tools.node.verify import Replay, verify_database
 
     def tell(what: str, done: int, whole: int) -> None:
         if not as_json and (done % _TOLD_EVERY == 0 or done == whole):
             click.echo(f"{what}: {done} of {whole}", err=True)
 
     with _opened(home) as (store, database, genesis):
-        models = registry_of(genesis) if replay else None
+        again = Replay(registry_of(genesis), create_chain(MemoryDatabase(), genesis).state)
         try:
-            report = verify_database(store, database, genesis, models=models, progress=tell)
+            report = verify_database(
+                store, database, genesis, replay=again if replay else None, progress=tell
+            )
         except CorruptionError as error:
             raise _damaged(str(error)) from None
     document = asdict(report)

@@ -12,7 +12,6 @@ from typing import Final
 from chain.batches import event_entries
 from chain.codec import decode, encode
 from chain.database.interface import CorruptionError, Database
-from chain.database.memory import MemoryDatabase
 from chain.execution import queries
 from chain.execution.block import execute_block
 from chain.execution.conservation import StateError, check_state
@@ -39,7 +38,6 @@ from chain.types.statement import Kind
 from consensus.light import EpochProof, ProofError, TrustedCommittee, verify_epoch
 from consensus.messages import Certificate, CertificateError
 from genesis.document import GenesisDocument
-from tools.node.run import create_chain
 
 MAX_FAULTS: Final = 100
 
@@ -53,6 +51,14 @@ class Fault:
 
     code: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What it takes to execute every block again."""
+
+    models: ModelRegistry
+    genesis_state: StateTree
 
 
 @dataclass(slots=True)
@@ -83,10 +89,10 @@ def verify_database(
     database: Database,
     genesis: GenesisDocument,
     *,
-    models: ModelRegistry | None = None,
+    replay: Replay | None = None,
     progress: Progress = lambda _what, _done, _all: None,
 ) -> Report:
-    """Check everything; blocks are executed again only if `models` are given.
+    """Check everything; blocks are executed again only if `replay` is given.
 
     Raises:
         CorruptionError: A record cannot be read; nothing behind it was checked.
@@ -100,9 +106,20 @@ def verify_database(
     _check_indices(store, database, genesis, report)
     _check_state(store, genesis, report)
     _check_undo(store, report)
-    if models is not None:
-        _replay(store, genesis, models, report, progress)
+    if replay is not None:
+        _replay(store, genesis, replay, report, progress)
     return report
+
+
+def check_whole(store: BlockStore, database: Database, genesis: GenesisDocument) -> None:
+    """Check everything but what execution gives.
+
+    Raises:
+        CorruptionError: The first thing that does not fit.
+    """
+    report = verify_database(store, database, genesis)
+    if report.faults:
+        raise CorruptionError(f"{report.faults[0].code}: {report.faults[0].message}")
 
 
 def _check_genesis(store: BlockStore, genesis: GenesisDocument, report: Report) -> None:
@@ -234,10 +251,10 @@ def _check_undo(store: BlockStore, report: Report) -> None:
 
 
 def _replay(
-    store: BlockStore, genesis: GenesisDocument, models: ModelRegistry, report: Report, progress: Progress
+    store: BlockStore, genesis: GenesisDocument, replay: Replay, report: Report, progress: Progress
 ) -> None:
     """Execute every block again, from the oldest state that can be had."""
-    height, state = _oldest(store, genesis)
+    height, state = _oldest(store, replay.genesis_state)
     if store.first > 1:
         report.add(
             "CANNOT_REPLAY",
@@ -253,7 +270,7 @@ def _replay(
                 parent, block, params=genesis.params, committee=committee, base_fee=base_fee
             )
             execution = execute_block(
-                state, context, block.transactions, params=genesis.params, models=models
+                state, context, block.transactions, params=genesis.params, models=replay.models
             )
             check_outcome(block.header, execution)
         except InvalidBlock as error:
@@ -264,9 +281,9 @@ def _replay(
         progress("replay", parent.height, store.head.height)
 
 
-def _oldest(store: BlockStore, genesis: GenesisDocument) -> tuple[int, StateTree]:
+def _oldest(store: BlockStore, genesis_state: StateTree) -> tuple[int, StateTree]:
     if store.first == 1:
-        return 0, create_chain(MemoryDatabase(), genesis).state
+        return 0, genesis_state
     height, state = store.head.height, store.state
     for height, state in store.states_back():  # noqa: B007 - the last one is what is wanted
         if height < store.first:

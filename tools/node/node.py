@@ -35,6 +35,7 @@ from tools.node.announcement import Announcement
 from tools.node.gossip import TransactionGossip
 from tools.node.ledger import NodeLedger
 from tools.node.pruning import Pruner
+from tools.node.scrub import Scrubber
 from tools.node.snapshots import EpochSnapshots
 from tools.rpc.view import NodeStatus, PeerView
 
@@ -62,6 +63,7 @@ class NodeParts:
     state_sync: StateSync | None = field(default=None, repr=False)
     """Brings in a state before anything else; only with a store that stands at genesis."""
     pruner: Pruner | None = field(default=None, repr=False)
+    scrubber: Scrubber | None = field(default=None, repr=False)
 
 
 class Node:
@@ -181,6 +183,8 @@ class Node:
         async with trio.open_nursery() as nursery:
             if self._parts.pruner is not None:
                 nursery.start_soon(self._parts.pruner.run, self)
+            if self._parts.scrubber is not None:
+                nursery.start_soon(self._parts.scrubber.run)
             await nursery.start(self._parts.engine.run)
             nursery.start_soon(self._read_frames)
             nursery.start_soon(self._read_peer_events)
@@ -225,7 +229,11 @@ class Node:
         """Our engine caught a key in a contradiction: report it to all who will build blocks."""
         report = report_of(evidence, chain_id=self.genesis.params.chain_id)
         reason = self._accept(report)
-        _log.info("reported key=%s outcome=%s", evidence.signer.hex(), reason.name)
+        _log.warning(
+            "equivocation key=%s epoch=%d view=%d first=%r second=%r report=%s",
+            evidence.signer.hex(), evidence.epoch, evidence.view, str(evidence.first), str(evidence.second),
+            reason.name,
+        )  # fmt: skip
         if reason is Reason.OK:
             self._gossip.pass_on(report)
 

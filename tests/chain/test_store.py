@@ -9,7 +9,7 @@ from chain.database.interface import CorruptionError
 from chain.database.memory import MemoryDatabase
 from chain.reasons import Reason
 from chain.state.tree import StateTree
-from chain.store import BlockStore, FinalBlock, ForeignDatabase
+from chain.store import BlockStore, FinalBlock, ForeignDatabase, TooFarBack
 from chain.types.block import Block, Header, transactions_root
 from chain.types.committee import Committee, Validator
 from chain.types.receipt import BlockOutcome, Event
@@ -160,3 +160,88 @@ def test_the_journal_is_apart_from_the_chain():
     store.save_journal([(b"x", b"1"), (b"y", b"2")])
     store.save_journal([(b"x", None)])
     assert list(store.load_journal()) == [(b"y", b"2")]
+
+
+def _blocks_apart(database):
+    """Everything but what a state at another height cannot have."""
+    return {key: value for key, value in database.iterate(prefix=b"") if key[:1] != b"u"}
+
+
+def test_going_back_leaves_what_was_there_before():
+    database, shorter = MemoryDatabase(), MemoryDatabase()
+    store = _chain(database, 7)
+    _chain(shorter, 5)
+    assert store.roll_back(1) == 5, "height 6 has no certificate of its own"
+    assert _blocks_apart(database) == _blocks_apart(shorter)
+    again = BlockStore.open(database, genesis=GENESIS)
+    assert again is not None
+    assert again.head.height == 5
+    assert store.roll_back(5) == 0
+    assert _blocks_apart(database) == _blocks_apart(_database_of(0))
+
+
+def _database_of(length):
+    database = MemoryDatabase()
+    _chain(database, length)
+    return database
+
+
+def test_nothing_goes_back_further_than_is_known():
+    store = _chain(MemoryDatabase(), 5)
+    with pytest.raises(TooFarBack):
+        store.roll_back(6)
+    store.undo_blocks = 2
+    for height in range(6, 12):
+        state = store.state.updated({b"a": b"%d" % height})
+        block = Block(_header(store.head, state, NOTHING), ())
+        store.append([FinalBlock(block, NOTHING, {b"a": b"%d" % height}, b"c")], state)
+    assert [height for height, _ in store.states_back()] == [10, 9]
+    with pytest.raises(TooFarBack, match="the newest 2"):
+        store.roll_back(3)
+    assert store.head.height == 11
+    assert store.roll_back(2) == 9
+
+
+def test_what_is_pruned_is_gone_and_the_rest_is_whole():
+    database = MemoryDatabase()
+    store = _chain(database, 9)
+    first, second = store.block(1), store.block(2)
+    assert first is not None and second is not None
+    assert store.prune(4, most=2) == 2
+    assert store.prune(4, most=2) == 1
+    assert store.prune(4, most=2) == 0
+    assert (store.first, store.block(3), store.header(3), store.outcome(3)) == (4, None, None, None)
+    assert store.height_of(first.digest) is None
+    assert store.height_of(bytes(32)) is None
+    assert [height for height, _ in store.events_about(b"task")] == [4, 5, 6, 7, 8, 9]
+    assert store.next_finalization(1) == (5, b"c5")
+    again = BlockStore.open(database, genesis=GENESIS)
+    assert again is not None
+    again.check()
+    assert again.first == 4
+    assert store.prune(100, most=100) == 5, "the head stays"
+    assert store.block(9) is not None
+
+
+def test_a_block_is_served_as_it_lies_there():
+    store = _chain(MemoryDatabase(), 3)
+    assert store.encoded_block(2) == encode(store.block(2))
+    assert store.encoded_block(4) is None
+
+
+def test_burned_fees_are_one_line_and_no_story():
+    store = _chain(MemoryDatabase(), 1)
+    for amount in (5, 0, 7):
+        event = Event(Reason.FEE_BURNED, bytes(32), b"", amount, "")
+        outcome = BlockOutcome((), (), (event,) if amount else ())
+        _extend(store, {b"a": b"%d" % amount}, outcome, certificate=b"c")
+    line = store.proposed_by(bytes(32))
+    assert line is not None
+    assert (line.first, line.blocks, line.burned) == (2, 2, 12)
+    assert store.events_about(bytes(32)) == []
+    store.roll_back(1)
+    line = store.proposed_by(bytes(32))
+    assert line is not None
+    assert (line.first, line.blocks, line.burned) == (2, 1, 5)
+    store.roll_back(2)
+    assert store.proposed_by(bytes(32)) is None

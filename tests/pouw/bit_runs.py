@@ -18,13 +18,11 @@ from pouw.backends.select import select_backend
 from pouw.commitment import CommitBuilder
 from pouw.decoder import generate
 from pouw.llama import LlamaShape, Span, llama_program
-from pouw.ops.kind import OpKind
 from pouw.program import Program
-from pouw.tensors import Array
 from pouw.token_sampling import Sampling
 from pouw.trace import Trace, run_program
 from tests.pouw import text_world, training_world
-from tests.pouw.drawn_ops import for_drawn, result
+from tests.pouw.drawn_ops import Drawn, for_drawn, result
 from tests.pouw.llama_world import MANIFEST, WEIGHTS, integer_llama, texts
 
 WIDE = LlamaShape(
@@ -109,18 +107,23 @@ def training(backend: Backend, request: Request) -> dict[str, str]:
     return roots
 
 
-def drawn(backend: Backend, examples: int) -> dict[str, str]:
-    """A hash of what drawn ops give."""
-    digest, count = blake3(), 0
+def draw(examples: int) -> list[Drawn]:
+    """Drawn ops, for which nothing but the reference may be loaded yet.
 
-    def add(kind: OpKind, operands: list[Array]) -> None:
-        nonlocal count
+    Hypothesis draws what it finds in the sources of loaded modules, too: other modules, other draws.
+    """
+    found: list[Drawn] = []
+    for_drawn(examples, lambda kind, operands: found.append((kind, operands)))
+    return found
+
+
+def drawn(backend: Backend, ops: list[Drawn]) -> dict[str, str]:
+    """A hash of what drawn ops give."""
+    digest = blake3()
+    for kind, operands in ops:
         values = result(backend, kind, operands)
         digest.update(repr((values.shape, values.dtype.str)).encode() + values.tobytes())
-        count += 1
-
-    for_drawn(examples, add)
-    return {"drawn ops": f"{count} " + digest.hexdigest()}
+    return {"drawn ops": f"{len(ops)} {digest.hexdigest()}"}
 
 
 def open_backend(request: Request) -> Backend:
@@ -142,13 +145,14 @@ def open_backend(request: Request) -> Backend:
 def main() -> None:
     """Print one JSON document."""
     request = Request(**json.loads(sys.argv[1]))
+    ops = draw(request.examples)
     if request.torch_first:
         import torch
 
         # With the first product its libraries have read their environment.
         torch._int_mm(torch.ones(32, 32, dtype=torch.int8), torch.ones(32, 32, dtype=torch.int8))
     backend = open_backend(request)
-    roots = {**drawn(backend, request.examples), **inference(backend), **training(backend, request)}
+    roots = {**drawn(backend, ops), **inference(backend), **training(backend, request)}
     loops = getattr(backend, "loops", "torch" if request.backend == "cpu" else "own")
     sys.stdout.write(json.dumps({"name": backend.name, "loops": loops, "roots": roots}))
 

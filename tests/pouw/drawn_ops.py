@@ -1,4 +1,4 @@
-"""Ops with operands of shapes and values that hypothesis draws: the same ones in every process."""
+"""Ops with operands of shapes and values that hypothesis draws."""
 
 from collections.abc import Callable
 from typing import Any
@@ -151,7 +151,7 @@ def possible(kind: OpKind, operands: list[Array]) -> bool:
 
 
 def for_drawn(examples: int, each: Callable[[OpKind, list[Array]], None]) -> None:
-    """Call `each` with drawn ops that programs can hold, the same in every process.
+    """Call `each` with drawn ops that programs can hold, the same wherever the same modules are loaded.
 
     Args:
         examples: draws of each of the four families.

@@ -130,14 +130,21 @@ def in_turns(actions: dict[str, Callable[[], object]]) -> Took:
 def speed(job: Job, threads: int) -> str:
     """Work and commit, with so many threads on so many cores."""
     cores = sorted(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
     backend = select_backend("cpu", threads=threads, loops="now")
+    real = FloatModel(job.shape, job.tokens)
+
+    def in_float() -> None:
+        # The backend keeps torch to the calling thread; its own arithmetic may use them all.
+        torch.set_num_threads(threads)
+        real()
+        torch.set_num_threads(1)
+
     trace = run_program(job.program, job.weights, job.inputs, backend)
     os.sched_setaffinity(0, cores[:threads])
     try:
         took = in_turns(
             {
-                "float32": FloatModel(job.shape, job.tokens),
+                "float32": in_float,
                 "exact": lambda: run_program(job.program, job.weights, job.inputs, backend),
                 "hashing": lambda: seal(bytes(32), job.program, replace(trace, trees={})),
                 "committed": lambda: job.work(backend),
@@ -145,12 +152,12 @@ def speed(job: Job, threads: int) -> str:
         )
     finally:
         os.sched_setaffinity(0, cores)
-    (real, _), (run, run_cpu), (work, _) = took["float32"], took["exact"], took["committed"]
+    (float_took, _), (run, run_cpu), (work, _) = took["float32"], took["exact"], took["committed"]
     columns = ", ".join(f"{name} {wall:.1f} ({cpu:.1f})" for name, (wall, cpu) in took.items())
     return (
         f"  {threads} thread(s), ms by the clock (of processors): {columns}\n"
-        f"    to float32: exact {run / real:.2f}, committed {work / real:.2f}; {trace.size / 1e6:.1f} MB hashed "
-        f"for {took['hashing'][1] / run_cpu:.1%} of processor time, {work / run - 1:+.1%} by the clock"
+        f"    to float32: exact {run / float_took:.2f}, committed {work / float_took:.2f}; "
+        f"{trace.size / 1e6:.1f} MB hashed for {took['hashing'][1] / run_cpu:.1%} of processor time, {work / run - 1:+.1%} by the clock"
     )
 
 

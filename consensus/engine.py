@@ -20,6 +20,7 @@ from chain.execution.invalid import InvalidBlock
 from chain.msgpack_reader import DecodeError
 from chain.types.block import Block, beacon_input
 from chain.types.evidence import Evidence
+from chain.types.statement import Kind
 from consensus import effects, events
 from consensus.admission import Admission, Place
 from consensus.alarms import Alarms
@@ -27,7 +28,7 @@ from consensus.effects import Effect
 from consensus.events import Event
 from consensus.fetcher import Fetcher
 from consensus.halting import Halted, HaltReason
-from consensus.inputs import EngineSettings, Found, Input, Synced
+from consensus.inputs import EngineSettings, Found, Input, Synced, WatchOver
 from consensus.ledger import BuildRequest, Ledger
 from consensus.messages import (
     Certificate,
@@ -45,6 +46,7 @@ from consensus.simplex import Simplex
 from consensus.sync import Sync
 from consensus.tree import SafetyViolation
 from consensus.verifier import Distrust, Lie, Verifier
+from consensus.watch import Watch
 from p2p.network import MAX_CONSENSUS_FRAME, Inbound, Lane, Network, PeerConnected, PeerEvent, PeerId
 
 log = logging.getLogger(__name__)
@@ -88,13 +90,12 @@ class Engine:
         """Told of each key that is proven to have contradicted itself, once an epoch."""
         self._network, self._ledger, self._signer, self._now_ms = network, ledger, signer, now_ms
         self._settings = settings or EngineSettings()
+        self._watch = Watch(signer, heights=self._settings.watch_heights, params=ledger.params)
         self._chain_id = ledger.params.chain_id
         self._store = SafeStore(journal)
         self._admission = Admission(self._next_epoch(), answer_every_ms=2 * ledger.params.network_delay_ms)
         self._simplex = self._new_instance()
         self._events: deque[Event] = deque()
-        self._accused: set[bytes] = set()
-        """Of this epoch, so never more than a committee."""
         self._inputs_in, self._inputs = trio.open_memory_channel[Input](QUEUE)
         self._verifier = Verifier(
             self._chain_id, signer, now_ms=now_ms, max_clock_ahead_ms=self._settings.max_clock_ahead_ms
@@ -118,6 +119,7 @@ class Engine:
         async with trio.open_nursery() as nursery:
             self._nursery, self._alarms = nursery, Alarms[Input](nursery, self._inputs_in.send)
             nursery.start_soon(self._sync.run)
+            nursery.start_soon(self._watch_out)
             try:
                 await self._start_epoch()
                 task_status.started()
@@ -129,6 +131,23 @@ class Engine:
                 nursery.cancel_scope.cancel()
         if halted is not None:
             raise halted
+
+    async def _watch_out(self) -> None:
+        await self._watch.run(
+            network=self._network, instance=lambda: self._simplex,
+            is_behind=lambda: bool(self.sync_status()), over=lambda: self._inputs_in.send(WatchOver()),
+        )  # fmt: skip
+
+    async def _begin_to_sign(self) -> None:
+        """Nobody else has our key: start the instance anew, as a member, with all that was seen so far."""
+        seen = self._simplex.certificates(0, self._simplex.view + 1)
+        try:
+            self._watch.end()
+            self._store.save([c for c in seen if c.kind is not Kind.FINALIZE], ())
+        except (OSError, DatabaseError) as error:
+            raise Halted(HaltReason.DISK_FAILED, f"journal or signing log: {error}") from error
+        log.info("event=signing view=%d", self._simplex.view)
+        await self._start_epoch()
 
     async def receive(self, frame: Inbound) -> None:
         """Queue one frame of the consensus lane; waits while the queue is full."""
@@ -147,23 +166,24 @@ class Engine:
         )  # fmt: skip
 
     def sync_status(self) -> str:
-        """What is fetched from peers, what it waits for and from whom; empty if nobody is known to be ahead."""
+        """What is fetched, what it waits for and from whom; empty if nobody is known to be ahead."""
         return self._sync.describe()
 
     def _next_epoch(self) -> int:
         return self._ledger.params.epoch_of(self._ledger.final_head.height + 1)
 
     def _new_instance(self) -> Simplex:
-        return Simplex(open_epoch(self._ledger, None if self._signer is None else self._signer.public_key))
+        # Until the watch is over we take part as an observer does.
+        signer = self._watch.signer
+        return Simplex(open_epoch(self._ledger, None if signer is None else signer.public_key))
 
     async def _start_epoch(self) -> None:
         self._events.clear()
-        self._accused.clear()
         self._fetcher.forget_keys()
         self._simplex = simplex = self._new_instance()
         try:
             saved = self._store.load(epoch=simplex.epoch, above=self._ledger.final_head.height)
-            own = ((), ()) if self._signer is None else self._signer.resume(simplex.epoch)
+            own = ((), ()) if self._watch.signer is None else self._watch.signer.resume(simplex.epoch)
         except (OSError, DatabaseError, DecodeError) as error:
             raise Halted(HaltReason.DISK_FAILED, f"journal or signing log: {error}") from error
         log.info(
@@ -190,6 +210,8 @@ class Engine:
                 await self._on_found(item)
             case Synced():
                 await self._on_synced(item)
+            case WatchOver():
+                await self._begin_to_sign()
 
     async def _on_frame(self, frame: Inbound) -> None:
         try:
@@ -238,7 +260,7 @@ class Engine:
                     await self._perform(effect)
             except SafetyViolation as error:
                 for evidence in error.evidence:
-                    self._accuse(evidence)
+                    self.on_evidence(evidence)
                 raise Halted(HaltReason.SAFETY_VIOLATED, str(error)) from error
             if simplex.done and simplex is self._simplex:
                 await self._start_epoch()
@@ -251,6 +273,7 @@ class Engine:
                 self._events.append(events.Validated(digest, await self._fault(block)))
             case effects.Finalize(blocks, certificate):
                 await self._finalize(blocks, certificate)
+                self._watch.saw_height()
             case _:
                 self._perform_now(effect)
 
@@ -270,17 +293,7 @@ class Engine:
             case effects.Report(origin, reason):
                 self._blame(origin, reason)
             case effects.Accuse(evidence):
-                self._accuse(evidence)
-
-    def _accuse(self, evidence: Evidence) -> None:
-        if evidence.signer in self._accused:
-            return
-        self._accused.add(evidence.signer)
-        log.warning(
-            "event=equivocation signer=%s epoch=%d view=%d first=%r second=%r",
-            evidence.signer.hex(), evidence.epoch, evidence.view, str(evidence.first), str(evidence.second),
-        )  # fmt: skip
-        self.on_evidence(evidence)
+                self.on_evidence(evidence)
 
     def _write(self, effect: effects.Sign | effects.Propose | effects.Save) -> None:
         """What has to be on disk before anything else happens."""
@@ -380,6 +393,7 @@ class Engine:
                 raise Halted(
                     HaltReason.SAFETY_VIOLATED, f"a certified block conflicts with final height {height}"
                 )
+            self._verifier.check_seals(item.certificate, self._ledger.committee(item.certificate.epoch))
             await self._finalize(blocks, item.certificate)
             last = blocks[-1].header
             if self._next_epoch() != self._simplex.epoch:

@@ -31,11 +31,13 @@ class RecordKind(IntEnum):
     OWNER = 16
     """First record: whose log this is."""
     WATERMARK = 17
-    """Epochs below ``epoch`` are over: nothing may be signed in them."""
+    """Nothing may be signed below ``view`` of ``epoch``: it is over, or was signed elsewhere."""
     LOST = 18
     """A record with this statement was torn: the payload's byte is its kind."""
     BURNT = 19
     """A torn record told no view: nothing is proposed, notarized or finalized up to ``view``."""
+    PLACE = 20
+    """The digest names the machine and file where the key was last let sign; see `consensus.watch`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import trio
 from chain.types.block import Block
 from consensus import effects, events
 from consensus.messages import Certificate
+from consensus.watch import WATCHED_HEIGHTS
 from p2p.network import Inbound, PeerEvent, PeerId
 
 
@@ -18,6 +19,8 @@ class EngineSettings:
     """A proposal whose timestamp is further ahead of our clock gets no vote."""
     request_timeout: float = 5.0
     """Seconds for one request to one peer."""
+    watch_heights: int = WATCHED_HEIGHTS
+    """Heights to watch for a second holder of our key before it signs; see `consensus.watch`. 0: none."""
     poll_interval: float = 5.0
     """Seconds between two looks at the heights of peers."""
 
@@ -42,4 +45,9 @@ class Synced:
     """Set when they are final here."""
 
 
-Input = Inbound | PeerEvent | events.TimerFired | effects.Build | Found | Synced
+@dataclass(frozen=True, slots=True)
+class WatchOver:
+    """Nobody else was heard to sign with our key."""
+
+
+Input = WatchOver | Inbound | PeerEvent | events.TimerFired | effects.Build | Found | Synced

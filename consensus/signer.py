@@ -83,6 +83,23 @@ class Signer:
         """Whether the log holds this very vote, or is not kept any more for its epoch."""
         return self._guard.covers(statement)
 
+    def was_here(self, at: tuple[int, int], *, within: int) -> bool:
+        """Whether the key was let sign at this very place, at most ``within`` views before ``at``.
+
+        Args:
+            at: Epoch and view of the chain.
+            within: Views; an epoch that has just begun counts like the end of the one before.
+        """
+        newest, (epoch, view) = self._guard.newest, at
+        is_recent = newest >= at or (
+            view - newest[1] <= within if newest[0] == epoch else newest[0] + 1 == epoch and view <= within
+        )
+        return is_recent and self._guard.is_in_place
+
+    def settle(self) -> None:
+        """Note in the log that the key signs here from now on."""
+        self._guard.settle()
+
     def prove(self, alpha: bytes) -> bytes:
         """The VRF proof of the consensus key over ``alpha``."""
         return self._prove(alpha)

@@ -5,7 +5,8 @@ view):
 
 - at most one proposal and at most one notarize; a repeat returns what was stored, byte for byte;
 - finalize and nullify exclude each other, and finalize names one block;
-- nothing below the watermark (epochs that are over and were compacted away);
+- nothing below the watermark: what is over and was compacted away, or may have been signed elsewhere before
+  the key came here (`raise_watermark`);
 - a record torn by a power cut counts as signed, because a disk that lies may have let the signature out:
   only the very same statement may be signed again (ed25519 gives the very same signature), a lost proposal
   not at all. If the torn record does not tell its view, nothing is proposed, notarized or finalized up to
@@ -63,7 +64,8 @@ class SigningGuard:
         self._disk = disk
         self._owner = owner
         self._size = size
-        self._watermark = 0
+        self._watermark = (0, 0)
+        self._place: bytes | None = None
         self._burnt: tuple[int, int] | None = None
         self._signed: dict[tuple[int, int], dict[Kind, Entry]] = {}
         for record in reading.records:
@@ -77,9 +79,12 @@ class SigningGuard:
         return tuple(entry for key in views for entry in self._signed[key].values())
 
     def covers(self, statement: Statement) -> bool:
-        """Whether this very statement was signed here, or is of an epoch whose records are gone."""
-        entry = self._signed.get((statement.epoch, statement.view), {}).get(statement.kind)
-        return statement.epoch < self._watermark or (entry is not None and entry.statement == statement)
+        """Whether this very statement was signed here, or may have been and its record is gone."""
+        at = (statement.epoch, statement.view)
+        entry = self._signed.get(at, {}).get(statement.kind)
+        if entry is None:
+            return at < self._watermark or (self._burnt is not None and at <= self._burnt)
+        return entry.statement == statement
 
     def stored(self, statement: Statement) -> bytes | None:
         """What was stored for this kind in this view, if it may be released for ``statement``.
@@ -90,8 +95,9 @@ class SigningGuard:
             GuardError: CONFLICT, BELOW_WATERMARK or BURNT.
         """
         where = f"epoch {statement.epoch} view {statement.view}"
-        if statement.epoch < self._watermark:
-            raise GuardError(GuardReason.BELOW_WATERMARK, f"{where} is below epoch {self._watermark}")
+        if (statement.epoch, statement.view) < self._watermark:
+            epoch, view = self._watermark
+            raise GuardError(GuardReason.BELOW_WATERMARK, f"{where} is below epoch {epoch} view {view}")
         signed = self._signed.get((statement.epoch, statement.view), {})
         earlier = signed.get(statement.kind)
         if earlier is not None:
@@ -133,9 +139,40 @@ class SigningGuard:
 
     def finish_epochs(self, below: int) -> None:
         """Nothing will be signed below this epoch any more; drops its records once that is worth it."""
-        if below <= self._watermark:
-            return
-        mark = Record(RecordKind.WATERMARK, below, 0, NOTHING, b"")
+        self.raise_watermark(below, 0)
+
+    def raise_watermark(self, epoch: int, view: int) -> None:
+        """Nothing will be signed below this view any more; a watermark never falls."""
+        if (epoch, view) > self._watermark:
+            self._mark(Record(RecordKind.WATERMARK, epoch, view, NOTHING, b""))
+
+    @property
+    def newest(self) -> tuple[int, int]:
+        """Epoch and view up to which the log was in use: its last signature, or watermark."""
+        return max([self._watermark, self._burnt or (0, 0), *self._signed])
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the log lies where it lay when the key was last let sign."""
+        return self._place == self._disk.place()
+
+    def settle(self) -> None:
+        """From now on the key signs here."""
+        if not self.is_in_place:
+            self._mark(Record(RecordKind.PLACE, 0, 0, self._disk.place(), b""))
+
+    def highest(self, *kinds: Kind) -> tuple[int, int] | None:
+        """The highest view in which one of ``kinds`` may have been signed; None if none ever was."""
+        found = [at for at, entries in self._signed.items() if any(kind in entries for kind in kinds)]
+        found += [] if self._burnt is None else [self._burnt]
+        return max(found, default=None)
+
+    @property
+    def watermark(self) -> tuple[int, int]:
+        """Epoch and view below which nothing is signed."""
+        return self._watermark
+
+    def _mark(self, mark: Record) -> None:
         data = write_record(mark)
         if self._size < _COMPACT_ABOVE:
             self._disk.append(data)
@@ -151,8 +188,10 @@ class SigningGuard:
 
     def _take(self, record: Record) -> None:
         if record.kind is RecordKind.WATERMARK:
-            self._watermark = max(self._watermark, record.epoch)
-            self._signed = {key: value for key, value in self._signed.items() if key[0] >= self._watermark}
+            self._watermark = max(self._watermark, (record.epoch, record.view))
+            self._signed = {key: value for key, value in self._signed.items() if key >= self._watermark}
+        elif record.kind is RecordKind.PLACE:
+            self._place = record.digest
         elif record.kind is RecordKind.BURNT:
             self._burnt = max(self._burnt or (0, 0), (record.epoch, record.view))
         elif record.kind is RecordKind.LOST:
@@ -172,12 +211,15 @@ class SigningGuard:
             if Kind(head.kind) not in self._signed.get((head.epoch, head.view), {}):
                 self._take(Record(RecordKind.LOST, head.epoch, head.view, head.digest, bytes([head.kind])))
         elif head is None:
-            epoch, view = max(self._signed, default=(self._watermark, -1))
+            start, first = self._watermark
+            epoch, view = max(self._signed, default=(start, first - 1))
             self._take(Record(RecordKind.BURNT, epoch, view + 1, NOTHING, b""))
         self._rewrite()
 
     def _rewrite(self) -> None:
-        records = [self._owner, Record(RecordKind.WATERMARK, self._watermark, 0, NOTHING, b"")]
+        records = [self._owner, Record(RecordKind.WATERMARK, *self._watermark, NOTHING, b"")]
+        if self._place is not None:
+            records.append(Record(RecordKind.PLACE, 0, 0, self._place, b""))
         if self._burnt is not None:
             records.append(Record(RecordKind.BURNT, *self._burnt, NOTHING, b""))
         for key in sorted(self._signed):
@@ -191,8 +233,14 @@ class SigningGuard:
         self._size = len(data)
 
 
-def create_log(disk: Disk, *, chain_id: str, public_key: bytes) -> SigningGuard:
+def create_log(disk: Disk, *, chain_id: str, public_key: bytes, signs_here: bool = True) -> SigningGuard:
     """Start the log of a key that has never signed anything on this chain.
+
+    Args:
+        disk: Where the log is to lie.
+        chain_id: The chain.
+        public_key: The key.
+        signs_here: False if the key signed elsewhere: then whoever opens the log watches first.
 
     Raises:
         GuardError: LOG_EXISTS or LOG_IN_USE.
@@ -203,8 +251,9 @@ def create_log(disk: Disk, *, chain_id: str, public_key: bytes) -> SigningGuard:
         raise GuardError(GuardReason.LOG_EXISTS, "this key has a signing log; open it instead")
     owner = Record(RecordKind.OWNER, 0, 0, public_key, chain_id.encode())
     data = write_record(owner)
+    data += write_record(Record(RecordKind.PLACE, 0, 0, disk.place(), b"")) if signs_here else b""
     disk.replace(data)
-    return SigningGuard(disk, Reading((), None, None), owner, len(data))
+    return SigningGuard(disk, read_log(data), owner, len(data))
 
 
 def open_log(disk: Disk, *, chain_id: str, public_key: bytes) -> SigningGuard:
@@ -220,8 +269,9 @@ def open_log(disk: Disk, *, chain_id: str, public_key: bytes) -> SigningGuard:
             raise GuardError(
                 GuardReason.LOG_MISSING,
                 "the signing log of this key is not here, and without it the key could contradict what it "
-                "signed before. Put the log back, or use a new key; create a log only if this key never "
-                "signed on this chain",
+                "signed before. Put the log back, or use a new key. If the key comes from another machine, "
+                "import what that one exported (`headrace guard import`). Make an empty log (`headrace guard "
+                "create`) only if this key never signed on this chain",
             )
         reading = read_log(data)
         if reading.damage is not None or not reading.records:

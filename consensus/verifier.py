@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from chain.types.committee import Committee
+from chain.types.statement import Statement
 from consensus import events
 from consensus.batch import body_matches
 from consensus.halting import Halted, HaltReason
@@ -44,22 +46,39 @@ class Verifier:
             return self._proposal(simplex, origin, message)
         return self._certificate(simplex, origin, message)
 
+    def check_seals(self, certificate: Certificate, committee: Committee) -> None:
+        """Look for a seal of our key that we did not make in a certificate that was verified.
+
+        Raises:
+            Halted: KEY_IN_USE_ELSEWHERE.
+        """
+        own = None if self._signer is None else committee.index_of(self._signer.public_key)
+        if own is not None and any(seal.validator == own for seal in certificate.signatures):
+            self._check_own(certificate.statement, "a certificate with a seal")
+
+    def _check_own(self, statement: Statement, what: str) -> None:
+        """Whoever shows us what our key signed must show something that our log holds."""
+        if self._signer is not None and not self._signer.has_signed(statement):
+            raise Halted(
+                HaltReason.KEY_IN_USE_ELSEWHERE,
+                f"{what} of our key under {statement} of epoch {statement.epoch} view {statement.view} "
+                "is not in our signing log: stop the other node that has this key",
+            )
+
     def _vote(self, origin: PeerId, vote: Vote) -> events.Event | None:
         if not vote.is_authentic(self._chain_id):
             raise Lie(f"a vote that {vote.signer.hex()} did not sign")
         if self._signer is None or vote.signer != self._signer.public_key:
             return events.VoteSeen(origin, vote)
-        if not self._signer.has_signed(vote.statement):
-            raise Halted(
-                HaltReason.KEY_IN_USE_ELSEWHERE,
-                f"peer {origin} sent a {vote.kind.name} of our key for epoch {vote.epoch} view {vote.view} "
-                "that is not in our signing log",
-            )
+        self._check_own(vote.statement, f"a vote from peer {origin}")
         return None
 
     def _proposal(self, simplex: Simplex, origin: PeerId, proposal: Proposal) -> events.Event:
-        if not proposal.is_authentic(simplex.leader(proposal.view), self._chain_id):
+        leader = simplex.leader(proposal.view)
+        if not proposal.is_authentic(leader, self._chain_id):
             raise Lie(f"a proposal of view {proposal.view} that its leader did not sign")
+        if self._signer is not None and leader == self._signer.public_key:
+            self._check_own(proposal.statement, "a proposal")
         # A digest names a header. Kept under it, another's body would keep us from the true one for ever.
         if not body_matches(proposal.block):
             raise Lie(f"a proposal of view {proposal.view} whose header names other transactions")
@@ -89,4 +108,5 @@ class Verifier:
             certificate.verify(simplex.committee, self._chain_id, known=known)
         except CertificateError as error:
             raise Lie(f"a {certificate.kind.name} certificate of view {certificate.view}: {error}") from error
+        self.check_seals(certificate, simplex.committee)
         return events.CertificateSeen(origin, certificate)

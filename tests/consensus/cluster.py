@@ -66,6 +66,11 @@ class Machine:
         self._scope.cancel()
         await self._gone.wait()
 
+    def make_log_elsewhere(self) -> None:
+        """The log of a key that signed on another machine, without what it signed there."""
+        assert self.key is not None
+        create_log(self.disk, chain_id=CHAIN_ID, public_key=self.key.public_key, signs_here=False).close()
+
     def _signer(self) -> Signer | None:
         if self.key is None:
             return None

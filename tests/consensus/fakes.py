@@ -168,8 +168,12 @@ class SimDisk:
         self.data: bytes | None = None
         self.locked = False
         self.writes = 0
+        self.lies_at = bytes(32)
         self.cut: int | None = None
         """At the next append keep this many thousandths of the data and fail."""
+
+    def place(self) -> bytes:
+        return self.lies_at
 
     def lock(self) -> None:
         if self.locked:

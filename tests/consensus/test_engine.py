@@ -48,6 +48,10 @@ async def test_a_killed_node_catches_up_and_votes_again(autojump_clock: MockCloc
         cluster.start(machine)
         await trio.sleep(5)
         assert max(cluster.heights()) - machine.height <= 1
+        # It was away for longer than another holder of its key would have to watch: so it watches first.
+        assert not machine.engine.status().is_member
+        await trio.sleep(6)
+        assert machine.engine.status().is_member
         # It votes again: without another one the chain goes on all the same.
         await cluster.machines[0].kill()
         height = machine.height

@@ -67,6 +67,10 @@ class SimDisk:
         self._locked = False
         self._synced = 0
 
+    def place(self) -> bytes:
+        """One place: where a disk stands is no matter of the simulation."""
+        return bytes(32)
+
     def lock(self) -> None:
         if self._locked:
             raise DiskBusyError("in use")

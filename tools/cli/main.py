@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "evidence": Entry("tools.cli.evidence:evidence", "List the consensus keys that contradicted themselves."),
     "proof": Entry("tools.cli.groups:proof", "Prove a balance to somebody who trusts nobody."),
     "key": Entry("tools.cli.groups:key", "Make and show key files."),
+    "guard": Entry("tools.cli.groups:guard", "Make and move the log of what a consensus key signed."),
     "miner": Entry("tools.cli.groups:miner", "Work for the chain."),
     "bench": Entry("tools.cli.groups:bench", "Measure this machine."),
     "node": Entry("tools.cli.groups:node", "Run a node."),

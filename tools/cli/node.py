@@ -83,7 +83,10 @@ def init(
     (home / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
     done = [_made(home / "genesis.json", genesis_file.read_bytes())]
     roles = [KeyRole.PEER, KeyRole.CONSENSUS] if validator else [KeyRole.PEER]
-    done += _make_keys(home / "keys", roles, password_file)
+    keys = _make_keys(home / "keys", roles, password_file)
+    done += keys
+    if validator:
+        done.append(_make_log(*keys[-1], chain_id=document.params.chain_id))
     config = _config(moniker, bootstrap, password_file, listen=listen, rpc_port=rpc_port, validator=validator)
     done.append(_made(home / CONFIG_NAME, config.encode()))
     files = [{"file": str(path), "made": made} for path, made in done]
@@ -212,6 +215,25 @@ def _make_keys(folder: Path, roles: "list[KeyRole]", password_file: Path | None)
         except KeystoreError as error:
             raise keystore_failure(error) from None
     return [(folder / f"{role.value}.json", role in missing) for role in roles]
+
+
+def _make_log(key_file: Path, is_new: bool, *, chain_id: str) -> tuple[Path, bool]:
+    """Only a key that was made just now is known never to have signed: for any other the operator decides."""
+    from chain.crypto.keystore import read_key_header
+    from tools.node.signing import log_path, make_log
+
+    path = log_path(key_file)
+    if is_new and not path.exists():
+        return make_log(key_file, chain_id=chain_id, public_key=read_key_header(key_file).public_key), True
+    if not path.exists():
+        raise CliError(
+            f"{key_file} was there before, and its signing log {path.name} is not",
+            code="LOG_MISSING",
+            next_step="put the log back; or `headrace guard import` what another machine exported; or "
+            "`headrace guard create` if the key never signed on this chain",
+            exit_code=Exit.REFUSED,
+        )
+    return path, False
 
 
 def _chain(document: "GenesisDocument") -> str:

@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from consensus.watch import WATCHED_HEIGHTS
 from tools.node.pruning import PruneRule
 
 MAX_FILE_BYTES: Final = 1 << 20
@@ -39,6 +40,9 @@ class NodeConfig:
     """Encrypted key file of the peer identity; without one, one is made in the data folder."""
     password_file: Path | None = None
     """Password of the key files; without one it is asked for."""
+    watch_heights: int = WATCHED_HEIGHTS
+    """Heights to watch for a second holder of the consensus key before it signs, after a long absence or a
+    move; after a short one a moment is enough. 0: sign at once, whoever else may hold the key."""
     log_level: str = "info"
     state_sync: str = "auto"
     """Whether a node without a chain begins with a late state: `auto` if the chain is long, `always` or
@@ -59,10 +63,13 @@ _PLACES: Final[dict[str, tuple[str, str]]] = {
     "consensus_key": ("keys", "consensus"),
     "peer_key": ("keys", "peer"),
     "password_file": ("keys", "password_file"),
+    "watch_heights": ("consensus", "watch_heights"),
     "log_level": ("log", "level"),
     "state_sync": ("storage", "state_sync"),
     "prune": ("storage", "prune"),
 }
+
+_RANGES: Final = {"rpc_port": ("a port", 65535), "watch_heights": ("a number of heights", 10_000)}
 
 
 def read_config(path: Path) -> NodeConfig:
@@ -111,9 +118,10 @@ def _converted(where: str, setting: str, value: Any, base: Path) -> Any:
         if not isinstance(value, list):
             raise ConfigError(f"{where}: {value!r} is not a list of multiaddresses")
         return tuple(_text(where, item) for item in value)
-    if setting == "rpc_port":
-        if type(value) is not int or not 0 <= value < 65536:
-            raise ConfigError(f"{where}: {value!r} is not a port (0 to 65535)")
+    if setting in _RANGES:
+        what, limit = _RANGES[setting]
+        if type(value) is not int or not 0 <= value <= limit:
+            raise ConfigError(f"{where}: {value!r} is not {what} (0 to {limit})")
         return value
     if setting == "log_level" and value not in LOG_LEVELS:
         raise ConfigError(f"{where}: {value!r} is none of {', '.join(LOG_LEVELS)}")

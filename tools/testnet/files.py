@@ -5,7 +5,7 @@ DIR/
   testnet.json                 what runs where: the one file that other programs read
   control.sock                 orders to the running testnet (down, kill, start)
   genesis.json
-  validator-0/ config.toml  keys/{consensus,peer}.json  keys/password  data/
+  validator-0/ config.toml  keys/{consensus,peer}.json  keys/consensus.json.signed  keys/password  data/
   full-0/      config.toml  keys/peer.json              keys/password  data/
   miner-0/     keys/miner.json  keys/password
   accounts/    alice.json  ...  password
@@ -23,6 +23,7 @@ from typing import Final
 from chain.crypto.ed25519 import SecretKey
 from chain.crypto.keystore import ENTROPY_BYTES, KdfStrength, KeyRole, write_key_file
 from genesis.document import write_genesis
+from tools.node.signing import make_log
 from tools.testnet.plan import TestnetPlan, genesis_of, node_config
 
 PASSWORD: Final = "testnet"  # noqa: S105  -- of keys that everybody can derive from the seed
@@ -44,8 +45,13 @@ def write_keys(folder: Path, plan: TestnetPlan) -> None:
 
 
 def write_configs(folder: Path, plan: TestnetPlan, timestamp_ms: int) -> None:
-    """Write the genesis document and each node's configuration."""
-    write_genesis(folder / "genesis.json", genesis_of(plan, timestamp_ms))
+    """Write the genesis document, each node's configuration, and the empty log of each consensus key."""
+    genesis = genesis_of(plan, timestamp_ms)
+    write_genesis(folder / "genesis.json", genesis)
+    for node in plan.nodes:
+        if node.consensus is not None:
+            key_file = folder / node.name / "keys" / "consensus.json"
+            make_log(key_file, chain_id=genesis.params.chain_id, public_key=node.consensus.public_key)
     (folder / "logs").mkdir()
     for node in plan.nodes:
         (folder / node.name / "config.toml").write_text(node_config(plan, node), encoding="utf-8")

@@ -1,0 +1,103 @@
+"""Looking out for a second holder of our key before it signs anything.
+
+A key that signs in two places convicts itself, and nearly everyone who ever lost a stake that way had simply
+started the same key twice. So after every start the node first listens:
+
+- Δ doubled, always: whoever votes now is heard.
+- If the log lies where it lay (`SigningGuard.is_in_place`) and was in use at most `watch_heights` views ago
+  (which nobody can say before it has caught up), that is enough. Anybody else who started with our key has to
+  watch that long itself, and would have heard us. So a restart costs two Δ, and a cluster that lost power as
+  one goes on.
+- Else until `watch_heights` heights became final before our eyes, or as much time went by with a peer at hand
+  as `PATIENCE_VIEWS` views take that bring nothing: a holder that is awake speaks in each. That is for a
+  chain that stands still because it misses us: nobody makes heights for us to see.
+
+A vote, a proposal, or a seal in a certificate that our key signed and our log does not hold stops the node,
+now and later (`consensus.verifier`).
+
+What this does not see: a second holder that is cut off from us while we watch, and a clone of a whole machine
+that starts within the views in which the original stopped.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from chain.types.committee import is_quorum
+from chain.types.params import ChainParams
+from consensus.signer import Signer
+from consensus.simplex import Simplex
+from p2p.network import Network
+
+WATCHED_HEIGHTS: Final = 10
+"""As CometBFT advises for its `double_sign_check_height`, which is off there unless set."""
+
+PATIENCE_VIEWS: Final = 4
+
+
+class Watch:
+    """Holds the signer back until it is known to be the only one."""
+
+    def __init__(self, signer: Signer | None, *, heights: int, params: ChainParams) -> None:
+        """Watch for ``signer``, if there is one; ``heights`` of 0 turns the watch off."""
+        self._signer = signer
+        self._heights = heights
+        self._listen_ms = 2 * params.network_delay_ms
+        self._patience_ms = PATIENCE_VIEWS * (params.block_interval_ms + 3 * params.network_delay_ms)
+        self._step_ms = params.network_delay_ms
+        self._seen = 0
+        self.is_over = signer is None or heights == 0
+
+    @property
+    def signer(self) -> Signer | None:
+        """Who may sign now."""
+        return self._signer if self.is_over else None
+
+    def saw_height(self) -> None:
+        """A height became final while we followed the chain."""
+        self._seen += 1
+
+    async def run(
+        self,
+        *,
+        network: Network,
+        instance: Callable[[], Simplex],
+        is_behind: Callable[[], bool],
+        over: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Wait until the key may sign, then call ``over``; time without a peer does not count.
+
+        Args:
+            network: Whose peers there are to be heard.
+            instance: The running instance of the protocol, an observer's.
+            is_behind: Whether a peer is known to have more of the chain: then our log may be of any age.
+            over: Has to see to it that `end` is called.
+        """
+        if self._signer is None or self.is_over:
+            return
+        listened = 0
+        while not self._is_enough(instance(), listened, is_behind=is_behind()):
+            await trio.sleep(self._step_ms / 1000)
+            committee = instance().committee
+            is_alone = is_quorum(committee.seats_of(self._signer.public_key), committee.seats)
+            listened += self._step_ms if is_alone or network.peers() else 0
+        await over()
+
+    def _is_enough(self, simplex: Simplex, listened: int, *, is_behind: bool) -> bool:
+        assert self._signer is not None, "nobody to hold back"
+        if listened < self._listen_ms:
+            return False
+        at = simplex.epoch, simplex.view
+        is_known = not is_behind and self._signer.was_here(at, within=self._heights)
+        return is_known or self._seen >= self._heights or listened >= self._patience_ms
+
+    def end(self) -> None:
+        """Let the key sign, and note in its log that it signs here.
+
+        Raises:
+            OSError: The log could not be written.
+        """
+        assert self._signer is not None, "nobody was held back"
+        self._signer.settle()
+        self.is_over = True

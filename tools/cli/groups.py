@@ -46,6 +46,16 @@ miner = LazyGroup(
     },
 )
 
+guard = LazyGroup(
+    name="guard",
+    help="The log of what a consensus key signed, which keeps it from contradicting itself.",
+    entries={
+        "create": Entry("tools.cli.guard:create", "Make the log of a key that never signed."),
+        "export": Entry("tools.cli.guard:export_log", "Write down what may be signed, to move the key."),
+        "import": Entry("tools.cli.guard:import_log", "Take in what was written down elsewhere."),
+    },
+)
+
 node = LazyGroup(
     name="node",
     help="Run a node.",

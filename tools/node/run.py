@@ -15,7 +15,6 @@ from typing import Final
 
 import trio
 
-from chain.crypto import vrf
 from chain.crypto.ed25519 import SecretKey
 from chain.crypto.keystore import KeystoreError, KeystoreReason, read_key_file
 from chain.database.interface import Database
@@ -27,10 +26,9 @@ from chain.mempool import Mempool
 from chain.store import BlockStore
 from chain.types.block import Block
 from chain.types.transaction import possession_message
-from consensus.disk import FileDisk
 from consensus.engine import Engine
+from consensus.inputs import EngineSettings
 from consensus.signer import Signer
-from consensus.signing_guard import create_log, open_log
 from genesis.document import GenesisDocument, GenesisError, read_genesis
 from genesis.registry import registry_of
 from p2p.config import NetworkConfig
@@ -42,6 +40,7 @@ from tools.node.config import NodeConfig
 from tools.node.journal import StoreJournal
 from tools.node.ledger import NodeLedger
 from tools.node.node import Node, NodeParts
+from tools.node.signing import open_signer
 from tools.node.storage import open_store
 from tools.rpc.server import RpcServer, bind
 
@@ -109,8 +108,12 @@ async def _opened(
         if config.peer_key
         else load_or_create_identity(config.data_dir / "peer.identity")
     )
-    is_first_start = not (config.data_dir / "chain").exists()
-    signer = _open_signer(config, consensus, genesis, is_first_start) if consensus else None
+    chain_id = genesis.params.chain_id
+    signer = (
+        open_signer(config.consensus_key, consensus, chain_id=chain_id)
+        if config.consensus_key and consensus
+        else None
+    )
     path = config.data_dir / "chain"
     database, store = _open_chain(path, genesis)
     try:
@@ -122,7 +125,9 @@ async def _opened(
             address_book=config.data_dir / ADDRESS_BOOK,
         )
         async with open_network(settings) as network:
-            parts = _assembled(genesis, models, store, signer, consensus, network)
+            parts = _assembled(
+                genesis, models, store, signer, consensus, network, watch_heights=config.watch_heights
+            )
             yield (
                 Node(
                     replace(
@@ -160,6 +165,8 @@ def _assembled(
     signer: Signer | None,
     consensus: SecretKey | None,
     network: Network,
+    *,
+    watch_heights: int,
 ) -> NodeParts:
     params = genesis.params
     mempool = Mempool(params)
@@ -175,6 +182,7 @@ def _assembled(
         journal=StoreJournal(store),
         signer=signer,
         now_ms=wall_clock_ms,
+        settings=EngineSettings(watch_heights=watch_heights),
     )
     return NodeParts(
         genesis=genesis,
@@ -218,18 +226,6 @@ class _Secrets:
                 KeystoreReason.PERMISSIONS, f"{path} is readable by others; run: chmod 600 {path}"
             )
         return path.read_bytes().rstrip(b"\r\n")
-
-
-def _open_signer(
-    config: NodeConfig, secret: SecretKey, genesis: GenesisDocument, is_first_start: bool
-) -> Signer:
-    assert config.consensus_key is not None, "a signer without a key file"
-    # Beside the key, not in the data folder: whoever wipes the data to sync anew must not wipe this.
-    path = config.consensus_key.with_name(config.consensus_key.name + ".signed")
-    opener = create_log if is_first_start and not path.exists() else open_log
-    chain_id = genesis.params.chain_id
-    guard = opener(FileDisk(path), chain_id=chain_id, public_key=secret.public_key)
-    return Signer(secret, guard, chain_id=chain_id, prove=lambda alpha: vrf.prove(secret, alpha))
 
 
 def _open_chain(path: Path, genesis: GenesisDocument) -> tuple[LevelDatabase, BlockStore]:

@@ -5,51 +5,24 @@ model, and nobody repeats it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil, frexp, log2, sqrt
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pouw.calibration import ENOUGH, EXPONENT, Doubles, Ranges, by_channel, fixed, smoothed
 from pouw.llama import TURN, LayerConstants, LlamaManifest, layer_weight, weight_specs
-from pouw.llama_float import FloatLlama, Floats
+from pouw.llama_float import FloatLlama
 from pouw.program import Weight
-from pouw.tables import FRACTION_BITS, TURN_BITS, rotary_table, silu_table
+from pouw.tables import TURN_BITS, rotary_table, silu_table
 from pouw.tensors import Array, DType
 from pouw.transformer_rows import NORM_BITS
 from pouw.weights import Weights
 
-_SCALE_BITS: Final = 22
-"""Channel scales are below 2^22: four digits more than int8 needs, and far from leaving int64."""
-
 _FINE_BITS: Final = 7
 """Queries and keys are this much finer before they are turned than after."""
-
-_ENOUGH: Final = 64
-"""Units that a usual value of the residual stream must have for 16 bits to do."""
-
-_SMOOTHING: Final = 0.5
-"""How much of an outlying channel the weights take over; see SmoothQuant, arXiv 2211.10438, section 4."""
-
-
-@dataclass(slots=True)
-class _Seen:
-    """The largest value of every tensor, and of every channel of the norms' outputs."""
-
-    largest: dict[str, float] = field(default_factory=dict)
-    channels: dict[str, Floats] = field(default_factory=dict)
-    usual: float = float("inf")
-    """The least root mean square of a residual stream."""
-
-    def watch(self, name: str, value: Floats) -> None:
-        size = np.abs(value)
-        self.largest[name] = max(self.largest.get(name, 1e-6), float(size.max()))
-        if name[0] in "xy":
-            self.usual = min(self.usual, float(np.sqrt(np.mean(value * value))))
-        if name[0] in "abf":
-            most = size.max(axis=0)
-            self.channels[name] = np.maximum(self.channels.get(name, most), most)
 
 
 def quantise(
@@ -62,23 +35,23 @@ def quantise(
         samples: token sequences like those that the model will read; they set the scales.
         name: of the result.
     """
-    seen = _Seen()
+    seen = Ranges()
     for tokens in samples:
         model.logits(tokens, seen.watch)
     return _Quantiser(model, seen).finish(name)
 
 
 class _Quantiser:
-    def __init__(self, model: FloatLlama, seen: _Seen) -> None:
+    def __init__(self, model: FloatLlama, seen: Ranges) -> None:
         self._model = model
         self._seen = seen
         self._arrays: dict[str, Array] = {}
         shape = model.shape
-        residual = max(v for n, v in seen.largest.items() if n[0] in "xy")
+        residual = max(seen.largest(n) for n in seen.high if n[0] in "xy")
         embedding = model.weights["embedding"]
         # The stream keeps a bit in reserve over what the samples showed.
         narrow = max(float(np.abs(embedding).max()) / DType.INT16.high, residual / (1 << 14))
-        self.residual = DType.INT16 if seen.usual > _ENOUGH * narrow else DType.INT32
+        self.residual = DType.INT16 if seen.usual > ENOUGH * narrow else DType.INT32
         bits = 14 if self.residual is DType.INT16 else 22
         unit = max(float(np.abs(embedding).max()) / DType.INT16.high, residual / (1 << bits))
         self.lift = min(8, max(0, bits - ceil(log2(residual / unit)))) if bits > 14 else 0
@@ -91,7 +64,7 @@ class _Quantiser:
         shape = self._model.shape
         layers = tuple(self._layer(layer) for layer in range(shape.layers))
         final_step = self._norms({"final": ("final norm", ("head",))})
-        head = self._seen.largest["logits"] * 1.5 / DType.INT16.high
+        head = self._seen.largest("logits") * 1.5 / DType.INT16.high
         logit_shift = self._linear("head", final_step["final"], head)
         arrays = {key: self._arrays[key] for key, _ in weight_specs(shape)}
         weights = Weights(arrays)
@@ -110,7 +83,7 @@ class _Quantiser:
             layers=layers,
             final_shift=final_step["shift"].shift,
             logit_shift=logit_shift,
-            logit_multiplier=max(1, round(head * _EXPONENT * (1 << sample_shift))),
+            logit_multiplier=max(1, round(head * EXPONENT * (1 << sample_shift))),
             sample_shift=sample_shift,
             weights=described,
         )
@@ -121,7 +94,7 @@ class _Quantiser:
             return layer_weight(layer, name)
 
         def step(name: str) -> float:
-            return self._seen.largest[f"{name} {layer}"] / 127
+            return self._seen.largest(f"{name} {layer}") / 127
 
         norms = {
             f"a {layer}": (part("norm 1"), (part("q"), part("k"), part("v"))),
@@ -130,20 +103,20 @@ class _Quantiser:
         smooth = self._norms(norms)
         a, b = smooth[f"a {layer}"], smooth[f"b {layer}"]
         fine = 1 << _FINE_BITS
-        q, k, v = step("queries"), step("keys"), step("values")
-        gain = int(min(max(256 * 127 * v / self._seen.largest[f"mix {layer}"], 256), 65535))
+        q, k = step("queries"), step("keys")
+        v, mixed, gain = self._values(layer)
         gate, up, gated = step("gate"), step("up"), step("gated")
         table, gate_shift = _gate(gate, up, gated)
         shifts = (
             self._linear(part("q"), a, q / fine),
             self._linear(part("k"), a, k / fine),
             self._linear(part("v"), a, v),
-            self._linear(part("o"), _Step(v * 256 / gain), self.unit),
+            self._linear(part("o"), _Step(1.0, mixed), self.unit),
             self._linear(part("gate"), b, gate),
             self._linear(part("up"), b, up),
             self._linear(part("down"), _Step(gated), self.unit),
         )
-        multiplier, score_shift = _fixed(q * k / sqrt(self._model.shape.head_dim) * _EXPONENT, bits=12)
+        multiplier, score_shift = fixed(q * k / sqrt(self._model.shape.head_dim) * EXPONENT, bits=12)
         return LayerConstants(
             norm_shift=smooth["shift"].shift,
             shifts=shifts,
@@ -155,15 +128,25 @@ class _Quantiser:
             gate_shift=gate_shift,
         )
 
+    def _values(self, layer: int) -> tuple[Doubles, Doubles, int]:
+        """Steps of the values' channels, of the mix's, which all query heads of a group share, and the gain."""
+        shape, seen = self._model.shape, self._seen
+        split = (shape.kv_heads, shape.heads // shape.kv_heads, shape.head_dim)
+        reads = np.abs(self._model.weights[layer_weight(layer, "o")]).max(axis=0).reshape(split).max(axis=1)
+        steps = smoothed(seen.size(f"values {layer}"), reads.reshape(-1).astype(np.float64))
+        shared = np.repeat(steps.reshape(split[0], 1, split[2]), split[1], axis=1).reshape(-1)
+        furthest = float((seen.size(f"mix {layer}") / shared).max())
+        gain = int(min(max(256 * 127 / furthest, 256), 65535))
+        return steps, shared * 256 / gain, gain
+
     def _norms(self, norms: dict[str, tuple[str, tuple[str, ...]]]) -> dict[str, "_Step"]:
         """The gains of norms that share a shift; the steps of their outputs, channel by channel."""
         gains, steps = {}, {}
         for output, (norm, readers) in norms.items():
-            most = np.maximum(self._seen.channels[output], 1e-6)
-            reads = np.max([np.abs(self._model.weights[reader]).max(axis=0) for reader in readers], axis=0)
-            smooth = most**_SMOOTHING / np.maximum(reads, 1e-6) ** (1 - _SMOOTHING)
-            channel = smooth * float((most / smooth).max()) / 127
-            steps[output] = _Step(1.0, channel.astype(np.float64))
+            matrices = [self._model.weights[reader] for reader in readers]
+            reads = np.max([np.abs(matrix).max(axis=0) for matrix in matrices], axis=0)
+            channel = smoothed(self._seen.size(output), reads.astype(np.float64))
+            steps[output] = _Step(1.0, channel)
             gains[norm] = self._model.weights[norm] / channel
         largest = max(float(np.abs(gain).max()) for gain in gains.values())
         bits = min(24, 14 - frexp(largest)[1] + 1)
@@ -172,15 +155,13 @@ class _Quantiser:
         steps["shift"] = _Step(1.0, shift=NORM_BITS + bits)
         return steps
 
-    def _linear(self, name: str, reads: "_Step", gives: float) -> int:
+    def _linear(self, name: str, reads: "_Step", gives: float | Doubles) -> int:
         """Weights and scales of a linear op; returns its shift."""
         matrix = self._model.weights[name] * (reads.size if reads.channels is None else reads.channels)
-        channel = np.maximum(np.abs(matrix).max(axis=1, keepdims=True), 1e-12) / 127
-        self._arrays[name] = np.rint(matrix / channel).astype(np.int8)
-        scale = channel / gives
-        shift = min(60, max(0, _SCALE_BITS - frexp(float(scale.max()))[1]))
-        self._arrays[f"{name} scale"] = np.rint(scale * 2.0**shift).astype(np.int32)
-        return shift
+        channels = by_channel(matrix, np.reshape(gives, (-1, 1)))
+        self._arrays[name] = channels.matrix
+        self._arrays[f"{name} scale"] = channels.scale
+        return channels.shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,18 +169,8 @@ class _Step:
     """What one unit of a tensor stands for."""
 
     size: float
-    channels: NDArray[np.float64] | None = None
+    channels: Doubles | None = None
     shift: int = 0
-
-
-_EXPONENT: Final = log2(2.718281828459045) * (1 << FRACTION_BITS)
-"""A difference of 1 in a natural exponent, in 256ths of a power of two."""
-
-
-def _fixed(value: float, *, bits: int) -> tuple[int, int]:
-    """A number as (multiplier, shift), the multiplier of so many bits if that leaves the shift in 0..40."""
-    shift = min(40, max(0, bits - frexp(value)[1]))
-    return max(1, round(value * 2.0**shift)), shift
 
 
 def _gate(gate: float, up: float, gated: float) -> tuple[bytes, int]:

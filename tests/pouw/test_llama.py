@@ -129,7 +129,7 @@ def test_float_twin_of_a_whole_model(shape: LlamaShape) -> None:
     cosine = (real * got).sum(axis=1) / np.linalg.norm(real, axis=1) / np.linalg.norm(got, axis=1)
     assert cosine.mean() > 0.998
     assert cosine.min() > 0.996
-    assert (real.argmax(axis=1) == trace.answer[:, 0]).mean() > 0.9
+    assert (real.argmax(axis=1) == trace.answer[:, 0]).mean() > 0.85
 
 
 def test_an_outlying_channel_is_smoothed() -> None:

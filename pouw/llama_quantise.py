@@ -129,7 +129,7 @@ class _Quantiser:
         )
 
     def _values(self, layer: int) -> tuple[Doubles, Doubles, int]:
-        """Steps of the values' channels, of the mix's, which all query heads of a group share, and the gain."""
+        """Steps of the values' channels, of the mix's, equal for the heads of a group; and the gain."""
         shape, seen = self._model.shape, self._seen
         split = (shape.kv_heads, shape.heads // shape.kv_heads, shape.head_dim)
         reads = np.abs(self._model.weights[layer_weight(layer, "o")]).max(axis=0).reshape(split).max(axis=1)

@@ -103,7 +103,7 @@ def values_of(spec: TensorSpec, leaf: Callable[[int], bytes], row: int, *, cols:
         row: of the tensor.
         cols: which values; at least one.
     """
-    numbers = range(spec.leaf_of(row, cols.start), spec.leaf_of(row, cols.stop - 1) + 1)
-    data = leaf(numbers.start) if len(numbers) == 1 else b"".join(map(leaf, numbers))
-    first = row * spec.row_bytes + cols.start * spec.dtype.size - spec.leaf_bytes(numbers.start).start
+    low, high = spec.leaf_of(row, cols.start), spec.leaf_of(row, cols.stop - 1)
+    data = leaf(low) if low == high else b"".join(map(leaf, range(low, high + 1)))
+    first = row * spec.row_bytes + cols.start * spec.dtype.size - spec.leaf_bytes(low).start
     return np.frombuffer(data, spec.dtype.numpy, count=len(cols), offset=first)

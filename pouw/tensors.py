@@ -1,6 +1,6 @@
 """Shapes and types of the 2-D integer tensors that work is made of, and their division into leaves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
@@ -81,37 +81,40 @@ class TensorSpec:
     cols: int
     dtype: DType
 
+    row_bytes: int = field(init=False, repr=False, compare=False)
+    """Bytes of one row."""
+
+    rows_per_leaf: int = field(init=False, repr=False, compare=False)
+    """Neighbouring rows in one leaf: the largest power of two that fits LEAF_BYTES, at least 1."""
+
+    part_bytes: int = field(init=False, repr=False, compare=False)
+    """The most that a leaf holds of one row; the last part of a row may be smaller."""
+
+    leaves_per_row: int = field(init=False, repr=False, compare=False)
+    """Leaves that a row is cut into; 1 if rows share one."""
+
+    leaves: int = field(init=False, repr=False, compare=False)
+    """Number of leaves of the tensor's row tree."""
+
     def __post_init__(self) -> None:
         if not (1 <= self.rows <= MAX_ROWS and 1 <= self.cols <= MAX_COLS):
             raise ProgramError(
                 ProgramReason.SHAPE,
                 f"a tensor of {self.rows} x {self.cols}, allowed are 1..{MAX_ROWS} x 1..{MAX_COLS}",
             )
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row."""
-        return self.cols * self.dtype.size
-
-    @property
-    def rows_per_leaf(self) -> int:
-        """Neighbouring rows in one leaf: the largest power of two that fits LEAF_BYTES, at least 1."""
-        return 1 << max(0, (LEAF_BYTES // self.row_bytes).bit_length() - 1)
-
-    @property
-    def part_bytes(self) -> int:
-        """The most that a leaf holds of one row; the last part of a row may be smaller."""
-        return NARROW_PART_BYTES if self.row_bytes <= NARROW_BYTES else CHUNK_BYTES
-
-    @property
-    def leaves_per_row(self) -> int:
-        """Leaves that a row is cut into; 1 if rows share one."""
-        return -(-self.row_bytes // self.part_bytes)
-
-    @property
-    def leaves(self) -> int:
-        """Number of leaves of the tensor's row tree."""
-        return -(-self.rows // self.rows_per_leaf) * self.leaves_per_row
+        row_bytes = self.cols * self.dtype.size
+        rows_per_leaf = 1 << max(0, (LEAF_BYTES // row_bytes).bit_length() - 1)
+        part_bytes = NARROW_PART_BYTES if row_bytes <= NARROW_BYTES else CHUNK_BYTES
+        leaves_per_row = -(-row_bytes // part_bytes)
+        # Asked for once per opened value: too often to be worked out each time.
+        for name, value in (
+            ("row_bytes", row_bytes),
+            ("rows_per_leaf", rows_per_leaf),
+            ("part_bytes", part_bytes),
+            ("leaves_per_row", leaves_per_row),
+            ("leaves", -(-self.rows // rows_per_leaf) * leaves_per_row),
+        ):
+            object.__setattr__(self, name, value)
 
     def leaf_of(self, row: int, col: int) -> int:
         """The leaf that holds an element."""
@@ -129,9 +132,10 @@ class TensorSpec:
 
     def leaf_bytes(self, leaf: int) -> range:
         """Where a leaf lies in the tensor, bytes."""
-        rows, part = self.leaf_rows(leaf), leaf % self.leaves_per_row * self.part_bytes
-        first = rows.start * self.row_bytes
-        return range(first + part, first + min(part + self.part_bytes, len(rows) * self.row_bytes))
+        line, part = divmod(leaf, self.leaves_per_row)
+        whole = self.rows_per_leaf * self.row_bytes
+        first = line * whole + part * self.part_bytes
+        return range(first, min(first + self.part_bytes, (line + 1) * whole, self.rows * self.row_bytes))
 
     def holds(self, array: object) -> bool:
         """Whether an object is an array of exactly this shape and type."""

@@ -11,6 +11,7 @@ Numbers are part of the protocol (they are in receipts) and are never used again
 400 ..  499   commits and proofs
 500 ..  599   seats
 600 ..  699   evidence
+700 ..  799   the commons model
 1000 .. 1099  a proof that does not hold, by what was wrong with it
 ```
 """
@@ -89,14 +90,13 @@ class Reason(enum.IntEnum):
 
     WORK_COMMITTED = 400, "The work's root is on the ledger; a later beacon draws its cells."
     TOO_MANY_OPEN_COMMITS = 401, "Too many commits of this miner await their proof."
-    COMMONS_RANGE_USED = 402, "The commons units do not start where the miner's last range ended."
-    COMMONS_WRONG_EPOCH = 403, "Commons units derive from the seed of this epoch or the one before."
-    TOO_MANY_COMMONS_UNITS = 404, "A commit may not cover so many commons units."
-    EMPTY_COMMIT = 405, "The commit covers neither a task nor a commons unit."
+    COMMONS_RANGE_USED = 402, "The shards do not start where the miner's last range ended."
+    TOO_MANY_COMMONS_UNITS = 404, "A commit may not cover so many shards."
+    EMPTY_COMMIT = 405, "The commit covers neither a task nor a shard."
     TASK_NOT_ASSIGNED = 406, "The task is not assigned to this miner, or not any more."
     ANSWER_WRONG_SHAPE = 407, "The answer does not have the shape of the program's last output."
     TASKS_NOT_ASCENDING = 408, "The commit's tasks are not strictly ascending."
-    UNITS_OVERCLAIMED = 409, "The commit claims other units than its tasks and commons units cost."
+    UNITS_OVERCLAIMED = 409, "The commit claims other units than its tasks and shards cost."
     COMMIT_UNKNOWN = 410, "The sender has no open commit of this id."
     PROOF_TOO_EARLY = 411, "The beacon that draws the commit's cells does not exist yet."
     PROOF_MISSING = 412, "No proof came in time; the work earns nothing and part of the bond burns."
@@ -104,8 +104,10 @@ class Reason(enum.IntEnum):
     WORK_CREDITED = 414, "The proven units count for the miner's consensus key."
     WORK_REWARDED = 415, "The proven units were paid with new coins."
     COMMIT_VOID = 416, "The miner was slashed; its open commits are void."
-    NOT_COMMONS = 417, "Commons fields must be zero in a commit without commons units."
+    NOT_COMMONS = 417, "Commons fields must be zero in a commit without shards."
     COMMIT_TOO_LARGE = 418, "The commit costs more units than one proof can be about."
+    COMMONS_WRONG_ROUND = 419, "The commons model is used as it is in this round or the one before."
+    VOTE_MALFORMED = 420, "The vote is not one on this model's numbers."
 
     SEATS_APPORTIONED = 500, "The key holds this many seats in the next committee."
     COMMITTEE_KEPT = 501, "No work was proven in the window; the committee stays."
@@ -120,6 +122,10 @@ class Reason(enum.IntEnum):
     EVIDENCE_NO_SEATS = 603, "The accused held no seat in the epoch of the evidence."
     EVIDENCE_UNSIGNED = 604, "The accused did not sign both statements."
     REPORT_NOT_PLAIN = 605, "A report has no sender, nonce, fee or signature of its own."
+
+    MODEL_TRAINED = 700, "Proven votes moved the commons model by one step."
+    VOTE_COUNTED = 701, "The vote is proven and moves the commons model at the end of the round."
+    VOTE_TOO_OLD = 702, "The vote was proven too late to move the model; the work is paid all the same."
 
     PROOF_MALFORMED = 1001, "The proof's bytes are not a proof."
     PROOF_OVERSIZE = 1002, "The proof is longer, or holds larger numbers, than a proof may."

@@ -1,4 +1,4 @@
-"""The first model of the commons: handwritten digits and a small int8 network that tells them apart.
+"""The first published model: handwritten digits and a small int8 network that tells them apart.
 
 Data and weights are files beside this one (`data/`): raw little-endian arrays, row by row, so that what is
 stored is what is hashed. `genesis.train_digits` made the weights and makes the same bytes again.
@@ -29,10 +29,6 @@ of products counts 1/1024, and six bits less is sixteenths again."""
 
 BIAS_LIMIT: Final = 1 << 16
 """64 in units of 1/1024; far more than training reaches, far less than what int32 has room for."""
-
-COMMONS_BATCH: Final = 16
-"""Images of one commons unit. Larger units cost bytes in each proof (a level more in every row path),
-smaller ones cost time per image."""
 
 HELD_OUT: Final = 360
 """Images that training never sees."""

@@ -7,9 +7,9 @@ ever shows.
 """
 
 import sys
-from functools import cache
 from typing import Final
 
+from genesis.commons import training_images
 from genesis.digits import WIDTHS, DigitsModel, held_out_split, load_digits
 from genesis.train_digits import accuracy
 from pouw.backends.select import select_backend
@@ -17,7 +17,7 @@ from pouw.checkpoint import TrainingState
 from pouw.cross_entropy import NATS
 from pouw.mlp_training import MlpTraining, model_manifest, start_training
 from pouw.tensors import Array
-from pouw.training_data import TrainingImages, training_batch
+from pouw.training_data import training_batch
 from pouw.training_monitor import StepReport
 from pouw.training_run import Trainer
 
@@ -29,14 +29,6 @@ TRAINING: Final = MlpTraining("digits-training-1", WIDTHS, batch=64, rate=10, sl
 _SEED: Final = b"headrace digits training as work 1"
 
 _EVERY: Final = 250
-
-
-@cache
-def training_images() -> TrainingImages:
-    """The images that shards show: all but those held out."""
-    data = load_digits()
-    chosen, _ = held_out_split(len(data.labels))
-    return TrainingImages(data.images[chosen], data.labels[chosen])
 
 
 def start() -> TrainingState:

@@ -50,7 +50,7 @@ class GenesisDocument:
     models: Annotated[tuple[Hash32, ...], AtMost(64)]
     """Digests of the models whose tasks the chain takes, strictly ascending."""
     commons_model: Hash32
-    """The model that miners work on when nobody pays."""
+    """The model that miners train when nobody pays."""
 
     def __post_init__(self) -> None:
         accounts = [balance.account for balance in self.balances]

@@ -6,7 +6,7 @@ from typing import Final
 
 from chain.types.committee import Committee, Validator
 from chain.types.params import ChainParams
-from genesis.digits import COMMONS_BATCH
+from genesis.commons import BATCH, commons
 from genesis.document import Balance, GenesisDocument
 from genesis.registry import digits_model
 
@@ -30,8 +30,9 @@ LOCAL_PARAMS: Final = ChainParams(
     min_bond=100 * COIN,
     unbonding_blocks=160,
     missed_proof_penalty=COIN,
-    commons_batch=COMMONS_BATCH,
-    max_commons_units=1024,
+    commons_batch=BATCH,
+    max_commons_units=64,
+    round_length=5,  # the commons model takes a step every three seconds
     max_open_commits=4,
     reward_per_million_units=10_000,
     samples=64,
@@ -73,6 +74,6 @@ def local_testnet_genesis(
         timestamp_ms=timestamp_ms,
         balances=tuple(Balance(account, amount) for account, amount in sorted(balances.items())),
         committee=committee,
-        models=(digits_model().id,),
-        commons_model=digits_model().id,
+        models=tuple(sorted((digits_model().id, commons().id))),
+        commons_model=commons().id,
     )

@@ -3,13 +3,11 @@
 from functools import cache
 
 from chain.execution.models import Model, ModelRegistry
-from genesis.digits import load_digits, load_model
+from genesis.commons import commons, commons_model
+from genesis.digits import load_model
 from genesis.document import GenesisDocument, GenesisError
-from pouw.commons import commons_row
+from pouw.commons import PIXEL_MAX
 from pouw.mlp import mlp_program
-from pouw.tensors import Array
-
-_PIXEL_HIGH = 16
 
 
 @cache
@@ -21,7 +19,7 @@ def digits_model() -> Model:
         name=manifest.name,
         build=lambda rows: mlp_program(manifest, rows),
         input_low=0,
-        input_high=_PIXEL_HIGH,
+        input_high=PIXEL_MAX,
     )
 
 
@@ -29,20 +27,16 @@ def registry_of(document: GenesisDocument) -> ModelRegistry:
     """The models of a chain.
 
     Raises:
-        GenesisError: The document names a model that this version does not bring along.
+        GenesisError: The document names a model that this version does not bring along, or trains another.
     """
-    known = {model.id: model for model in (digits_model(),)}
+    batch = document.params.commons_batch
+    known = {model.id: model for model in (digits_model(), commons_model(batch))}
     for model in document.models:
         if model not in known:
             raise GenesisError(f"models: this version has no model {model.hex()}")
-    images = load_digits().images
-
-    def row_of(seed: bytes, index: int, row: int) -> Array:
-        return commons_row(images, seed=seed, index=index, row=row)
-
-    return ModelRegistry(
-        models={model: known[model] for model in document.models},
-        commons_model=document.commons_model,
-        commons_batch=document.params.commons_batch,
-        commons_row=row_of,
-    )
+    if document.commons_model != commons(batch).id:
+        raise GenesisError(
+            f"commons_model: this version trains {commons(batch).id.hex()} with shards of {batch}, not "
+            f"{document.commons_model.hex()}"
+        )
+    return ModelRegistry(models={model: known[model] for model in document.models}, commons=commons(batch))

@@ -71,7 +71,8 @@ class VoteShape:
         digits = np.zeros(self.packed_bytes * _DIGITS, np.uint8)
         digits[: self.numbers] = vote[self.used] % 3
         powers = 3 ** np.arange(_DIGITS, dtype=np.uint8)
-        return (digits.reshape(-1, _DIGITS) * powers).sum(axis=1).astype(np.uint8).tobytes()
+        packed: NDArray[np.uint8] = (digits.reshape(-1, _DIGITS) * powers).sum(axis=1).astype(np.uint8)
+        return packed.tobytes()
 
     def unpack(self, packed: bytes) -> Array | str:
         """A vote from bytes, or a sentence on what is wrong with them.

@@ -4,7 +4,8 @@
  opening    overdue commits, missed deadlines, old tasks, bonds that come back; waiting tasks are assigned
  each tx    includable? (else the block is invalid) ─ fee ─ body: effects, or a reason and only the fee
             (a report of equivocation pays none; if it does not hold, the block is invalid)
- closing    base fees burned, tips paid; in an epoch's last block the next committee; the next base fee
+ closing    base fees burned, tips paid; in a round's last block the next step of the commons model, in an
+            epoch's last block the next committee; the next base fee
 ```
 
 Everything here follows from the arguments alone. An assertion that fails is our own mistake and must stop the
@@ -25,6 +26,7 @@ from chain.execution import (
     proofs,
     state_keys,
     tasks,
+    training,
     transfers,
 )
 from chain.execution.invalid import BlockReason, InvalidBlock, NotIncludable, Refused
@@ -247,6 +249,8 @@ class _BlockWork:
         run = self.run
         context, params = run.context, run.params
         self._settle_fees()
+        if context.height % params.round_length == 0:
+            training.close_round(run)
         if context.height == params.last_height(context.epoch):
             epochs.close_epoch(run)
         base_fee = fees.next_base_fee(context.base_fee, self.weight_used, params=params)

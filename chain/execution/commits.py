@@ -1,6 +1,6 @@
 """Commits: a miner binds itself to a trace before anyone knows which of its cells will be drawn.
 
-What a commit covers is on the ledger already (tasks that the beacon assigned, commons units that continue the
+What a commit covers is on the ledger already (tasks that the beacon assigned, shards that continue the
 miner's own range), so its cost in units is known and the claim must be exactly that. A wrong claim is a
 signed lie and burns the bond. Everything that an honest miner can run into by being late costs it the fee and
 nothing else.
@@ -9,7 +9,7 @@ nothing else.
 from dataclasses import dataclass
 from itertools import pairwise
 
-from chain.execution import miners, open_commits, state_keys, tasks
+from chain.execution import miners, open_commits, state_keys, tasks, training
 from chain.execution.invalid import Refused
 from chain.execution.records import Commit, CommonsCursor, Miner, MinerStatus, Task, TaskStatus
 from chain.execution.run import Run
@@ -23,7 +23,8 @@ class _Covered:
     """What a commit covers, looked up."""
 
     units: int
-    commons_seed: bytes
+    step: int
+    """Of the checkpoint that was used; 0 if none was."""
 
 
 def commit_work(run: Run, sender: bytes, body: CommitWork, *, commit_id: bytes) -> Reason:
@@ -34,8 +35,8 @@ def commit_work(run: Run, sender: bytes, body: CommitWork, *, commit_id: bytes) 
 
     Raises:
         Refused: NOT_A_MINER, MINER_SUSPENDED, TOO_MANY_OPEN_COMMITS, EMPTY_COMMIT, TASKS_NOT_ASCENDING,
-            TASK_NOT_ASSIGNED, ANSWER_WRONG_SHAPE, NOT_COMMONS, TOO_MANY_COMMONS_UNITS, COMMONS_WRONG_EPOCH,
-            COMMONS_RANGE_USED or COMMIT_TOO_LARGE.
+            TASK_NOT_ASSIGNED, ANSWER_WRONG_SHAPE, NOT_COMMONS, COMMONS_WRONG_ROUND, TOO_MANY_COMMONS_UNITS,
+            COMMONS_RANGE_USED, VOTE_MALFORMED or COMMIT_TOO_LARGE.
     """
     _check_miner(run, sender)
     covered = _covered(run, sender, body)
@@ -46,20 +47,20 @@ def commit_work(run: Run, sender: bytes, body: CommitWork, *, commit_id: bytes) 
 
     if body.commons_count:
         cursor = CommonsCursor(body.commons_start + body.commons_count)
-        run.ledger.put(state_keys.commons_cursor(body.commons_epoch, sender), cursor)
+        run.ledger.put(state_keys.commons_cursor(body.commons_round, sender), cursor)
     commit = Commit(
         miner=sender, root=body.root, units=body.units, height=run.context.height,
-        commons_seed=covered.commons_seed, commons_start=body.commons_start, commons_count=body.commons_count,
-        tasks=tuple(answer.task for answer in body.tasks),
+        commons_round=body.commons_round, commons_start=body.commons_start,
+        commons_count=body.commons_count, vote=body.vote, tasks=tuple(answer.task for answer in body.tasks),
     )  # fmt: skip
     open_commits.open_commit(run, commit_id, commit)
     drawn_at = open_commits.beacon_height(commit.height, params=run.params)
     run.emit(
         Reason.WORK_COMMITTED, commit_id, other=sender, amount=body.units,
-        detail=f"{len(body.tasks)} tasks, {body.commons_count} commons units, drawn at height {drawn_at}",
+        detail=f"{len(body.tasks)} tasks, {body.commons_count} shards, drawn at height {drawn_at}",
     )  # fmt: skip
     for answer in body.tasks:
-        tasks.mark_committed(run, answer.task, commit_id=commit_id, answer=answer.answer)
+        tasks.mark_committed(run, answer, commit_id=commit_id, step=covered.step)
     return Reason.OK
 
 
@@ -90,25 +91,25 @@ def _check_miner(run: Run, sender: bytes) -> None:
 
 def _covered(run: Run, sender: bytes, body: CommitWork) -> _Covered:
     if not body.tasks and not body.commons_count:
-        raise Refused(Reason.EMPTY_COMMIT, "neither a task nor a commons unit")
+        raise Refused(Reason.EMPTY_COMMIT, "neither a task nor a shard")
     ids = [answer.task for answer in body.tasks]
     if any(low >= high for low, high in pairwise(ids)):
         raise Refused(Reason.TASKS_NOT_ASCENDING, "task ids are not strictly ascending")
-    units = sum(_task_units(run, sender, answer) for answer in body.tasks)
-    seed = bytes(32)
-    if body.commons_count:
-        seed = _commons_seed(run, sender, body)
-        units += body.commons_count * run.models.commons_program.units
-    elif body.commons_epoch or body.commons_start:
-        raise Refused(
-            Reason.NOT_COMMONS, f"commons epoch {body.commons_epoch}, start {body.commons_start}, but no unit"
-        )
+    asked = [_assigned(run, sender, answer) for answer in body.tasks]
+    units = sum(task.units for task in asked) + run.models.commons.units(body.commons_count)
+    step = 0
+    if body.commons_count or any(task.model == run.models.commons.id for task in asked):
+        step = training.open_round(run, body.commons_round).step
+    elif body.commons_round:
+        raise Refused(Reason.NOT_COMMONS, f"round {body.commons_round}, but the commons model is not used")
+    _check_shards(run, sender, body)
     if units > MAX_SUM:
         raise Refused(Reason.COMMIT_TOO_LARGE, f"{units} units, one commit holds at most {MAX_SUM}")
-    return _Covered(units, seed)
+    return _Covered(units, step)
 
 
-def _task_units(run: Run, sender: bytes, answer: TaskAnswer) -> int:
+def _assigned(run: Run, sender: bytes, answer: TaskAnswer) -> Task:
+    """The task that an answer is to, which must have the right shape."""
     task = run.ledger.find(Task, state_keys.task(answer.task))
     if task is None or task.status is not TaskStatus.ASSIGNED or task.miner != sender:
         state = "unknown" if task is None else f"{task.status.name}, miner {task.miner.hex() or 'none'}"
@@ -116,24 +117,28 @@ def _task_units(run: Run, sender: bytes, answer: TaskAnswer) -> int:
     values = run.models.get(task.model).read_answer(task.rows, answer.answer)
     if isinstance(values, str):
         raise Refused(Reason.ANSWER_WRONG_SHAPE, values)
-    return task.units
+    return task
 
 
-def _commons_seed(run: Run, sender: bytes, body: CommitWork) -> bytes:
-    """Check the range of commons units; returns the epoch's seed."""
+def _check_shards(run: Run, sender: bytes, body: CommitWork) -> None:
+    """Check the range of shards and the form of the vote."""
+    if not body.commons_count:
+        if body.commons_start or body.vote:
+            raise Refused(
+                Reason.NOT_COMMONS, f"start {body.commons_start}, a vote of {len(body.vote)} bytes, no shard"
+            )
+        return
     if body.commons_count > run.params.max_commons_units:
         raise Refused(
             Reason.TOO_MANY_COMMONS_UNITS,
-            f"{body.commons_count} units, at most {run.params.max_commons_units}",
+            f"{body.commons_count} shards, at most {run.params.max_commons_units}",
         )
-    epoch = run.context.epoch
-    if body.commons_epoch not in (epoch, epoch - 1):
-        raise Refused(Reason.COMMONS_WRONG_EPOCH, f"units of epoch {body.commons_epoch} in epoch {epoch}")
-    key = state_keys.commons_cursor(body.commons_epoch, sender)
-    cursor = run.ledger.find(CommonsCursor, key)
+    cursor = run.ledger.find(CommonsCursor, state_keys.commons_cursor(body.commons_round, sender))
     expected = 0 if cursor is None else cursor.next
     if body.commons_start != expected:
         raise Refused(
             Reason.COMMONS_RANGE_USED, f"the range starts at {body.commons_start}, due is {expected}"
         )
-    return run.ledger.get_raw(state_keys.epoch_seed(body.commons_epoch))
+    vote = run.models.commons.voted.shape.unpack(body.vote)
+    if isinstance(vote, str):
+        raise Refused(Reason.VOTE_MALFORMED, vote)

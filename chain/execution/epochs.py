@@ -20,20 +20,15 @@ def credit_units(run: Run, consensus_key: bytes, units: int) -> None:
 
 
 def close_epoch(run: Run) -> None:
-    """In the last block of an epoch: seat the next committee, set the next seed, drop what is too old."""
+    """In the last block of an epoch: seat the next committee, drop what is too old."""
     epoch = run.context.epoch
     assert run.context.height == run.params.last_height(epoch), "an epoch closes in its last block"
     current = run.ledger.get(Committee, state_keys.committee(epoch))
     run.ledger.put(state_keys.committee(epoch + 1), _next_committee(run, current))
-    run.ledger.put(state_keys.epoch_seed(epoch + 1), run.context.beacon)
     # As epochs pass one by one, one committee at most falls out of those whose evidence still counts.
     forgotten = min(oldest_epoch(run.context.height + 1, params=run.params), epoch) - 1
     if forgotten >= 0:
         run.ledger.delete(state_keys.committee(forgotten))
-    if epoch > 0:
-        run.ledger.delete(state_keys.epoch_seed(epoch - 1))
-        for entry in list(run.ledger.keys(state_keys.commons_cursor(epoch - 1))):
-            run.ledger.delete(entry)
 
 
 def _next_committee(run: Run, current: Committee) -> Committee:

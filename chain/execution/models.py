@@ -1,4 +1,8 @@
-"""What execution knows of the models that tasks may ask for: programs and shapes, never a weight."""
+"""What execution knows of the models that tasks may ask for, and of the one that the chain trains.
+
+Of a published model it knows programs and shapes, never a weight. The commons model is in the state, because
+votes move it; `training` says how.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,11 +13,17 @@ import numpy as np
 
 from pouw.program import Program
 from pouw.tensors import Array
+from pouw.vote_program import checkpoint_of, in_use_specs, vote_program
+from pouw.voted_training import Judgement, VotedTraining
 
 _PROGRAMS_KEPT: Final = 64
 
 CommonsRow = Callable[[bytes, int, int], Array]
-"""``(seed, index, row)`` -> one input row of a commons unit, 1-D, of the commons program's input type."""
+"""``(seed, shard, row)`` -> one input row of a shard, 1-D: an image, its label and noise."""
+
+Roots = tuple[bytes, ...]
+"""Roots of a checkpoint's tensors in use, in the order of `pouw.vote_program.in_use_specs`; empty for a model
+that never changes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,11 +35,13 @@ class Model:
     name: str
     """For people."""
     build: Callable[[int], Program]
-    """The program for a batch of so many rows; pure."""
+    """The program for a batch of so many rows; pure. Of a model in training, that of its first weights."""
     input_low: int
     """Least value that an input may hold."""
     input_high: int
     """Greatest one."""
+    rebuild: Callable[[int, Roots], Program] | None = None
+    """Of a model in training: the program for so many rows at a checkpoint; pure."""
     _program: Callable[[int], Program] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -45,6 +57,16 @@ class Model:
     def program(self, rows: int) -> Program:
         """The program for a batch of ``rows``."""
         return self._program(rows)
+
+    def program_at(self, rows: int, roots: Roots) -> Program:
+        """The program for a batch of ``rows`` at a checkpoint.
+
+        Shapes and units are the same at every checkpoint.
+        """
+        if not roots:
+            return self.program(rows)
+        assert self.rebuild is not None, f"{self.name} is not in training"
+        return self.rebuild(rows, roots)
 
     def read_inputs(self, rows: int, inputs: bytes) -> Array | str:
         """The input tensor of a task, or a sentence on what is wrong with the bytes."""
@@ -68,20 +90,77 @@ class Model:
         return np.frombuffer(answer, spec.dtype.numpy).reshape(spec.rows, spec.cols)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Commons:
+    """The model that miners train when nobody pays, as all nodes know it."""
+
+    voted: VotedTraining
+    """How it starts and what votes make of it."""
+    row: CommonsRow
+    judge: Callable[[Mapping[str, Array]], Judgement]
+    """How good it is, on images that no shard shows; integers, the same on every machine."""
+    _program: Callable[[Roots, int], Program] = field(init=False, repr=False)
+    _costs: tuple[int, int] = field(init=False, repr=False)
+    """Whatever the number of shards, and for each."""
+
+    def __post_init__(self) -> None:
+        training = self.voted.training
+
+        def build(roots: Roots, shards: int) -> Program:
+            return vote_program(training, checkpoint_of(training, 0, roots), shards)
+
+        object.__setattr__(self, "_program", lru_cache(maxsize=_PROGRAMS_KEPT)(build))
+        anything = (bytes(32),) * len(in_use_specs(training))
+        one, two = (build(anything, shards).units for shards in (1, 2))
+        object.__setattr__(self, "_costs", (2 * one - two, two - one))
+
+    @property
+    def id(self) -> bytes:
+        """The model's id, whatever it has learned."""
+        return self.voted.digest
+
+    @property
+    def unit(self) -> int:
+        """Work units of one more shard."""
+        return self._costs[1]
+
+    def units(self, shards: int) -> int:
+        """Work units of a commit's shards, without its program."""
+        fixed, each = self._costs
+        return fixed + shards * each if shards else 0
+
+    def program(self, roots: Roots, shards: int) -> Program:
+        """The program whose answer is a vote.
+
+        Args:
+            roots: The checkpoint.
+            shards: How many it looks at.
+        """
+        return self._program(roots, shards)
+
+    def input_row(self, seed: bytes, start: int, row: int) -> Array:
+        """A row of the input of a commit's shards, which follow one another.
+
+        Args:
+            seed: From `chain.execution.work.commons_seed`.
+            start: The first shard.
+            row: Counted through all shards.
+        """
+        batch = self.voted.training.batch
+        return self.row(seed, start + row // batch, row % batch)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRegistry:
-    """All models of a chain, and the source of its commons work."""
+    """All models of a chain, the commons model among them."""
 
     models: Mapping[bytes, Model]
     """By id."""
-    commons_model: bytes
-    commons_batch: int
-    """Rows of one commons unit."""
-    commons_row: CommonsRow
+    commons: Commons
     _ids: tuple[bytes, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
-        if self.commons_model not in self.models:
+        if self.commons.id not in self.models:
             raise ValueError("the commons model is not among the models")
         object.__setattr__(self, "_ids", tuple(sorted(self.models)))
 
@@ -97,8 +176,3 @@ class ModelRegistry:
     def get(self, model: bytes) -> Model:
         """A model that the chain is known to have."""
         return self.models[model]
-
-    @property
-    def commons_program(self) -> Program:
-        """The program of one commons unit."""
-        return self.models[self.commons_model].program(self.commons_batch)

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Final
 
 from chain.codec import decode_fields
-from chain.execution import coins, epochs, miners, open_commits, state_keys, tasks
+from chain.execution import coins, epochs, miners, open_commits, state_keys, tasks, training
 from chain.execution.invalid import Refused
-from chain.execution.records import Commit, Miner, Task
+from chain.execution.models import Roots
+from chain.execution.records import Commit, Miner, Round, Task
 from chain.execution.run import Run
-from chain.execution.work import CommitItems, CommonsRange, TaskWork, commons_seed
+from chain.execution.work import CommitItems, CommonsWork, TaskWork, commons_seed
 from chain.msgpack_reader import DecodeError
 from chain.reasons import Reason
 from chain.types.transaction import MAX_PROOF_BYTES, ProveWork
@@ -81,13 +82,7 @@ def _check(run: Run, commit: Commit, encoded: bytes, *, seed: bytes) -> None:
     except DecodeError as error:
         raise ProofError(ProofReason.MALFORMED, str(error)) from error
     proof = Proof.from_fields(fields, max_bytes=MAX_PROOF_BYTES)
-    items = CommitItems(
-        [partial(_task_work, run, task) for task in commit.tasks],
-        CommonsRange(
-            commons_seed(commit.commons_seed, commit.miner), commit.commons_start, commit.commons_count
-        ),
-        models=run.models,
-    )
+    items = _items(run, commit)
     statement = Statement(
         chain_id=run.params.chain_id.encode(), miner=commit.miner, items=items, root=commit.root,
         units=commit.units, answered=items.answered,
@@ -95,12 +90,27 @@ def _check(run: Run, commit: Commit, encoded: bytes, *, seed: bytes) -> None:
     check_proof(statement, proof, seed=seed, samples=run.params.samples)
 
 
-def _task_work(run: Run, task_id: bytes) -> TaskWork:
+def _items(run: Run, commit: Commit) -> CommitItems:
+    """What the commit covers, from the ledger."""
+    trained = run.ledger.find(Round, state_keys.training_round(commit.commons_round))
+    commons = None
+    if commit.commons_count:
+        assert trained is not None, f"round {commit.commons_round} was forgotten too early"
+        seed = commons_seed(trained.seed, commit.miner)
+        commons = CommonsWork(seed, trained.roots, commit.commons_start, commit.commons_count, commit.vote)
+    tasks_of = [partial(_task_work, run, task, trained) for task in commit.tasks]
+    return CommitItems(tasks_of, commons, models=run.models)
+
+
+def _task_work(run: Run, task_id: bytes, trained: Round | None) -> TaskWork:
     task = run.ledger.get(Task, state_keys.task(task_id))
+    roots: Roots = ()
+    if task.model == run.models.commons.id:
+        assert trained is not None, f"the checkpoint of task {task_id.hex()} was forgotten too early"
+        roots = trained.roots
     inputs = run.ledger.get_raw(state_keys.task_inputs(task_id))
-    return TaskWork(
-        task_id, task.model, task.rows, inputs, run.ledger.get_raw(state_keys.task_answer(task_id))
-    )
+    answer = run.ledger.get_raw(state_keys.task_answer(task_id))
+    return TaskWork(task_id, task.model, task.rows, inputs, answer, roots)
 
 
 def _reward(run: Run, sender: bytes, commit_id: bytes) -> None:
@@ -119,3 +129,5 @@ def _reward(run: Run, sender: bytes, commit_id: bytes) -> None:
     run.emit(Reason.WORK_REWARDED, commit_id, other=sender, amount=reward)
     for task in commit.tasks:
         tasks.pay(run, task)
+    if commit.commons_count:
+        training.count_vote(run, commit_id, commit)

@@ -12,6 +12,8 @@ from chain.execution.records import (
     Conviction,
     Head,
     Miner,
+    Progress,
+    Round,
     Supply,
     Task,
     Weight,
@@ -93,15 +95,25 @@ def open_commits(state: StateTree, key: bytes) -> list[bytes]:
     return [entry[len(prefix) :] for entry in state.keys(prefix)]
 
 
-def next_commons_index(state: StateTree, epoch: int, key: bytes) -> int:
-    """Where a miner's next range of commons units of an epoch starts."""
-    cursor = _find(CommonsCursor, state, state_keys.commons_cursor(epoch, key))
+def next_shard(state: StateTree, round_number: int, key: bytes) -> int:
+    """Where a miner's next range of shards of a round starts."""
+    cursor = _find(CommonsCursor, state, state_keys.commons_cursor(round_number, key))
     return 0 if cursor is None else cursor.next
 
 
-def epoch_seed(state: StateTree, epoch: int) -> bytes | None:
-    """What the commons units of an epoch derive from; there for the current epoch and the one before."""
-    return state.get(state_keys.epoch_seed(epoch))
+def training_round(state: StateTree, round_number: int) -> Round | None:
+    """A round that has begun, as long as a proof may need it."""
+    return _find(Round, state, state_keys.training_round(round_number))
+
+
+def checkpoint(state: StateTree, step: int) -> bytes | None:
+    """The commons model in use after so many steps, as long as a proof may need it."""
+    return state.get(state_keys.checkpoint(step))
+
+
+def progress(state: StateTree) -> Progress:
+    """What became of the commons model."""
+    return _get(Progress, state, state_keys.PROGRESS)
 
 
 def beacon(state: StateTree, height: int) -> bytes | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from chain.codec import U8, U16, U32, U64, U128, AtMost, Hash32, PublicKey
-from chain.types.transaction import MAX_MODELS, MAX_TASKS_A_COMMIT
+from chain.types.transaction import MAX_MODELS, MAX_TASKS_A_COMMIT, MAX_VOTE_BYTES
 
 MaybeKey = Annotated[bytes, AtMost(32)]
 """A key or an id, or empty for none."""
@@ -79,6 +79,8 @@ class Task:
     """Miners that had it and did not answer, in order, each once."""
     commit: MaybeKey
     """The commit that covers it."""
+    step: U64
+    """Steps that the commons model had taken when it answered, if that was the model asked; else 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,11 @@ class Commit:
     root: Hash32
     units: U64
     height: U64
-    commons_seed: Hash32
-    """Seed of the epoch that the commons units belong to; kept here because seeds of old epochs are dropped.
-    """
+    commons_round: U64
+    """Whose seed and checkpoint were used, by shards and by tasks of the commons model."""
     commons_start: U64
     commons_count: U32
+    vote: Annotated[bytes, AtMost(MAX_VOTE_BYTES)]
     tasks: Annotated[tuple[Hash32, ...], AtMost(MAX_TASKS_A_COMMIT)]
     """Ascending."""
 
@@ -166,6 +168,53 @@ class Conviction:
 
 @dataclass(frozen=True, slots=True)
 class CommonsCursor:
-    """The first commons index of an epoch that a miner has not committed to yet."""
+    """The first shard of a round that a miner has not committed to yet."""
 
     next: U64
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round of training: what its shards follow from, and the checkpoint that looks at them."""
+
+    seed: Hash32
+    """Beacon of the block before it."""
+    step: U64
+    """Steps that the model had taken when it began."""
+    roots: Annotated[tuple[Hash32, ...], AtMost(256)]
+    """Of the tensors in use, in the order of `pouw.vote_program.in_use_specs`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenVote:
+    """A vote that waits for the end of the round."""
+
+    shards: U32
+    vote: Annotated[bytes, AtMost(MAX_VOTE_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """How good the commons model was after a step."""
+
+    round: U64
+    """At whose end it was taken."""
+    step: U64
+    shards: U64
+    """Whose votes it followed."""
+    loss: U64
+    """Mean cross-entropy on images that no shard shows, nats at scale 16."""
+    right: U32
+    """Of them, those that it told apart rightly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What became of the commons model."""
+
+    images: U32
+    """By which it is judged."""
+    first: Point
+    """Before any step."""
+    latest: Annotated[tuple[Point, ...], AtMost(1 << 12)]
+    """After the latest steps, oldest first."""

@@ -5,7 +5,7 @@
 02 account               Miner         bond, consensus key, status, models
 03 consensus key         account       the miner that the key is tied to
 04 height miner          -             bonds that come back in that block's opening
-05 epoch miner           u64           next commons index of the miner in that epoch
+05 round miner           u64           next shard of the miner in that round
 06 model miner           -             active miners that serve the model
 
 10 task                  Task          everything about a task but its bytes
@@ -20,7 +20,6 @@
 22 miner commit          -             the same commits by miner
 
 30 height                hash          recent beacons, as long as a proof may need them
-31 epoch                 hash          seed of the epoch's commons units: beacon of the block before it
 32 consensus key         Weight        proven units by epoch
 33 epoch                 Committee     of this epoch, those whose evidence still counts, and from an epoch's
                                        last block on the next
@@ -28,9 +27,16 @@
 
 40                       Supply        coins at genesis, minted and burned
 41                       Head          height, beacon, and the base fee of the next block
+
+50                       bytes         the commons model: what its weights add up to, int32
+51                       bytes         where votes on it pointed of late, int16
+52                       Progress      how good it was after its first and its latest steps
+53 round                 Round         seed and checkpoint, as long as a proof may need them
+54 step                  bytes         the numbers of a checkpoint that such a round names
+55 commit                ProvenVote    votes that the running round's last block counts
 ```
 
-Heights, epochs and indices are 8 bytes, big-endian: keys sort as numbers do. A dash stands for an empty
+Heights, epochs, rounds and steps are 8 bytes, big-endian: keys sort as numbers do. A dash stands for an empty
 value: the key itself is the entry of an index.
 """
 
@@ -38,6 +44,9 @@ from typing import Final
 
 SUPPLY: Final = b"\x40"
 HEAD: Final = b"\x41"
+MASTERS: Final = b"\x50"
+LEANINGS: Final = b"\x51"
+PROGRESS: Final = b"\x52"
 
 
 def account(key: bytes) -> bytes:
@@ -60,9 +69,9 @@ def unbonding(height: int, key: bytes = b"") -> bytes:
     return b"\x04" + number(height) + key
 
 
-def commons_cursor(epoch: int, key: bytes = b"") -> bytes:
-    """A miner's next commons index; without a miner, the prefix of the epoch."""
-    return b"\x05" + number(epoch) + key
+def commons_cursor(round_number: int, key: bytes = b"") -> bytes:
+    """A miner's next shard; without a miner, the prefix of the round."""
+    return b"\x05" + number(round_number) + key
 
 
 def server(model: bytes, key: bytes = b"") -> bytes:
@@ -120,9 +129,19 @@ def beacon(height: int) -> bytes:
     return b"\x30" + number(height)
 
 
-def epoch_seed(epoch: int) -> bytes:
-    """What the commons units of an epoch derive from."""
-    return b"\x31" + number(epoch)
+def training_round(round_number: int) -> bytes:
+    """A round of training."""
+    return b"\x53" + number(round_number)
+
+
+def checkpoint(step: int) -> bytes:
+    """The commons model in use after so many steps."""
+    return b"\x54" + number(step)
+
+
+def proven_vote(commit_key: bytes = b"") -> bytes:
+    """The vote of a proven commit; without one, the prefix of all."""
+    return b"\x55" + commit_key
 
 
 def weight(consensus_key: bytes = b"") -> bytes:

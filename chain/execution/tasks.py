@@ -28,7 +28,7 @@ from chain.execution.run import Run
 from chain.hashing import digest
 from chain.reasons import Reason
 from chain.types.params import ChainParams
-from chain.types.transaction import SubmitTask
+from chain.types.transaction import SubmitTask, TaskAnswer
 
 MAX_ASSIGNMENTS_A_BLOCK: Final = 256
 """Bounds the work of an opening when a miner appears before a long queue."""
@@ -70,7 +70,7 @@ def submit(run: Run, sender: bytes, body: SubmitTask, *, task_id: bytes) -> None
     task = Task(
         submitter=sender, model=body.model, rows=body.rows, units=units, payment=body.payment,
         submitted_at=height, status=TaskStatus.WAITING, since=height, due=0, attempts=0,
-        miner=b"", missed=(), commit=b"",
+        miner=b"", missed=(), commit=b"", step=0,
     )  # fmt: skip
     _wait(run, task_id, task)
 
@@ -114,12 +114,16 @@ def look_at_due(run: Run) -> None:
             _forget(run, task_id, task)
 
 
-def mark_committed(run: Run, task_id: bytes, *, commit_id: bytes, answer: bytes) -> None:
-    """The miner that has the task committed to an answer."""
+def mark_committed(run: Run, answer: TaskAnswer, *, commit_id: bytes, step: int) -> None:
+    """The miner that has a task committed to an answer, with the commons model after ``step`` steps."""
+    task_id = answer.task
     task = _unscheduled(run, task_id)
     run.ledger.delete(state_keys.assigned(task.miner, task_id))
-    run.ledger.put(state_keys.task_answer(task_id), answer)
-    committed = replace(task, status=TaskStatus.COMMITTED, since=run.context.height, due=0, commit=commit_id)
+    run.ledger.put(state_keys.task_answer(task_id), answer.answer)
+    committed = replace(
+        task, status=TaskStatus.COMMITTED, since=run.context.height, due=0, commit=commit_id,
+        step=step if task.model == run.models.commons.id else 0,
+    )  # fmt: skip
     run.ledger.put(state_keys.task(task_id), committed)
     run.emit(Reason.TASK_COMMITTED, task_id, other=commit_id)
 
@@ -131,7 +135,7 @@ def give_back(run: Run, task_id: bytes) -> None:
     run.ledger.delete(state_keys.assigned(failed, task_id))
     run.ledger.delete(state_keys.task_answer(task_id))
     missed = task.missed if failed in task.missed else (*task.missed, failed)
-    task = replace(task, due=0, miner=b"", missed=missed, commit=b"")
+    task = replace(task, due=0, miner=b"", missed=missed, commit=b"", step=0)
     if task.attempts >= run.params.max_task_attempts:
         _refund(run, task_id, task)
         return

@@ -1,14 +1,15 @@
 """What a commit is made of, item by item: one list for the miner that builds it and the node that checks it.
 
-Order of the items: the tasks, ascending by id, then the commons units, ascending by index. Items are made
-when they are looked at, so a node that checks a proof builds the few that were drawn and not all thousand.
+The tasks come first, ascending by id, then one item for all shards of the commons together: its answer is the
+miner's vote. Items are made when they are looked at.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import overload
 
-from chain.execution.models import Model, ModelRegistry
+from chain.execution.models import Commons, Model, ModelRegistry, Roots
 from chain.hashing import digest
 from pouw.tensors import Array
 from pouw.verifier import WorkItem
@@ -23,29 +24,35 @@ class TaskWork:
     rows: int
     inputs: bytes
     answer: bytes
+    roots: Roots = ()
+    """The checkpoint that answered, if the model is in training."""
 
 
 @dataclass(frozen=True, slots=True)
-class CommonsRange:
-    """Consecutive commons units of one miner."""
+class CommonsWork:
+    """Consecutive shards of one miner, and what they say together."""
 
     seed: bytes
     """From `commons_seed`."""
+    roots: Roots
+    """The checkpoint of the round."""
     start: int
     count: int
+    vote: bytes
+    """Packed, see `pouw.votes`."""
 
 
 class CommitItems(Sequence[WorkItem]):
     """The items of a commit."""
 
     def __init__(
-        self, tasks: Sequence[Callable[[], TaskWork]], commons: CommonsRange, *, models: ModelRegistry
+        self, tasks: Sequence[Callable[[], TaskWork]], commons: CommonsWork | None, *, models: ModelRegistry
     ) -> None:
         """Describe a commit.
 
         Args:
             tasks: Reads of the tasks, ascending by id; each is called when its item is looked at.
-            commons: The commons units, possibly none.
+            commons: The shards, if there are any.
             models: The chain's models.
         """
         self._tasks = tasks
@@ -53,12 +60,12 @@ class CommitItems(Sequence[WorkItem]):
         self._models = models
 
     def __len__(self) -> int:
-        return len(self._tasks) + self._commons.count
+        return len(self._tasks) + (self._commons is not None)
 
     @property
     def answered(self) -> range:
-        """Indices of the items that have an answer: the tasks."""
-        return range(len(self._tasks))
+        """Indices of the items that have an answer: all of them."""
+        return range(len(self))
 
     @overload
     def __getitem__(self, index: int) -> WorkItem: ...
@@ -73,30 +80,36 @@ class CommitItems(Sequence[WorkItem]):
         if index < len(self._tasks):
             task = self._tasks[index]()
             return task_item(task, self._models.get(task.model))
-        return commons_item(
-            self._commons.seed, self._commons.start + index - len(self._tasks), models=self._models
-        )
+        assert self._commons is not None, "the last item is the commons'"
+        return commons_item(self._commons, commons=self._models.commons)
 
 
-def commons_seed(epoch_seed: bytes, miner: bytes) -> bytes:
-    """Seed of a miner's commons units in an epoch: unknown before it, different for every miner."""
-    return digest("headrace/commons-seed", epoch_seed, miner)
+def commons_seed(round_seed: bytes, miner: bytes) -> bytes:
+    """Seed of a miner's shards in a round: unknown before it, different for every miner."""
+    return digest("headrace/commons-seed", round_seed, miner)
 
 
-def commons_item(seed: bytes, index: int, *, models: ModelRegistry) -> WorkItem:
-    """One commons unit.
+def commons_item_id(seed: bytes, start: int, count: int) -> bytes:
+    """Names a commit's shards.
 
     Args:
         seed: From `commons_seed`.
-        index: Number of the unit in its epoch.
-        models: The chain's models.
+        start: The first shard.
+        count: How many follow one another.
     """
+    return digest("headrace/commons-shards", seed, start.to_bytes(8, "big"), count.to_bytes(8, "big"))
 
-    def input_row(row: int) -> Array:
-        return models.commons_row(seed, index, row)
 
-    item_id = digest("headrace/commons-unit", seed, index.to_bytes(8, "big"))
-    return WorkItem(item_id, models.commons_program, input_row)
+def commons_item(work: CommonsWork, *, commons: Commons) -> WorkItem:
+    """The shards of a commit, whose vote is known to have the right form."""
+    vote = commons.voted.shape.unpack(work.vote)
+    assert not isinstance(vote, str), vote
+    return WorkItem(
+        commons_item_id(work.seed, work.start, work.count),
+        commons.program(work.roots, work.count),
+        partial(commons.input_row, work.seed, work.start),
+        vote,
+    )
 
 
 def task_item(task: TaskWork, model: Model) -> WorkItem:
@@ -104,4 +117,9 @@ def task_item(task: TaskWork, model: Model) -> WorkItem:
     inputs = model.read_inputs(task.rows, task.inputs)
     answer = model.read_answer(task.rows, task.answer)
     assert not isinstance(inputs, str) and not isinstance(answer, str), f"{inputs} {answer}"
-    return WorkItem(task.task_id, model.program(task.rows), inputs.__getitem__, answer)
+
+    def input_row(row: int) -> Array:
+        alone: Array = inputs[row]
+        return alone
+
+    return WorkItem(task.task_id, model.program_at(task.rows, task.roots), input_row, answer)

@@ -5,8 +5,7 @@ from typing import Annotated, Final
 
 from chain.codec import U8, U16, U32, U64, AtMost
 from chain.types.committee import MAX_SEATS
-from chain.types.transaction import MAX_TASKS_A_COMMIT
-from pouw.binding import MAX_ITEMS
+from pouw.ops.ballot import MAX_BALLOTS
 from pouw.sampling import MAX_SAMPLES
 
 MAX_AVERAGING_WINDOW: Final = 1 << 13
@@ -59,9 +58,11 @@ class ChainParams:
     """Coins burned from the bond when a commit is never proven."""
 
     commons_batch: U16
-    """Inputs in one commons unit."""
+    """Images in one shard of the commons."""
     max_commons_units: U32
-    """Commons units that one commit may cover."""
+    """Shards that one commit may cover."""
+    round_length: U16
+    """Blocks between two steps of the commons model."""
     max_open_commits: U8
     """Commits of one miner that may await their proof at once."""
     reward_per_million_units: U64
@@ -88,8 +89,8 @@ class ChainParams:
     def __post_init__(self) -> None:
         positive = (
             "epoch_length", "committee_size", "averaging_window", "network_delay_ms", "max_block_bytes",
-            "base_fee_floor", "target_block_weight", "commons_batch", "samples", "beacon_delay",
-            "proof_window", "task_deadline", "max_task_attempts", "max_open_commits",
+            "base_fee_floor", "target_block_weight", "commons_batch", "round_length", "samples",
+            "beacon_delay", "proof_window", "task_deadline", "max_task_attempts", "max_open_commits",
         )  # fmt: skip
         for name in positive:
             if getattr(self, name) == 0:
@@ -104,10 +105,8 @@ class ChainParams:
             )
         if self.samples > MAX_SAMPLES:
             raise ValueError(f"samples is {self.samples}, at most {MAX_SAMPLES}")
-        if self.max_commons_units + MAX_TASKS_A_COMMIT > MAX_ITEMS:
-            raise ValueError(
-                f"max_commons_units is {self.max_commons_units}, at most {MAX_ITEMS - MAX_TASKS_A_COMMIT}"
-            )
+        if self.max_commons_units > MAX_BALLOTS:
+            raise ValueError(f"max_commons_units is {self.max_commons_units}, at most {MAX_BALLOTS}")
         if self.averaging_window > MAX_AVERAGING_WINDOW:
             raise ValueError(f"averaging_window is {self.averaging_window}, at most {MAX_AVERAGING_WINDOW}")
         if self.committee_size > MAX_SEATS:

@@ -13,6 +13,7 @@ MAX_PROOF_BYTES: Final = 1 << 21
 MAX_ANSWER_BYTES: Final = 1 << 18
 MAX_MODELS: Final = 64
 MAX_TASKS_A_COMMIT: Final = 64
+MAX_VOTE_BYTES: Final = 1 << 16
 
 NOBODY: Final = bytes(32)
 """The sender of a report. No key has this public half: ed25519 refuses it as one of small order."""
@@ -76,12 +77,15 @@ class CommitWork:
     TAG: ClassVar[int] = 5
     root: Hash32
     units: U64
-    """Multiply-accumulates claimed; must equal what tasks and commons units cost, or the bond burns."""
-    commons_epoch: U64
-    """Epoch whose seed the commons units derive from."""
+    """Multiply-accumulates claimed; must equal what tasks and shards cost, or the bond burns."""
+    commons_round: U64
+    """Round whose seed the shards derive from, and with whose checkpoint the commons model was used."""
     commons_start: U64
-    """First commons index; where the miner's last range of that epoch ended."""
+    """First shard; where the miner's last range of that round ended."""
     commons_count: U32
+    """Shards of the commons' data that were looked at."""
+    vote: Annotated[bytes, AtMost(MAX_VOTE_BYTES)]
+    """Which way they say that each number of the commons model should move, packed; empty without shards."""
     tasks: Annotated[tuple[TaskAnswer, ...], AtMost(MAX_TASKS_A_COMMIT)]
     """Strictly ascending by task."""
 

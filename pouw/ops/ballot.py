@@ -160,4 +160,5 @@ class Majority:
     def _of(self, ballots: Array) -> Array:
         # In int64: rows that come from a peer may hold anything that int8 does.
         total = ballots.reshape(len(ballots), self.terms, -1).sum(axis=1, dtype=np.int64)
-        return np.sign(total).astype(np.int8)
+        most: Array = np.sign(total).astype(np.int8)
+        return most

@@ -12,7 +12,7 @@ from chain.execution.block import draft_block
 from chain.mempool import Mempool, MempoolLimits
 from chain.reasons import Reason
 from chain.types.transaction import CommitWork, ProveWork, SubmitTask, Transfer
-from tests.chain.execution.world import COINS, MODEL, MODELS, PARAMS, World, key
+from tests.chain.execution.world import COINS, COMMONS, MODEL, MODELS, PARAMS, World, key
 
 BOB = key("bob").public_key
 ROOM = PARAMS.max_block_bytes
@@ -299,7 +299,7 @@ def test_a_worker_is_forgotten_with_its_last_work():
 def test_only_miners_send_work():
     world = miners_world()
     pool = pool_of(world)
-    body = CommitWork(bytes(32), 1, 0, 0, 1, ())
+    body = CommitWork(bytes(32), 1, 0, 0, 1, bytes(COMMONS.voted.shape.packed_bytes), ())
     assert pool.add(world.sign("carol", body), world.state) is Reason.NOT_A_MINER
     assert pool.add(world.sign("alice", body), world.state) is Reason.OK
     world.block(world.sign("bob", replace(body, commons_start=0)))

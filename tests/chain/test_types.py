@@ -43,7 +43,7 @@ BODIES = st.one_of(
     st.just(Unregister()),
     st.builds(SubmitTask, HASH, U16, st.binary(max_size=99), U64),
     st.builds(
-        CommitWork, HASH, U64, U64, U64, U32,
+        CommitWork, HASH, U64, U64, U64, U32, st.binary(max_size=99),
         st.lists(st.builds(TaskAnswer, HASH, st.binary(max_size=20)), max_size=4).map(tuple),
     ),
     st.builds(ProveWork, HASH, st.binary(max_size=99)),
@@ -179,7 +179,7 @@ class Batch:
                         chain_id="",
                         nonce=1000 + i,
                         body=CommitWork(
-                            bytes(32), 1, 1, 1, 1, tuple([TaskAnswer(bytes([i % 256]) * 32, b"")] * 64)
+                            bytes(32), 1, 1, 1, 1, b"", tuple([TaskAnswer(bytes([i % 256]) * 32, b"")] * 64)
                         ),
                     ),
                 )
@@ -316,7 +316,7 @@ def test_epochs_are_runs_of_blocks():
         ({"samples": 1025}, "samples is 1025, at most 1024"),
         ({"committee_size": 1025}, "committee_size is 1025, at most 1024"),
         ({"averaging_window": 8193}, "averaging_window is 8193, at most 8192"),
-        ({"max_commons_units": 1 << 20}, "max_commons_units is 1048576, at most 1048512"),
+        ({"max_commons_units": 128}, "max_commons_units is 128, at most 127"),
     ],
 )
 def test_parameters_that_cannot_work_are_refused(change, message):

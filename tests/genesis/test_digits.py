@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import genesis
-from genesis.digits import COMMONS_BATCH, HELD_OUT, dump_model, held_out_split, load_digits, load_model
+from genesis.digits import HELD_OUT, dump_model, held_out_split, load_digits, load_model
 from genesis.train_digits import accuracy, perturbed, train
 from pouw.backends.reference import ReferenceBackend
 from pouw.backends.select import select_backend
@@ -21,6 +21,7 @@ from pouw.proof import MAX_PROOF_BYTES, Proof
 from pouw.trace import Trace, run_program
 from pouw.verifier import Statement, WorkItem, check_proof
 
+BATCH = 16
 DATA = Path(genesis.__file__).parent / "data"
 DIGITS = load_digits()
 MODEL = load_model()
@@ -40,7 +41,7 @@ def test_the_data_is_what_its_source_says() -> None:
 def test_the_model_is_pinned() -> None:
     """Another digest is another chain."""
     assert MODEL.manifest.digest.hex() == "3fd9ac85bc2fb6e13d99d94fcc2f7ed81c9c54cf48bd963bb76dec09b5c62e48"
-    MODEL.weights.check(mlp_program(MODEL.manifest, COMMONS_BATCH))
+    MODEL.weights.check(mlp_program(MODEL.manifest, BATCH))
     assert dump_model(MODEL.weights) == (DATA / "digits-model.bin").read_bytes()
 
 
@@ -102,19 +103,19 @@ def test_training_gives_the_shipped_weights() -> None:
 
 def commit(units: int) -> tuple[Statement, CommitBuilder]:
     """Commons units of the shipped model."""
-    program = mlp_program(MODEL.manifest, COMMONS_BATCH)
+    program = mlp_program(MODEL.manifest, BATCH)
     builder = CommitBuilder(b"headrace-test", b"miner")
     items = []
     for index in range(units):
         item_id = random_bytes(b"unit", path=(index,), count=32)
-        inputs = commons_batch(DIGITS.images, seed=b"seed", index=index, batch=COMMONS_BATCH)
+        inputs = commons_batch(DIGITS.images, seed=b"seed", index=index, batch=BATCH)
         builder.add(item_id, program, run(inputs))
         items.append(WorkItem(item_id, program, lambda row, index=index: derive(index, row)))  # type: ignore[misc]
     return Statement(b"headrace-test", b"miner", items, builder.root, builder.units, answered=()), builder
 
 
 def run(inputs: np.ndarray) -> Trace:
-    return run_program(mlp_program(MODEL.manifest, COMMONS_BATCH), MODEL.weights, inputs, ReferenceBackend())
+    return run_program(mlp_program(MODEL.manifest, BATCH), MODEL.weights, inputs, ReferenceBackend())
 
 
 def derive(index: int, row: int) -> np.ndarray:

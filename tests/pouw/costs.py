@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import overload
 
-from genesis.digits import COMMONS_BATCH, load_digits, load_model
+from genesis.digits import load_digits, load_model
 from pouw.backends.backend import Backend
 from pouw.backends.select import select_backend
 from pouw.commitment import CommitBuilder
@@ -25,6 +25,7 @@ from pouw.verifier import Statement, WorkItem, check_proof
 SAMPLES = 64
 DIGITS = load_digits()
 MODEL = load_model()
+COMMONS_BATCH = 16
 PROGRAM = mlp_program(MODEL.manifest, COMMONS_BATCH)
 
 

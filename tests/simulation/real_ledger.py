@@ -47,7 +47,9 @@ def begin(
 ) -> Beginning:
     """Height 0; the seed is in the first beacon, so no two worlds draw the same."""
     beacon = digest("simulation/beacon", seed.to_bytes(8, "big"))
-    state = open_genesis_state(params=params, balances=balances, committee=committee, beacon=beacon)
+    state = open_genesis_state(
+        params=params, balances=balances, committee=committee, beacon=beacon, commons=models.commons
+    )
     header = genesis_header(
         chain_id=params.chain_id, timestamp_ms=0, beacon=beacon, base_fee=params.base_fee_floor,
         state_root=state.root, committee=committee,

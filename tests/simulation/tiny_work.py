@@ -8,31 +8,32 @@ import numpy as np
 
 from chain.codec import encode_fields
 from chain.execution.models import ModelRegistry
-from chain.execution.records import Task
-from chain.execution.work import CommitItems, CommonsRange, TaskWork, commons_seed
+from chain.execution.records import Round, Task
+from chain.execution.work import commons_item_id, commons_seed
 from chain.types.transaction import CommitWork, TaskAnswer
 from pouw.backends.reference import ReferenceBackend
 from pouw.commitment import CommitBuilder
-from pouw.generator import random_bytes
-from pouw.tensors import Array
 from pouw.trace import run_program
-from tests.chain.execution.world import WIDTH, tiny_model
+from tests.chain.execution.world import commons_model, tiny_commons, tiny_model
 
 BATCH = 2
 TINY = tiny_model("tiny")
 MODEL = TINY.model.id
 
 
-def _commons_row(seed: bytes, index: int, row: int) -> Array:
-    drawn = np.frombuffer(random_bytes(seed, path=(index, row), count=WIDTH), np.uint8)
-    return (drawn % 17).astype(np.int8)
-
-
 @cache
 def models() -> ModelRegistry:
-    return ModelRegistry(
-        models={MODEL: TINY.model}, commons_model=MODEL, commons_batch=BATCH, commons_row=_commons_row
-    )
+    commons = tiny_commons(BATCH)
+    return ModelRegistry(models={MODEL: TINY.model, commons.id: commons_model(commons)}, commons=commons)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A round of training, and the model that it began with."""
+
+    number: int
+    round: Round
+    numbers: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,12 @@ class Work:
 
 
 def do_work(
-    *, chain_id: str, miner: bytes, epoch: int, epoch_seed: bytes, start: int, count: int,
-    questions: Sequence[Question],
-) -> Work:  # fmt: skip
+    *, chain_id: str, miner: bytes, turn: Turn, start: int, count: int, questions: Sequence[Question]
+) -> Work:
     """Run everything on the reference backend and bind it to the miner."""
-    backend, registry = ReferenceBackend(), models()
+    backend, commons = ReferenceBackend(), models().commons
     builder = CommitBuilder(chain_id.encode(), miner)
-    tasks, answers = [], []
+    answers = []
     for question in sorted(questions, key=lambda q: q.id):
         rows = question.task.rows
         program = TINY.model.program(rows)
@@ -71,16 +71,15 @@ def do_work(
         trace = run_program(program, TINY.weights, inputs, backend)
         builder.add(question.id, program, trace, answered=True)
         answers.append(TaskAnswer(question.id, trace.answer.tobytes()))
-        work = TaskWork(question.id, MODEL, rows, question.inputs, answers[-1].answer)
-        tasks.append(lambda work=work: work)
-    seed = commons_seed(epoch_seed, miner) if count else bytes(32)
-    items = CommitItems(tasks, CommonsRange(seed, start, count), models=registry)
-    for index in range(len(tasks), len(items)):
-        item = items[index]
-        rows_in = np.stack([item.input_row(row) for row in range(BATCH)])
-        builder.add(item.item_id, item.program, run_program(item.program, TINY.weights, rows_in, backend))
+    vote = b""
+    if count:
+        seed, program = commons_seed(turn.round.seed, miner), commons.program(turn.round.roots, count)
+        rows_in = np.stack([commons.input_row(seed, start, row) for row in range(count * BATCH)])
+        trace = run_program(program, commons.voted.weights(turn.numbers), rows_in, backend)
+        builder.add(commons_item_id(seed, start, count), program, trace, answered=True)
+        vote = commons.voted.shape.pack(trace.answer)
     body = CommitWork(
-        root=builder.root, units=builder.units, commons_epoch=epoch if count else 0,
-        commons_start=start if count else 0, commons_count=count, tasks=tuple(answers),
+        root=builder.root, units=builder.units, commons_round=turn.number if count else 0,
+        commons_start=start if count else 0, commons_count=count, vote=vote, tasks=tuple(answers),
     )  # fmt: skip
     return Work(builder, body)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from chain.execution import queries
 from chain.execution.records import Commit, Miner, MinerStatus
+from chain.execution.training import round_of
 from chain.state.tree import StateTree
 from chain.types.transaction import (
     Body,
@@ -20,7 +21,7 @@ from chain.types.transaction import (
     sign_transaction,
 )
 from tests.simulation.keys import miner_key
-from tests.simulation.tiny_work import MODEL, Question, Work, do_work
+from tests.simulation.tiny_work import MODEL, Question, Turn, Work, do_work
 
 if TYPE_CHECKING:
     from tests.simulation.node import Node
@@ -88,20 +89,22 @@ class Worker:
         return ProveWork(commit_id, work.prove(beacon, samples=self.world.params.samples))
 
     def next_commit(self, state: StateTree, miner: Miner) -> CommitWork | None:
-        """Commons units once an epoch, and tasks whenever there are any."""
+        """Shards once a round, and tasks whenever there are any."""
         if miner.open_commits:
             return None
         params = self.world.params
-        epoch = params.epoch_of(self.node.height + 1)
-        start = queries.next_commons_index(state, epoch, self.account)
+        number = round_of(self.node.height + 1, params=params)
+        start = queries.next_shard(state, number, self.account)
         count = 0 if start else self.world.rng.choice([1, 2, 2, 3])
         questions = [self._question(state, task) for task in queries.assigned_tasks(state, self.account)]
         if not count and not questions:
             return None
-        seed = queries.epoch_seed(state, epoch)
-        assert seed is not None
+        trained = queries.training_round(state, number)
+        assert trained is not None
+        numbers = queries.checkpoint(state, trained.step)
+        assert numbers is not None
         work = do_work(
-            chain_id=params.chain_id, miner=self.account, epoch=epoch, epoch_seed=seed, start=start,
+            chain_id=params.chain_id, miner=self.account, turn=Turn(number, trained, numbers), start=start,
             count=count, questions=questions,
         )  # fmt: skip
         return self.commit(work)

@@ -24,6 +24,7 @@ from chain.types.statement import Kind, Statement
 from chain.types.transaction import SignedTransaction, possession_message
 from consensus.light import ChainProof, make_chain_proof
 from consensus.messages import Certificate, Seal
+from genesis.commons import commons
 from genesis.document import Balance, GenesisDocument
 from genesis.presets import LOCAL_PARAMS
 from genesis.registry import digits_model, registry_of
@@ -33,8 +34,8 @@ from tools.rpc.view import NodeStatus, PeerView
 PREFIX = "hrt"
 PARAMS = replace(
     LOCAL_PARAMS, chain_id="tools-test", address_prefix=PREFIX, epoch_length=10, committee_size=16,
-    commons_batch=4, beacon_delay=2, proof_window=6, task_deadline=4, samples=8, max_open_commits=8,
-    max_commons_units=32, reward_per_million_units=1_000_000,
+    commons_batch=4, round_length=5, beacon_delay=2, proof_window=6, task_deadline=4, samples=8,
+    max_open_commits=8, max_commons_units=64, reward_per_million_units=1_000_000,
 )  # fmt: skip
 COMMITTEE = Committee((Validator(CONSENSUS.public_key, ALICE.public_key, 16),))
 FUNDS = 1_000_000_000
@@ -136,17 +137,17 @@ class ChainNode:
 
 def chain_node(**params: int) -> ChainNode:
     """A node at height 0 on which Alice and the miner have coins."""
-    model = digits_model().id
+    learner = commons(PARAMS.commons_batch)
     balances = sorted(
         [Balance(ALICE.public_key, FUNDS), Balance(MINER.public_key, FUNDS)], key=lambda b: b.account
     )
     genesis = GenesisDocument(
         params=replace(PARAMS, **params), timestamp_ms=1_000, balances=tuple(balances), committee=COMMITTEE,
-        models=(model,), commons_model=model,
+        models=tuple(sorted((digits_model().id, learner.id))), commons_model=learner.id,
     )  # fmt: skip
     state = open_genesis_state(
         params=genesis.params, balances={balance.account: balance.amount for balance in balances},
-        committee=COMMITTEE, beacon=genesis.digest,
+        committee=COMMITTEE, beacon=genesis.digest, commons=learner,
     )  # fmt: skip
     header = genesis_header(
         chain_id=genesis.params.chain_id, timestamp_ms=genesis.timestamp_ms, beacon=genesis.digest,

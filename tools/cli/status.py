@@ -1,19 +1,23 @@
 """`headrace status`: how a node and its chain stand."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
 from tools.cli.options import Remote, remote_options
 from tools.cli.output import emit, pairs, table
 from tools.rpc import wire
-from tools.rpc.messages import CommitteeView, MinerView, Status
+from tools.rpc.messages import CommitteeView, CommonsPoint, CommonsView, MinerView, Status
+
+TREND_POINTS: Final = 8
 
 
 @click.command(epilog="Example: headrace status --testnet ./testnet")
 @remote_options
 def status(url: str | None, testnet_dir: Path | None, *, as_json: bool) -> None:
-    """Show height, finality lag, peers, seats, and who leads in seats and in work.
+    """Show height, finality lag, peers, seats, who leads in seats and in work, and what the work made.
 
     Work is what was proven in the averaging window and the running epoch; it becomes the next seats. When the
     node does not follow the chain, the last line says why.
@@ -22,14 +26,16 @@ def status(url: str | None, testnet_dir: Path | None, *, as_json: bool) -> None:
     now = remote.call(Status, "status")
     seats = remote.call(CommitteeView, "committee")
     miners = remote.call(tuple[MinerView, ...], "miners")
+    model = remote.call(CommonsView, "commons")
     document = {
         "status": wire.write(Status, now, prefix=remote.prefix),
         "committee": wire.write(CommitteeView, seats, prefix=remote.prefix),
         "miners": wire.write(tuple[MinerView, ...], miners, prefix=remote.prefix),
+        "commons": wire.write(CommonsView, model, prefix=remote.prefix),
     }
     nodes = () if remote.testnet is None else remote.testnet.nodes
     names = {bytes.fromhex(node.consensus_key): node.name for node in nodes if node.consensus_key}
-    lines = [*_summary(now, seats, miners), "", *_holders(now, seats, miners, names)]
+    lines = [*_summary(now, seats, miners), *_learned(model), "", *_holders(now, seats, miners, names)]
     if now.syncing:
         lines += ["", f"not in step with the chain: {now.syncing}"]
     emit(document, lines, as_json=as_json)
@@ -49,6 +55,7 @@ def _summary(now: Status, seats: CommitteeView, miners: tuple[MinerView, ...]) -
         [
             ("chain", f"{now.chain_id} (genesis {now.genesis.hex()[:16]})"),
             ("height", f"{now.height}, final {now.lag_ms / 1000:.1f} s ago"),
+            ("first block", now.first_block if now.first_block > 1 else ""),
             ("epoch", f"{now.epoch}, ends at height {now.epoch_last_height}; view {now.view}"),
             ("peers", now.peers),
             ("mempool", now.mempool),
@@ -59,6 +66,34 @@ def _summary(now: Status, seats: CommitteeView, miners: tuple[MinerView, ...]) -
             ("concentration", f"the first holder has {first} of the seats; {halters} can stop the chain"),
         ]
     )  # fmt: skip
+
+
+def _learned(model: CommonsView) -> list[str]:
+    """How good the commons model has become."""
+    images = model.images
+    now = f"loss {_loss(model.now)}, {_share(model.now.right, images)} of {images} images right"
+    votes = (
+        f"after {model.steps} steps; the last by votes of {model.now.shards} proven shards, "
+        f"{model.waiting_votes} votes wait for the end of round {model.round}"
+    )
+    lines = [
+        ("commons", f"{now} (at genesis {_loss(model.first)}, {_share(model.first.right, images)})"),
+        ("", votes),
+    ]
+    if len(model.history) > 1:
+        lines.append(("trend", " ".join(_loss(point) for point in _spread([model.first, *model.history]))))
+    return pairs(lines)
+
+
+def _spread(points: Sequence[CommonsPoint]) -> list[CommonsPoint]:
+    """A few points at equal distances, the first and the last among them."""
+    last = len(points) - 1
+    count = min(TREND_POINTS, len(points))
+    return [points[last * place // (count - 1)] for place in range(count)]
+
+
+def _loss(point: CommonsPoint) -> str:
+    return f"{point.loss_millinats / 1000:.3f}"
 
 
 def _holders(

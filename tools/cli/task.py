@@ -19,7 +19,7 @@ from tools.cli.secrets import KeyChoice
 from tools.cli.send import key_option
 from tools.cli.submission import POLL_SECONDS, Fees, fee_options, submit_body, wait_until_final
 from tools.rpc import wire
-from tools.rpc.messages import ModelView, Quote, TaskView
+from tools.rpc.messages import CheckpointView, ModelView, Quote, TaskView
 
 WAIT_SECONDS: Final = 120.0
 
@@ -32,7 +32,7 @@ _SAID: Final = {
 }
 
 model_option = click.option(
-    "--model", "model_name", metavar="NAME", help="Model, by name or id.  [default: the commons']"
+    "--model", "model_name", metavar="NAME", help="Model, by name or id.  [default: the first published]"
 )
 
 
@@ -115,7 +115,8 @@ def submit(
 ) -> None:
     """Ask a model about a batch of inputs.
 
-    The payment is locked until a proven answer is there, and comes back if nobody answers.
+    The payment is locked until a proven answer is there, and comes back if nobody answers. The model
+    `commons` is the one that the chain trains: it answers as well as it can by then.
     """
     if (digits is None) == (path is None):
         raise click.UsageError("give either --digits or --file")
@@ -159,14 +160,14 @@ def show(id: str, url: str | None, testnet_dir: Path | None, *, check: bool, as_
 
 
 def find_model(remote: Remote, name: str | None) -> ModelView:
-    """A model by its name or id, or the commons' one.
+    """A model by its name or id, or without one the first that is published whole.
 
     Raises:
         click.BadParameter: The chain has no such model.
     """
     models: Sequence[ModelView] = remote.call(tuple[ModelView, ...], "models")
     for model in models:
-        if name in (model.name, model.id.hex()) or (name is None and model.commons):
+        if name in (model.name, model.id.hex()) or (name is None and not model.commons):
             return model
     known = ", ".join(model.name for model in models)
     raise click.BadParameter(f"the chain has no model {name!r}; it has {known}", param_hint="--model")
@@ -206,7 +207,7 @@ def _emit_task(
     remote: Remote, view: TaskView, model: ModelView, inputs: TaskInputs, *, check: bool, as_json: bool
 ) -> None:
     answers = answers_of(view, model)
-    equal = reference_answer(model.id, inputs) == view.answer if check else None
+    equal = _reference_answer(remote, view, model, inputs) == view.answer if check else None
     document: dict[str, Any] = {
         "task": wire.write(TaskView, view, prefix=remote.prefix),
         "answers": answers,
@@ -220,6 +221,7 @@ def _emit_task(
             ("payment", f"{coins(view.payment)} coins"),
             ("attempts", view.attempts),
             ("commit", view.commit.hex() if view.commit else None),
+            ("model", f"{model.name} after {view.step} steps" if model.commons and answers else model.name),
         ]
     )
     labels: Sequence[object] = inputs.labels or [""] * len(answers)
@@ -238,25 +240,33 @@ def _emit_task(
         )
 
 
-def reference_answer(model: bytes, inputs: TaskInputs) -> bytes:
+def _reference_answer(remote: Remote, view: TaskView, model: ModelView, inputs: TaskInputs) -> bytes:
     """The answer as the definition of exactness gives it, computed on this machine.
 
     Raises:
-        CliError: This version does not bring the model's weights along.
+        CliError: This version does not bring the model's weights along, or the ledger does not hold them any
+            more.
     """
-    from genesis.registry import digits_model
+    from chain.execution.models import Roots
+    from genesis.document import from_json
+    from genesis.registry import registry_of
     from pouw.backends.reference import ReferenceBackend
     from pouw.trace import run_program
     from tools.miner.models import weights_by_model
 
-    known = digits_model()
-    if model != known.id:
+    models = registry_of(from_json(remote.call(str, "genesis")))
+    known, weights = models.find(model.id), weights_by_model().get(model.id)
+    roots: Roots = ()
+    if known is not None and model.commons:
+        numbers = remote.call(CheckpointView, "commons_checkpoint", step=view.step).numbers
+        voted = models.commons.voted
+        roots, weights = voted.roots(numbers), voted.weights(numbers)
+    if known is None or weights is None:
         raise CliError(
-            f"this version has no weights of model {model.hex()}", code="UNKNOWN_MODEL",
+            f"this version has no weights of model {model.id.hex()}", code="UNKNOWN_MODEL",
             next_step="check it with the version that the chain runs",
         )  # fmt: skip
     values = known.read_inputs(inputs.rows, inputs.encoded)
     assert not isinstance(values, str), f"the chain took a task whose {values}"
-    return run_program(
-        known.program(inputs.rows), weights_by_model()[model], values, ReferenceBackend()
-    ).answer.tobytes()
+    program = known.program_at(inputs.rows, roots)
+    return run_program(program, weights, values, ReferenceBackend()).answer.tobytes()

@@ -20,8 +20,8 @@ from chain.types.transaction import MAX_TASKS_A_COMMIT
 from tools.amounts import coins
 from tools.rpc.messages import AssignedTask, MinerWork, OpenCommit
 
-COMMIT_WEIGHT: Final = 500
-"""Bytes of a commit of commons units alone, rounded up; a task adds its answer."""
+COMMIT_WEIGHT: Final = 2000
+"""Bytes of a commit of shards alone with their vote, rounded up; a task adds its answer."""
 SLACK_PENALTIES: Final = 20
 """Missed proofs that a fresh bond survives before it falls below the least."""
 
@@ -38,9 +38,9 @@ class InFlight:
     proves: bytes = b""
     """The commit that it proves."""
     tasks: tuple[bytes, ...] = ()
-    commons_epoch: int = 0
+    commons_round: int = 0
     commons_end: int = 0
-    """First commons index behind the range that it commits to; 0 without one."""
+    """First shard behind the range that it commits to; 0 without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,20 @@ class Register:
 
 
 @dataclass(frozen=True, slots=True)
-class CommonsJob:
-    """Consecutive commons units."""
+class TrainingRound:
+    """A round of the commons: what shards follow from, and the model that looks at them."""
 
-    epoch: int
+    number: int
     seed: bytes
-    """Of the epoch."""
+    """Not yet bound to the miner."""
+    step: int
+    """Steps that the model has taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommonsJob:
+    """Consecutive shards of a round."""
+
     start: int
     count: int
 
@@ -68,6 +76,8 @@ class Commit:
     tasks: tuple[AssignedTask, ...]
     """Ascending by id."""
     commons: CommonsJob | None
+    round: TrainingRound
+    """Whose commons model answers, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,7 @@ class Means:
     resting: bool
     """Whether the duty forbids commons work now."""
     units_a_commit: int
-    """Commons units that fill the working time of one commit, by what was measured."""
+    """Shards that fill the working time of one commit, by what was measured."""
     proof_bytes: int
     """Size of a proof, by what was seen."""
     hopeless: frozenset[bytes] = frozenset()
@@ -119,7 +129,7 @@ def next_step(
         in_flight: What was sent and is not final.
         params: The chain's rules.
         means: What the miner can afford.
-        unit_cost: Work units of one commons unit.
+        unit_cost: Work units of one shard.
     """
     if work.syncing:
         return Rest(f"the node is not in step with the chain: {work.syncing}")
@@ -140,7 +150,7 @@ def next_step(
     taken = {task for item in in_flight for task in item.tasks}
     tasks = tuple(task for task in work.tasks if task.id not in taken and task.due > work.height)
     if tasks:
-        return Commit(tasks[:MAX_TASKS_A_COMMIT], None)
+        return Commit(tasks[:MAX_TASKS_A_COMMIT], None, round_of(work))
     return _commons(work, in_flight, params=params, means=means, unit_cost=unit_cost)
 
 
@@ -189,10 +199,13 @@ def _commons(
     reward = unit_cost * params.reward_per_million_units
     worthwhile = fee * 1_000_000 // reward + 1 if reward else params.max_commons_units + 1
     if worthwhile > params.max_commons_units:
-        return Rest(
-            f"fees of {coins(fee)} coins would be more than {params.max_commons_units} commons units earn"
-        )
+        return Rest(f"fees of {coins(fee)} coins would be more than {params.max_commons_units} shards earn")
     count = min(max(means.units_a_commit, worthwhile), params.max_commons_units)
-    ends = [item.commons_end for item in in_flight if item.commons_end and item.commons_epoch == work.epoch]
-    start = max([work.next_commons, *ends])
-    return Commit((), CommonsJob(work.epoch, work.epoch_seed, start, count))
+    ends = [item.commons_end for item in in_flight if item.commons_end and item.commons_round == work.round]
+    start = max([work.next_shard, *ends])
+    return Commit((), CommonsJob(start, count), round_of(work))
+
+
+def round_of(work: MinerWork) -> TrainingRound:
+    """The running round."""
+    return TrainingRound(work.round, work.round_seed, work.step)

@@ -14,7 +14,6 @@ import trio
 from chain.address import encode_address
 from chain.reasons import Reason
 from chain.types.transaction import (
-    CommitWork,
     ProveWork,
     RegisterMiner,
 )
@@ -28,20 +27,22 @@ from tools.miner.plan import (
     Register,
     Rest,
     Stop,
+    TrainingRound,
     next_step,
+    round_of,
 )
 from tools.miner.report import Tally, line
-from tools.miner.workshop import Finished, TaskJob, Unprovable
+from tools.miner.workshop import Finished, TaskJob, TrainedModel, Unprovable
 from tools.rpc.client import CallFailed, Unreachable
-from tools.rpc.messages import MinerWork, OpenCommit, Possession, TaskView
+from tools.rpc.messages import CheckpointView, MinerWork, OpenCommit, Possession, TaskView
 
-FIRST_UNITS: Final = 64
-"""Commons units of the first commit, before the machine's speed is known."""
-FIRST_PROOF_BYTES: Final = 40_000
-COMMIT_PERIOD: Final = 1.5
+FIRST_UNITS: Final = 4
+"""Shards of the first commit, before the machine's speed is known."""
+FIRST_PROOF_BYTES: Final = 80_000
+COMMIT_PERIOD: Final = 1.0
 """Seconds from one commons commit to the next: often enough that seats follow work closely, and seldom enough
 that proofs cost the others little."""
-LEAST_WORK_SECONDS: Final = 0.2
+LEAST_WORK_SECONDS: Final = 0.15
 """Commons work of one commit at least. Every commit costs some time beside its units; commits of about one
 size at all duties keep that a fixed share, so that three times the duty is three times the units."""
 MAX_WORK_SECONDS: Final = 0.5
@@ -51,6 +52,7 @@ LONGEST_REST_SECONDS: Final = 5.0
 CATCH_UP_SECONDS: Final = 5.0
 """How far commons work may lag behind its duty before the rest is forgiven, not made up for in one go."""
 POLL_SECONDS: Final = 0.5
+MODELS_KEPT: Final = 4
 BACK_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 SAY_AGAIN_SECONDS: Final = 60.0
 
@@ -61,8 +63,12 @@ _T = TypeVar("_T")
 class Worker(Protocol):
     """Does the work; `tools.miner.workshop.Workshop` is the one that does it right."""
 
-    def work(self, tasks: list[TaskJob], commons: CommonsJob | None) -> Finished:
-        """Run tasks and commons units."""
+    def trained(self, turn: TrainingRound, numbers: bytes) -> TrainedModel:
+        """The commons model from its numbers on the ledger."""
+        ...
+
+    def work(self, tasks: list[TaskJob], commons: CommonsJob | None, model: TrainedModel) -> Finished:
+        """Run tasks and shards."""
         ...
 
     def prove(self, finished: Finished, *, beacon: bytes) -> bytes:
@@ -90,8 +96,9 @@ class Miner:
     worker: Worker
     models: tuple[bytes, ...]
     """Whose tasks it takes, ascending."""
+    commons_model: bytes
     unit_cost: int
-    """Work units of one commons unit."""
+    """Work units of one shard."""
     duty: float
     """Share of the time, over 0 and up to 1, that may go into commons work."""
     meter: Callable[[], float]
@@ -99,6 +106,8 @@ class Miner:
     it computes there. On a busy machine the time that passes says little about the work."""
     offload: Offload[Any] = in_thread
     tally: Tally = field(default_factory=Tally)
+    _models: dict[int, TrainedModel] = field(default_factory=dict)
+    """The commons model by round."""
     _finished: dict[bytes, Finished] = field(default_factory=dict)
     _hopeless: set[bytes] = field(default_factory=set)
     _rest_until: float = 0.0
@@ -183,7 +192,8 @@ class Miner:
 
     async def _commit(self, work: MinerWork, step: Commit) -> None:
         jobs = [TaskJob(task.id, task.model, task.rows, task.inputs) for task in step.tasks]
-        finished, seconds = await self._timed(lambda: self.worker.work(jobs, step.commons))
+        model = await self._trained(step.round)
+        finished, seconds = await self._timed(lambda: self.worker.work(jobs, step.commons, model))
         # Proofs owe no rest: they cost the same at every duty, and would tilt work away from its share.
         # What they and the polling took from the last rest is caught up with, within bounds.
         due = max(self._rest_until, trio.current_time() - seconds - CATCH_UP_SECONDS)
@@ -191,21 +201,14 @@ class Miner:
         done = finished.commons
         if done is not None and seconds > 0:
             self._units_a_commit = max(1, round(done.count * work_seconds(self.duty) / seconds))
-        body = CommitWork(
-            root=finished.root,
-            units=finished.units,
-            commons_epoch=0 if done is None else done.epoch,
-            commons_start=0 if done is None else done.start,
-            commons_count=0 if done is None else done.count,
-            tasks=finished.answers,
-        )
+        body = finished.body(commons_model=self.commons_model)
         commit = await self.outbox.send(
             work, body, kind="commit", tasks=tuple(job.id for job in jobs),
-            commons_epoch=body.commons_epoch, commons_end=body.commons_start + body.commons_count,
+            commons_round=body.commons_round, commons_end=body.commons_start + body.commons_count,
         )  # fmt: skip
         self._finished[commit] = finished
         _LOG.info(
-            line("committed", commit=commit, tasks=len(jobs), commons=body.commons_count, ms=_ms(seconds))
+            line("committed", commit=commit, tasks=len(jobs), shards=body.commons_count, ms=_ms(seconds))
         )
 
     async def _prove(self, work: MinerWork, commit: OpenCommit, beacon: bytes) -> str | None:
@@ -228,11 +231,14 @@ class Miner:
         for task in commit.tasks:
             view = await self.outbox.chain.call(TaskView, "task", id=task.hex())
             jobs.append(TaskJob(task, view.model, view.rows, view.inputs))
-        commons = None
-        if commit.commons_count:
-            # The epoch is only known by its seed; nothing but a new commit would need its number.
-            commons = CommonsJob(0, commit.commons_seed, commit.commons_start, commit.commons_count)
-        finished, seconds = await self._timed(lambda: self.worker.work(jobs, commons))
+        commons = CommonsJob(commit.commons_start, commit.commons_count) if commit.commons_count else None
+        if commit.commons_seed is None:
+            # The round is forgotten, so the commons model was not used: any will do.
+            turn = round_of(await self.outbox.chain.call(MinerWork, "miner_work", address=self.address))
+        else:
+            turn = TrainingRound(commit.commons_round, commit.commons_seed, commit.commons_step)
+        model = await self._trained(turn)
+        finished, seconds = await self._timed(lambda: self.worker.work(jobs, commons, model))
         if (finished.root, finished.units) != (commit.root, commit.units):
             self._hopeless.add(commit.id)
             _LOG.error(
@@ -242,6 +248,17 @@ class Miner:
         _LOG.info(line("worked_again", commit=commit.id, ms=_ms(seconds)))
         self._finished[commit.id] = finished
         return finished
+
+    async def _trained(self, turn: TrainingRound) -> TrainedModel:
+        """The commons model as a round uses it, from the node or as it was had before."""
+        kept = self._models.get(turn.number)
+        if kept is None or kept.round != turn:
+            view = await self.outbox.chain.call(CheckpointView, "commons_checkpoint", step=turn.step)
+            kept = await self.offload(lambda: self.worker.trained(turn, view.numbers))
+            self._models[turn.number] = kept
+            while len(self._models) > MODELS_KEPT:
+                del self._models[min(self._models)]
+        return kept
 
     async def _timed(self, blocking: Callable[[], _T]) -> tuple[_T, float]:
         """Run in a thread; the result and what the thread's meter says that it took."""

@@ -93,7 +93,7 @@ def _prepared(document: GenesisDocument, chain: HttpChain, key: SecretKey, setti
         samples=params.samples,
         models=models,
         weights=weights_by_model(),
-        commons_inputs=commons_inputs(),
+        commons_inputs=commons_inputs(models.commons),
         backend=backend,
         held_bytes=settings.memory_bytes // (params.max_open_commits + 1),
     )
@@ -101,7 +101,8 @@ def _prepared(document: GenesisDocument, chain: HttpChain, key: SecretKey, setti
         outbox=Outbox(key, chain, params),
         worker=workshop,
         models=models.ids,
-        unit_cost=models.commons_program.units,
+        commons_model=models.commons.id,
+        unit_cost=models.commons.unit,
         duty=settings.duty,
         meter=time.thread_time,  # both backends compute in the thread that calls them
     )

@@ -8,20 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chain.codec import encode_fields
-from chain.execution.models import ModelRegistry
-from chain.execution.work import CommitItems, CommonsRange, TaskWork, commons_item, commons_seed, task_item
-from chain.types.transaction import TaskAnswer
+from chain.execution.models import ModelRegistry, Roots
+from chain.execution.work import CommitItems, CommonsWork, TaskWork, commons_item_id, commons_seed
+from chain.types.transaction import CommitWork, TaskAnswer
 from pouw.backends.backend import Backend
 from pouw.commitment import CommitBuilder, CommitFull
+from pouw.program import Program
 from pouw.proof import ProofError
 from pouw.tensors import Array
 from pouw.trace import Trace, run_program
 from pouw.verifier import Statement, check_proof
 from pouw.weights import Weights
-from tools.miner.plan import CommonsJob
+from tools.miner.plan import CommonsJob, TrainingRound
 
 CommonsInputs = Callable[[bytes, int, int], Array]
-"""(seed, index, rows) -> the input of a commons unit."""
+"""(seed, first shard, how many) -> the input of so many shards, one after the other."""
 
 
 class Unprovable(Exception):  # noqa: N818 - a state of this machine
@@ -39,6 +40,15 @@ class TaskJob:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """The commons model as a round uses it."""
+
+    round: TrainingRound
+    roots: Roots
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """Work that was done, ready to be committed and later proven."""
 
@@ -47,7 +57,9 @@ class Finished:
     answers: tuple[TaskAnswer, ...]
     """In the tasks' order."""
     commons: CommonsJob | None
-    """As far as it was done: memory may end before the range does."""
+    model: TrainedModel
+    vote: bytes
+    """What the shards say; empty without any."""
 
     @property
     def root(self) -> bytes:
@@ -59,6 +71,19 @@ class Finished:
         """What it cost."""
         return self.builder.units
 
+    def body(self, *, commons_model: bytes) -> CommitWork:
+        """What goes to the ledger."""
+        used = self.commons is not None or any(task.model == commons_model for task in self.tasks)
+        return CommitWork(
+            root=self.root,
+            units=self.units,
+            commons_round=self.model.round.number if used else 0,
+            commons_start=0 if self.commons is None else self.commons.start,
+            commons_count=0 if self.commons is None else self.commons.count,
+            vote=self.vote,
+            tasks=self.answers,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
@@ -69,18 +94,24 @@ class Workshop:
     samples: int
     models: ModelRegistry
     weights: Mapping[bytes, Weights]
-    """By model."""
+    """By model, of those that never change."""
     commons_inputs: CommonsInputs
     backend: Backend
     held_bytes: int
-    """Traces that one commit may keep in memory."""
+    """Traces that one commit may keep in memory; what does not fit is run again when it is drawn."""
 
-    def work(self, tasks: Sequence[TaskJob], commons: CommonsJob | None) -> Finished:
-        """Run tasks and commons units, in the order in which execution expects them in a commit."""
+    def trained(self, turn: TrainingRound, numbers: bytes) -> TrainedModel:
+        """The commons model from its numbers on the ledger."""
+        voted = self.models.commons.voted
+        return TrainedModel(turn, voted.roots(numbers), voted.weights(numbers))
+
+    def work(self, tasks: Sequence[TaskJob], commons: CommonsJob | None, model: TrainedModel) -> Finished:
+        """Run tasks and shards, in the order in which execution expects them in a commit."""
         builder = CommitBuilder(self.chain_id.encode(), self.miner, held_bytes=self.held_bytes)
         ordered = tuple(sorted(tasks, key=lambda task: task.id))
-        answers = tuple(self._add_task(builder, task) for task in ordered)
-        return Finished(builder, ordered, answers, self._add_commons(builder, commons, alone=not ordered))
+        answers = tuple(self._add_task(builder, task, model) for task in ordered)
+        vote = b"" if commons is None else self._add_commons(builder, commons, model)
+        return Finished(builder, ordered, answers, commons, model, vote)
 
     def prove(self, finished: Finished, *, beacon: bytes) -> bytes:
         """The encoded proof, checked as every node will check it.
@@ -90,13 +121,15 @@ class Workshop:
         """
         proof = finished.builder.prove(beacon, self.samples)
         answers = {item.task: item.answer for item in finished.answers}
-        works = [TaskWork(t.id, t.model, t.rows, t.inputs, answers[t.id]) for t in finished.tasks]
-        job = finished.commons
-        commons = (
-            CommonsRange(bytes(32), 0, 0)
-            if job is None
-            else CommonsRange(commons_seed(job.seed, self.miner), job.start, job.count)
-        )
+        works = [
+            TaskWork(t.id, t.model, t.rows, t.inputs, answers[t.id], self._roots(t, finished.model))
+            for t in finished.tasks
+        ]
+        job, model = finished.commons, finished.model
+        commons = None
+        if job is not None:
+            seed = commons_seed(model.round.seed, self.miner)
+            commons = CommonsWork(seed, model.roots, job.start, job.count, finished.vote)
         items = CommitItems([_reader(work) for work in works], commons, models=self.models)
         statement = Statement(
             chain_id=self.chain_id.encode(), miner=self.miner, items=items, root=finished.root,
@@ -108,43 +141,39 @@ class Workshop:
             raise Unprovable(f"our own proof does not hold: {error.reason.name}: {error.message}") from error
         return encode_fields(proof.to_fields())
 
-    def _add_task(self, builder: CommitBuilder, task: TaskJob) -> TaskAnswer:
-        model = self.models.get(task.model)
-        program, weights = model.program(task.rows), self.weights[task.model]
+    def _roots(self, task: TaskJob, model: TrainedModel) -> Roots:
+        return model.roots if task.model == self.models.commons.id else ()
+
+    def _add_task(self, builder: CommitBuilder, task: TaskJob, trained: TrainedModel) -> TaskAnswer:
+        model, roots = self.models.get(task.model), self._roots(task, trained)
+        program = model.program_at(task.rows, roots)
         inputs = model.read_inputs(task.rows, task.inputs)
         assert not isinstance(inputs, str), f"the chain took a task whose {inputs}"
-        trace = run_program(program, weights, inputs, self.backend)
-        answer = trace.answer.tobytes()
-        item = task_item(TaskWork(task.id, task.model, task.rows, task.inputs, answer), model)
+        weights = trained.weights if roots else self.weights[task.model]
+        return TaskAnswer(task.id, self._add(builder, task.id, program, weights, inputs).tobytes())
+
+    def _add_commons(self, builder: CommitBuilder, job: CommonsJob, model: TrainedModel) -> bytes:
+        commons = self.models.commons
+        seed = commons_seed(model.round.seed, self.miner)
+        program = commons.program(model.roots, job.count)
+        inputs = self.commons_inputs(seed, job.start, job.count)
+        item_id = commons_item_id(seed, job.start, job.count)
+        return commons.voted.shape.pack(self._add(builder, item_id, program, model.weights, inputs))
+
+    def _add(
+        self, builder: CommitBuilder, item_id: bytes, program: Program, weights: Weights, inputs: Array
+    ) -> Array:
+        """Run an item and commit to it; returns its answer."""
+
+        def run() -> Trace:
+            return run_program(program, weights, inputs, self.backend)
+
+        trace = run()
         try:
-            builder.add(item.item_id, program, trace, answered=True)
+            builder.add(item_id, program, trace, answered=True)
         except CommitFull:
-            # Somebody waits for it: run it again when it is drawn rather than leave it out.
-            def recall(values: Array = inputs) -> Trace:
-                return run_program(program, weights, values, self.backend)
-
-            builder.add(item.item_id, program, trace, answered=True, recall=recall)
-        return TaskAnswer(task.id, answer)
-
-    def _add_commons(
-        self, builder: CommitBuilder, job: CommonsJob | None, *, alone: bool
-    ) -> CommonsJob | None:
-        if job is None:
-            return None
-        seed, program = commons_seed(job.seed, self.miner), self.models.commons_program
-        weights = self.weights[self.models.commons_model]
-        done = 0
-        for index in range(job.start, job.start + job.count):
-            trace = run_program(
-                program, weights, self.commons_inputs(seed, index, self.models.commons_batch), self.backend
-            )
-            try:
-                builder.add(commons_item(seed, index, models=self.models).item_id, program, trace)
-            except CommitFull:
-                assert done or not alone, f"one commons unit of {trace.size} bytes is more than may be held"
-                break
-            done += 1
-        return CommonsJob(job.epoch, job.seed, job.start, done) if done else None
+            builder.add(item_id, program, trace, answered=True, recall=run)
+        return trace.answer
 
 
 def _reader(work: TaskWork) -> Callable[[], TaskWork]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -40,8 +41,10 @@ from tools.node.config import NodeConfig
 from tools.node.journal import StoreJournal
 from tools.node.ledger import NodeLedger
 from tools.node.node import Node, NodeParts
+from tools.node.scrub import Scrubber
 from tools.node.signing import open_signer
 from tools.node.storage import open_store
+from tools.node.verify import check_whole
 from tools.rpc.server import RpcServer, bind
 
 _log = logging.getLogger(__name__)
@@ -134,6 +137,7 @@ async def _opened(
                         parts,
                         state_sync=state_sync_for(config, genesis, store, network, now_ms=wall_clock_ms()),
                         pruner=pruner_for(config, genesis, store, database, path),
+                        scrubber=Scrubber(database),
                     )
                 ),
                 network,
@@ -229,7 +233,9 @@ class _Secrets:
 
 
 def _open_chain(path: Path, genesis: GenesisDocument) -> tuple[LevelDatabase, BlockStore]:
-    database, store = open_store(path, genesis=genesis.digest)
+    database, store = open_store(
+        path, genesis=genesis.digest, check_whole=partial(check_whole, genesis=genesis)
+    )
     store = create_chain(database, genesis) if store is None else store
     store.undo_blocks = undo_blocks(genesis)
     return database, store
@@ -243,6 +249,7 @@ def create_chain(database: Database, genesis: GenesisDocument) -> BlockStore:
         balances={balance.account: balance.amount for balance in genesis.balances},
         committee=genesis.committee,
         beacon=digest,
+        commons=registry_of(genesis).commons,
     )
     header = genesis_header(
         chain_id=params.chain_id,

@@ -3,7 +3,18 @@
 import functools
 from typing import Final
 
-from tools.rpc.methods import accounts, chain, evidence, genesis, market, proofs, story, transactions, work
+from tools.rpc.methods import (
+    accounts,
+    chain,
+    commons,
+    evidence,
+    genesis,
+    market,
+    proofs,
+    story,
+    transactions,
+    work,
+)
 from tools.rpc.registry import Registry
 
 _FUNCTIONS: Final = (
@@ -15,6 +26,8 @@ _FUNCTIONS: Final = (
     chain.params,
     chain.peers,
     chain.status,
+    commons.commons,
+    commons.commons_checkpoint,
     evidence.evidence,
     genesis.genesis,
     market.models,

@@ -13,7 +13,7 @@ class Meaning:
     subject: str
     other: str
     amount: str
-    """coins, units, height, seats, attempts or epoch."""
+    """coins, units, height, seats, attempts, epoch, steps or shards."""
 
 
 REFUSAL: Final = Meaning("transaction", "account", "")
@@ -50,6 +50,9 @@ _MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.WORK_REWARDED: Meaning("commit", "miner", "coins"),
     Reason.COMMIT_VOID: Meaning("commit", "miner", "units"),
     Reason.SEATS_APPORTIONED: Meaning("consensus key", "miner", "seats"),
+    Reason.MODEL_TRAINED: Meaning("model", "", "steps"),
+    Reason.VOTE_COUNTED: Meaning("commit", "miner", "shards"),
+    Reason.VOTE_TOO_OLD: Meaning("commit", "miner", "shards"),
     Reason.COMMITTEE_KEPT: Meaning("", "", "epoch"),
     Reason.COMMITTEE_FROM_GENESIS: Meaning("", "", "epoch"),
 }

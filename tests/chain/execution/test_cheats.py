@@ -1,30 +1,34 @@
 """What a cheat tries and what it costs: a reason of its own, no reward, the bond; and the chain goes on."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from chain.codec import decode_fields, encode_fields
-from chain.execution import state_keys
+from chain.execution import queries, state_keys
 from chain.execution.records import MinerStatus, TaskStatus
-from chain.execution.work import CommitItems, CommonsRange, commons_seed
+from chain.execution.training import round_of
 from chain.reasons import Reason
-from chain.types.transaction import CommitWork, ProveWork
+from chain.types.transaction import ProveWork
 from pouw.backends.reference import ReferenceBackend
-from pouw.commitment import CommitBuilder
+from pouw.mlp_training import error_name, gradient_name, master_weight_name, values_name
 from pouw.proof import Proof
 from pouw.trace import Trace, run_program
-from pouw.weights import Weights
-from tests.chain.execution.world import MODELS, OTHER, TINY, UNIT, Work, World, key
+from pouw.vote_program import BALLOTS, VOTE
+from tests.chain.execution.world import COMMONS, PARAMS, UNIT, Shards, Work, World, key
 
 BOND = 2_000
+STRICT = replace(PARAMS, samples=64)
+"""As many cells as the local testnet draws: what is faked here is faked so much that none is missed."""
+UNITS = COMMONS.units(3)
 
 
 @pytest.fixture
 def world() -> World:
     """Bob is about to cheat; Alice works honestly beside him."""
-    world = World()
+    world = World(params=STRICT)
     world.register("alice")
     world.register("bob", bond=BOND)
     return world
@@ -43,24 +47,24 @@ def convicted(world: World, reason: Reason, *, commit_id: bytes) -> None:
     world.earn("alice")
 
 
-def forged(world: World, name: str, make_trace, *, units: int = 3) -> Work:
-    """Work on the right units by wrong means: `make_trace(item) -> Trace`."""
-    epoch = world.params.epoch_of(world.height + 1)
-    public = key(name).public_key
-    seed = commons_seed(world.ledger.get_raw(state_keys.epoch_seed(epoch)), public)
-    items = CommitItems([], CommonsRange(seed, 0, units), models=MODELS)
-    builder = CommitBuilder(world.params.chain_id.encode(), public)
-    for item in items:
-        builder.add(item.item_id, item.program, make_trace(item))
-    return Work(name, builder, CommitWork(builder.root, builder.units, epoch, 0, units, ()))
+def forged(world: World, make_trace: Callable[[Shards], Trace], *, units: int = 3) -> Work:
+    """Bob's work on the right shards by wrong means; he votes as his trace says."""
+    shards = world.shards("bob", units, round_of(world.height + 1, params=world.params))
+    return Work.done("bob", chain_id=world.params.chain_id, shards=shards, trace=make_trace(shards))
 
 
-def inputs_of_item(item) -> np.ndarray:
-    return np.stack([item.input_row(row) for row in range(MODELS.commons_batch)])
-
-
-def honest_trace(item) -> Trace:
-    return run_program(item.program, TINY.weights, inputs_of_item(item), ReferenceBackend())
+def changed(shards: Shards, name: str, change: Callable[[np.ndarray], np.ndarray]) -> Trace:
+    """A trace that is wrong in one tensor and honest in all that follows from it."""
+    program, weights = shards.program, shards.weights
+    backend, tensors = ReferenceBackend(), [shards.inputs]
+    for step in program.steps:
+        operands = [
+            weights.array(program.weights[source.index].name) if source.weight else tensors[source.index]
+            for source in step.sources
+        ]
+        made = step.op.kind.run(backend, operands)
+        tensors.append(change(made).astype(made.dtype) if step.op.name == name else made)
+    return Trace(weights, tuple(tensors))
 
 
 def committed(world: World, work: Work) -> tuple[bytes, int]:
@@ -80,12 +84,7 @@ def altered(proof: bytes, **changes) -> bytes:
 def test_one_byte_of_a_sampled_cell_before_the_commit(world: World):
     """Every byte of one committed tensor is off by one; the draw finds one of them."""
 
-    def trace(item) -> Trace:
-        honest = honest_trace(item)
-        hidden = honest.tensors[1] + np.int8(1)
-        return replace(honest, tensors=(honest.tensors[0], hidden, *honest.tensors[2:]))
-
-    work = forged(world, "bob", trace)
+    work = forged(world, lambda shards: changed(shards, values_name(0), lambda tensor: tensor + 1))
     commit_id, at = committed(world, work)
     world.prove(work, commit_id, committed_at=at)
     convicted(world, Reason.PROOF_WRONG_CELL, commit_id=commit_id)
@@ -160,11 +159,11 @@ def test_the_very_proof_twice_finds_no_commit(world: World):
     assert world.miner("bob").bond == BOND
 
 
-@pytest.mark.parametrize("claim", [4 * UNIT, 3 * UNIT + 1, 3 * UNIT - 1, 0])
+@pytest.mark.parametrize("claim", [4 * UNIT, UNITS + 1, UNITS - 1, 0])
 def test_more_units_than_the_work_costs(world: World, claim: int):
     commit_id = world.commit(world.work("bob"), units=claim)
     told = next(e for e in world.receipt.events if e.reason is Reason.MINER_SLASHED)
-    assert told.detail == f"{claim} units claimed, the work costs {3 * UNIT}"
+    assert told.detail == f"{claim} units claimed, the work costs {UNITS}"
     convicted(world, Reason.UNITS_OVERCLAIMED, commit_id=commit_id)
 
 
@@ -177,36 +176,119 @@ def test_units_inflated_in_the_proof(world: World):
 
 
 def test_random_matrices_as_inputs(world: World):
-    def trace(item) -> Trace:
-        noise = np.random.default_rng(1).integers(0, 17, inputs_of_item(item).shape, dtype=np.int8)
-        return run_program(item.program, TINY.weights, noise, ReferenceBackend())
+    def trace(shards: Shards) -> Trace:
+        noise = np.random.default_rng(1).integers(0, 17, shards.inputs.shape, dtype=np.int8)
+        return run_program(shards.program, shards.weights, noise, ReferenceBackend())
 
-    work = forged(world, "bob", trace)
+    work = forged(world, trace)
     commit_id, at = committed(world, work)
     world.prove(work, commit_id, committed_at=at)
     convicted(world, Reason.PROOF_INPUT_MISMATCH, commit_id=commit_id)
 
 
-def test_random_matrices_as_weights(world: World):
-    """Another model of the same shape, as quick to run and worth nothing."""
+def test_false_labels(world: World):
+    """The images are the right ones; what they are said to show is not."""
 
-    def trace(item) -> Trace:
-        return run_program(item.program, OTHER.weights, inputs_of_item(item), ReferenceBackend())
+    def trace(shards: Shards) -> Trace:
+        inputs = shards.inputs
+        inputs[:, 6] = (inputs[:, 6] + 1) % 3
+        return run_program(shards.program, shards.weights, inputs, ReferenceBackend())
 
-    work = forged(world, "bob", trace)
+    work = forged(world, trace)
+    commit_id, at = committed(world, work)
+    world.prove(work, commit_id, committed_at=at)
+    convicted(world, Reason.PROOF_INPUT_MISMATCH, commit_id=commit_id)
+
+
+def test_a_poisoned_checkpoint(world: World):
+    """Another model of the same shape, in place of the one that the ledger holds."""
+
+    def trace(shards: Shards) -> Trace:
+        raw = bytes(value ^ 0x15 if place < 24 else value for place, value in enumerate(shards.raw))
+        poisoned = COMMONS.voted.weights(raw)
+        return run_program(shards.program, poisoned, shards.inputs, ReferenceBackend())
+
+    work = forged(world, trace)
     commit_id, at = committed(world, work)
     world.prove(work, commit_id, committed_at=at)
     convicted(world, Reason.PROOF_WEIGHT_NOT_IN_MODEL, commit_id=commit_id)
 
 
+def test_the_checkpoint_of_an_old_round(world: World):
+    """Work on last round's model, passed off as this one's."""
+    world.earn("alice")
+    world.until(2 * world.params.round_length)
+    old, now = world.shards("bob", 3, 1), world.shards("bob", 3, 2)
+    assert now.roots != old.roots
+
+    def trace(shards: Shards) -> Trace:
+        return run_program(shards.program, old.weights, shards.inputs, ReferenceBackend())
+
+    work = forged(world, trace)
+    commit_id, at = committed(world, work)
+    world.prove(work, commit_id, committed_at=at)
+    convicted(world, Reason.PROOF_WEIGHT_NOT_IN_MODEL, commit_id=commit_id)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        error_name(1),
+        f"{gradient_name(master_weight_name(0))} of shard 1",
+        BALLOTS,
+        VOTE,
+    ],
+)
+def test_a_wrong_gradient_or_a_vote_that_is_not_its_sign(world: World, tensor: str):
+    """All of one tensor has the opposite sign; what follows from it is honest."""
+    work = forged(world, lambda shards: changed(shards, tensor, lambda values: -values))
+    commit_id, at = committed(world, work)
+    world.prove(work, commit_id, committed_at=at)
+    convicted(world, Reason.PROOF_WRONG_CELL, commit_id=commit_id)
+
+
+def test_a_vote_that_is_not_what_was_committed_to(world: World):
+    """The trace is honest; the vote on the ledger says the opposite."""
+    work = world.work("bob")
+    shape = COMMONS.voted.shape
+    opposite = shape.pack(-shape.unpack(work.body.vote))
+    commit_id, at = committed(world, replace(work, body=replace(work.body, vote=opposite)))
+    world.prove(work, commit_id, committed_at=at)
+    convicted(world, Reason.PROOF_ANSWER_MISMATCH, commit_id=commit_id)
+
+
+def test_a_shard_of_another_miner(world: World):
+    """Somebody else's data, done in one's own name: whatever it says, it is not Bob's to look at."""
+    alices = world.shards("alice", 3, 0)
+    work = forged(
+        world,
+        lambda shards: run_program(shards.program, shards.weights, alices.inputs, ReferenceBackend()),
+    )
+    commit_id, at = committed(world, work)
+    world.prove(work, commit_id, committed_at=at)
+    convicted(world, Reason.PROOF_INPUT_MISMATCH, commit_id=commit_id)
+
+
+def test_the_vote_of_a_cheat_moves_nothing(world: World):
+    before = queries.progress(world.state).latest
+    work = forged(world, lambda shards: changed(shards, VOTE, lambda values: values * 0 + 1))
+    commit_id, at = committed(world, work)
+    world.prove(work, commit_id, committed_at=at)
+    assert world.miner("bob").status is MinerStatus.SLASHED
+    world.until(world.params.round_length)
+    assert queries.progress(world.state).latest == before
+    assert queries.training_round(world.state, 1).roots == queries.training_round(world.state, 0).roots
+
+
 def test_random_matrices_as_outputs(world: World):
-    def trace(item) -> Trace:
-        honest = honest_trace(item)
+    def trace(shards: Shards) -> Trace:
+        honest = shards.trace()
         chance = np.random.default_rng(2)
-        noise = [chance.integers(0, 5, tensor.shape).astype(tensor.dtype) for tensor in honest.tensors[1:]]
+        noise = [chance.integers(0, 2, tensor.shape).astype(tensor.dtype) for tensor in honest.tensors[1:]]
+        noise[-1] *= COMMONS.voted.shape.used
         return replace(honest, tensors=(honest.tensors[0], *noise))
 
-    work = forged(world, "bob", trace)
+    work = forged(world, trace)
     commit_id, at = committed(world, work)
     world.prove(work, commit_id, committed_at=at)
     convicted(world, Reason.PROOF_WRONG_CELL, commit_id=commit_id)
@@ -277,22 +359,13 @@ def test_a_wrong_answer_to_a_customer(world: World):
 
 def test_every_node_comes_to_the_same_verdict(world: World):
     """Two nodes that execute the same blocks agree on every root, verdicts included."""
-    twin = World()
+    twin = World(params=STRICT)
     twin.register("alice")
     twin.register("bob", bond=BOND)
     for node in (world, twin):
-        work = forged(node, "bob", lambda item: replace(honest_trace(item), tensors=tuple(
-            tensor * 0 for tensor in honest_trace(item).tensors)))  # fmt: skip
+        work = forged(node, lambda shards: changed(shards, VOTE, lambda values: values * 0))
         commit_id, at = committed(node, work)
         node.prove(work, commit_id, committed_at=at)
         convicted(node, node.receipt.reason, commit_id=commit_id)
     assert [e.state.root for e in world.executions] == [e.state.root for e in twin.executions]
     assert [e.outcome.root for e in world.executions] == [e.outcome.root for e in twin.executions]
-
-
-def test_weights_of_another_name_are_refused_by_honest_software():
-    """The cheat above had to forge a trace: loading weights checks them against the manifest."""
-    with pytest.raises(ValueError, match="has root"):
-        Weights(
-            {name: OTHER.weights.array(name) for name in ("weight 0", "bias 0", "weight 1", "bias 1")}
-        ).check(MODELS.commons_program)

@@ -8,7 +8,7 @@ from chain.execution import queries, state_keys
 from chain.execution.records import MinerStatus
 from chain.reasons import Reason
 from chain.types.transaction import ProveWork, TaskAnswer
-from tests.chain.execution.world import PARAMS, UNIT, Work, World, key
+from tests.chain.execution.world import COMMONS, PARAMS, Work, World, key
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_stranger_cannot_commit(world: World):
 
 
 def test_an_empty_commit(world: World):
-    refused(world, Reason.EMPTY_COMMIT, world.work("alice"), commons_count=0, commons_epoch=0, units=0)
+    refused(world, Reason.EMPTY_COMMIT, world.work("alice"), commons_count=0, vote=b"", units=0)
 
 
 def test_commons_fields_without_commons_units(world: World):
@@ -40,7 +40,8 @@ def test_commons_fields_without_commons_units(world: World):
     world.block()
     work = world.work("alice", units=0, tasks=[task_id])
     refused(world, Reason.NOT_COMMONS, work, commons_start=1)
-    refused(world, Reason.NOT_COMMONS, work, commons_epoch=1)
+    refused(world, Reason.NOT_COMMONS, work, commons_round=1)
+    refused(world, Reason.NOT_COMMONS, work, vote=b"\x00")
 
 
 def test_too_many_commons_units(world: World):
@@ -53,38 +54,47 @@ def test_too_many_commons_units(world: World):
 def test_commons_ranges_are_contiguous(world: World):
     refused(world, Reason.COMMONS_RANGE_USED, world.work("alice"), commons_start=1)
     world.commit(world.work("alice", units=4))
-    assert queries.next_commons_index(world.state, 0, key("alice").public_key) == 4
+    assert queries.next_shard(world.state, 0, key("alice").public_key) == 4
     refused(world, Reason.COMMONS_RANGE_USED, world.work("alice"), commons_start=3)
     refused(world, Reason.COMMONS_RANGE_USED, world.work("alice"), commons_start=5)
     world.commit(world.work("alice"))
     assert world.receipt.reason is Reason.OK
 
 
-def test_commons_units_of_this_epoch_and_the_one_before(world: World):
+def test_shards_of_this_round_and_the_one_before(world: World):
     late = world.work("alice")
-    world.until(19)
-    refused(world, Reason.COMMONS_WRONG_EPOCH, world.work("alice", epoch=1), commons_epoch=2)
-    assert world.height == 20
-    refused(world, Reason.COMMONS_WRONG_EPOCH, late)
-    world.commit(world.work("alice", epoch=1))
+    world.until(9)
+    early = world.work("alice")
+    refused(world, Reason.COMMONS_WRONG_ROUND, world.work("alice", round_number=1), commons_round=2)
+    assert world.height == 10
+    refused(world, Reason.COMMONS_WRONG_ROUND, late)
+    world.commit(early)
     assert world.receipt.reason is Reason.OK
     world.commit(world.work("alice"))
     assert world.receipt.reason is Reason.OK
 
 
-def test_units_of_the_epoch_before_can_be_proven_two_epochs_later():
-    """The seed of an old epoch is dropped from the state; the commit keeps what it needs."""
-    world = World(params=replace(PARAMS, epoch_length=2))
+def test_shards_of_an_old_round_can_be_proven_to_the_end_of_the_window():
+    """Rounds of one block: the checkpoint that a proof needs is kept just long enough."""
+    world = World(params=replace(PARAMS, round_length=1))
     world.register("alice")
+    work = world.work("alice")
+    number = work.body.commons_round
     world.block()
-    work = world.work("alice", epoch=0)
-    assert world.params.epoch_of(world.height + 1) == 1
     commit_id = world.commit(work)
     at = world.height
-    world.until(at + PARAMS.beacon_delay + 1)
-    assert world.params.epoch_of(world.height + 1) > 2
-    assert queries.epoch_seed(world.state, 0) is None
+    world.until(at + PARAMS.beacon_delay + PARAMS.proof_window - 1)
+    assert queries.training_round(world.state, number) is not None
+    assert queries.training_round(world.state, number - 1) is None
     assert world.prove(work, commit_id, committed_at=at).reason is Reason.OK
+    assert world.reasons(commit_id)[-1] is Reason.VOTE_TOO_OLD
+
+
+def test_a_vote_that_is_none(world: World):
+    work = world.work("alice")
+    refused(world, Reason.VOTE_MALFORMED, work, vote=work.body.vote + b"\x00")
+    refused(world, Reason.VOTE_MALFORMED, work, vote=b"\xff" * len(work.body.vote))
+    refused(world, Reason.VOTE_MALFORMED, work, vote=b"")
 
 
 def test_open_commits_are_bounded(world: World):
@@ -143,7 +153,7 @@ def test_an_answer_of_another_shape(world: World):
 
 
 def test_a_commit_over_the_largest_sum_is_refused(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("chain.execution.commits.MAX_SUM", 2 * UNIT)
+    monkeypatch.setattr("chain.execution.commits.MAX_SUM", COMMONS.units(2))
     refused(world, Reason.COMMIT_TOO_LARGE, world.work("alice", units=3))
     world.commit(world.work("alice", units=2))
     assert world.receipt.reason is Reason.OK
@@ -192,7 +202,8 @@ def test_beacons_are_kept_as_long_as_a_proof_may_need_them(world: World):
 
 
 def test_rewards_are_rounded_down():
-    for units, reward in ((1, 514), (2, 1028), (3, 1542)):
+    for units in (1, 2, 3):
+        reward = COMMONS.units(units) * 500_000 // 10**6
         world = World()
         world.register("alice")
         commit_id = world.earn("alice", units=units)
@@ -200,9 +211,11 @@ def test_rewards_are_rounded_down():
         assert (event.subject, event.other, event.amount) == (commit_id, key("alice").public_key, reward)
     world = World(params=replace(PARAMS, reward_per_million_units=999))
     world.register("alice")
-    world.earn("alice", units=1)
+    world.earn("alice", units=2)
     assert (
-        next(e for e in world.events() if e.reason is Reason.WORK_REWARDED).amount == 1028 * 999 // 10**6 == 1
+        next(e for e in world.events() if e.reason is Reason.WORK_REWARDED).amount
+        == COMMONS.units(2) * 999 // 10**6
+        == 1
     )
 
 
@@ -224,4 +237,4 @@ def test_tasks_and_commons_in_one_commit(world: World):
     assert [world.ledger.find_raw(state_keys.task_answer(i)) is not None for i in ids] == [True] * 3
     paid = [e for e in world.events() if e.reason is Reason.TASK_PAID]
     assert sorted(e.subject for e in paid) == sorted(ids)
-    assert world.reasons(commit_id)[-1] is Reason.WORK_REWARDED
+    assert world.reasons(commit_id)[-2:] == [Reason.WORK_REWARDED, Reason.VOTE_COUNTED]

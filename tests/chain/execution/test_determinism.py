@@ -60,8 +60,8 @@ def test_pinned_state():
         world.sign("bob", Transfer(key("carol").public_key, 77), tip=2), world.sign("alice", Unregister())
     )
     world.until(11)
-    assert world.state.root.hex() == "ce91ccee602c1f1ede965ba44b779389e71a3dd4257baa53858f79264fe84ebc"
-    assert fingerprint(world) == "b713f0b040ed79b98eded12a64cc3f8ed8fec69230fc3e5190ad2fe06a178802"
+    assert world.state.root.hex() == "1be9ef3ff668ddea048f1cb6012e112b6479b12c0caf47db3af57f0c18549855"
+    assert fingerprint(world) == "636c27b215061fe45aaf7c5af268e28d69299c0bcb5d104c1a22cc152da68a5e"
 
 
 @settings(max_examples=300)

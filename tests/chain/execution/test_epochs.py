@@ -8,7 +8,7 @@ from chain.execution import queries, state_keys
 from chain.execution.records import EpochUnits, Weight
 from chain.reasons import Reason
 from chain.types.transaction import Unregister
-from tests.chain.execution.world import PARAMS, UNIT, World, key
+from tests.chain.execution.world import COMMONS, PARAMS, World, key
 
 
 def seats(world: World) -> dict[str, int]:
@@ -70,7 +70,7 @@ def test_work_counts_for_the_window_and_no_longer():
     world.earn("alice", units=2)
     consensus = key("alice/consensus").public_key
     for epoch in range(PARAMS.averaging_window):
-        assert queries.weight(world.state, consensus).since(0) == 2 * UNIT
+        assert queries.weight(world.state, consensus).since(0) == COMMONS.units(2)
         world.until(PARAMS.last_height(epoch))
         assert seats(world) == {"alice": 8}
     world.until(PARAMS.last_height(PARAMS.averaging_window))
@@ -86,7 +86,7 @@ def test_work_of_several_epochs_adds_up():
     world.earn("alice", units=3)
     consensus = key("alice/consensus").public_key
     assert queries.weight(world.state, consensus) == Weight(
-        (EpochUnits(0, 2 * UNIT), EpochUnits(1, 3 * UNIT))
+        (EpochUnits(0, COMMONS.units(2)), EpochUnits(1, COMMONS.units(3)))
     )
 
 
@@ -113,19 +113,16 @@ def test_only_active_miners_are_seated():
     assert told == {key("alice/consensus").public_key: (key("alice").public_key, 8)}
 
 
-def test_seeds_committees_and_cursors_of_old_epochs_are_dropped():
+def test_committees_of_old_epochs_and_cursors_of_old_rounds_are_dropped():
     world = World()
     world.register("alice")
     for epoch in range(4):
         world.earn("alice", units=1)
         world.until(PARAMS.last_height(epoch))
-        beacon = queries.head(world.state).beacon
-        assert queries.epoch_seed(world.state, epoch + 1) == beacon
-    kept = [epoch for epoch in range(6) if queries.epoch_seed(world.state, epoch) is not None]
-    assert kept == [3, 4]
     assert [epoch for epoch in range(6) if queries.committee(world.state, epoch) is not None] == [2, 3, 4]
+    world.commit(world.work("alice", units=1))
     cursors = [key_[1:9] for key_ in world.state.keys(b"\x05")]
-    assert cursors == [state_keys.number(3)]
+    assert cursors == [state_keys.number(PARAMS.last_height(3) // PARAMS.round_length)]
 
 
 def test_tips_go_to_the_miner_behind_the_proposer():

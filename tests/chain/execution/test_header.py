@@ -14,7 +14,7 @@ from chain.state.tree import StateTree
 from chain.types.block import Block, Header, beacon_input, transactions_root
 from chain.types.committee import Committee, Validator
 from chain.types.transaction import Transfer
-from tests.chain.execution.world import COINS, GENESIS_BEACON, MODELS, PARAMS, World, key
+from tests.chain.execution.world import COINS, COMMONS, GENESIS_BEACON, MODELS, PARAMS, World, key
 
 LEADER = key("leader")
 COMMITTEE = Committee((Validator(LEADER.public_key, key("payout").public_key, 8),))
@@ -32,7 +32,11 @@ class Chain:
     def __post_init__(self) -> None:
         balances = {key(name).public_key: COINS for name in ("alice", "bob")}
         self.state = open_genesis_state(
-            params=PARAMS, balances=balances, committee=COMMITTEE, beacon=GENESIS_BEACON
+            params=PARAMS,
+            balances=balances,
+            committee=COMMITTEE,
+            beacon=GENESIS_BEACON,
+            commons=COMMONS,
         )
         self.header = genesis_header(
             chain_id=PARAMS.chain_id, timestamp_ms=1_000, beacon=GENESIS_BEACON,
@@ -150,5 +154,5 @@ def test_balances_beyond_the_largest_supply_are_refused():
     with pytest.raises(ValueError, match="at most 18446744073709551615 coins"):
         open_genesis_state(
             params=PARAMS, balances={bytes(32): 1 << 63, b"\x01" * 32: 1 << 63}, committee=COMMITTEE,
-            beacon=GENESIS_BEACON,
+            beacon=GENESIS_BEACON, commons=COMMONS,
         )  # fmt: skip

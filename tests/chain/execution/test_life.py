@@ -6,7 +6,7 @@ from chain.execution import state_keys
 from chain.execution.records import TaskStatus
 from chain.reasons import Reason
 from chain.types.transaction import Transfer
-from tests.chain.execution.world import COINS, MODEL, MODELS, TINY, UNIT, World, inputs_of, key
+from tests.chain.execution.world import COINS, COMMONS, MODEL, MODELS, TINY, World, inputs_of, key
 
 
 def test_transfer_moves_coins_and_burns_the_base_fee():
@@ -25,9 +25,11 @@ def test_commons_work_is_proven_credited_and_rewarded():
     before = world.balance("alice")
     commit_id = world.earn("alice", units=5)
     fees = sum(r.fee for e in world.executions[1:] for r in e.outcome.receipts)
-    reward = 5 * UNIT * world.params.reward_per_million_units // 10**6
+    reward = COMMONS.units(5) * world.params.reward_per_million_units // 10**6
     assert world.balance("alice") == before - fees + reward
-    assert world.reasons(commit_id) == [Reason.WORK_COMMITTED, Reason.WORK_PROVEN, Reason.WORK_REWARDED]
+    assert world.reasons(commit_id) == [
+        Reason.WORK_COMMITTED, Reason.WORK_PROVEN, Reason.WORK_REWARDED, Reason.VOTE_COUNTED,
+    ]  # fmt: skip
     assert world.reasons(key("alice/consensus").public_key) == [Reason.WORK_CREDITED]
 
 

@@ -224,8 +224,8 @@ def test_the_consensus_key_of_a_slashed_miner_is_free():
     assert world.do("carol", registration("carol", consensus="alice/consensus")).reason is Reason.OK
 
 
-def test_commons_units_are_not_counted_again_after_a_new_registration():
-    world = World()
+def test_shards_are_not_counted_again_after_a_new_registration():
+    world = World(params=replace(PARAMS, round_length=20))
     world.register("alice")
     world.earn("alice", units=3)
     body = world.work("alice").body

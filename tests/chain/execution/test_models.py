@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from chain.execution.models import Model, ModelRegistry
-from chain.execution.work import CommitItems, CommonsRange, TaskWork, commons_seed
-from tests.chain.execution.world import MODEL, MODELS, TINY, WIDTH, inputs_of
+from chain.execution.work import CommitItems, CommonsWork, TaskWork, commons_seed
+from tests.chain.execution.world import COMMONS, MODEL, MODELS, TINY, WIDTH, World, inputs_of
 
 
 def test_programs_are_built_once():
@@ -30,31 +30,52 @@ def test_answers_are_read_or_explained():
 
 def test_a_registry_has_its_commons_model():
     with pytest.raises(ValueError, match="the commons model is not among the models"):
-        ModelRegistry(models={}, commons_model=MODEL, commons_batch=1, commons_row=MODELS.commons_row)
+        ModelRegistry(models={}, commons=COMMONS)
     with pytest.raises(ValueError, match="a model's id has 32 bytes, got 1"):
         Model(model_id=b"x", name="x", build=TINY.model.build, input_low=0, input_high=1)
 
 
-def test_items_are_tasks_and_then_commons_units_made_when_looked_at():
+def test_items_are_tasks_and_then_the_shards_made_when_looked_at():
     looked: list[int] = []
 
     def task(number: int) -> TaskWork:
         looked.append(number)
         return TaskWork(bytes([number]) * 32, MODEL, 2, inputs_of(2, salt=number), bytes(2))
 
-    seed = commons_seed(bytes(32), b"miner")
-    items = CommitItems([lambda: task(1), lambda: task(2)], CommonsRange(seed, 7, 3), models=MODELS)
-    assert (len(items), items.answered, looked) == (5, range(2), [])
+    shards = World().shards("alice", 3, 0)
+    vote = bytes(COMMONS.voted.shape.packed_bytes)
+    work = CommonsWork(shards.seed, shards.roots, 7, 3, vote)
+    items = CommitItems([lambda: task(1), lambda: task(2)], work, models=MODELS)
+    assert (len(items), items.answered, looked) == (3, range(3), [])
     assert (items[1].item_id, looked) == (bytes([2]) * 32, [2])
-    assert [item.answer is None for item in items[1:4]] == [False, True, True]
     assert items[1].input_row(1).tolist() == list(inputs_of(2, salt=2)[WIDTH:])
-    again = CommitItems([], CommonsRange(seed, 8, 1), models=MODELS)
-    assert items[3].item_id == again[0].item_id
-    assert (items[3].input_row(0) == again[0].input_row(0)).all()
-    assert len({item.item_id for item in items}) == 5
-    with pytest.raises(IndexError, match="item 5 of 5"):
-        items[5]
+    assert items[2].program.units == COMMONS.units(3)
+    assert not items[2].answer.any()
+    with pytest.raises(IndexError, match="item 3 of 3"):
+        items[3]
 
 
-def test_commons_seeds_differ_by_miner_and_epoch():
+def test_a_shard_is_the_same_whatever_it_is_committed_with():
+    seed, batch = bytes(32), COMMONS.voted.training.batch
+    assert (COMMONS.input_row(seed, 7, batch) == COMMONS.input_row(seed, 8, 0)).all()
+    assert (COMMONS.input_row(seed, 7, 0) != COMMONS.input_row(seed, 8, 0)).any()
+
+
+def test_the_cost_of_shards_is_known_without_their_program():
+    roots = World().shards("alice", 1, 0).roots
+    assert COMMONS.units(0) == 0
+    assert [COMMONS.program(roots, count).units for count in (1, 2, 9)] == [
+        COMMONS.units(count) for count in (1, 2, 9)
+    ]
+
+
+def test_a_model_in_training_has_a_program_a_checkpoint():
+    model, roots = MODELS.get(COMMONS.id), World().shards("alice", 1, 0).roots
+    other = tuple(root[::-1] for root in roots)
+    assert model.program_at(3, roots).digest == model.program(3).digest
+    assert model.program_at(3, other).digest != model.program(3).digest
+    assert model.program_at(3, other).units == model.program(3).units
+
+
+def test_commons_seeds_differ_by_miner_and_round():
     assert len({commons_seed(a, b) for a in (bytes(32), b"\x01" * 32) for b in (b"x", b"y")}) == 4

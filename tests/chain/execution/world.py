@@ -13,10 +13,11 @@ from chain.execution.block import Execution, execute_block
 from chain.execution.conservation import check_state
 from chain.execution.genesis import open_genesis_state
 from chain.execution.ledger import Ledger
-from chain.execution.models import Model, ModelRegistry
-from chain.execution.records import Account, CommonsCursor, Head, Miner, Task
+from chain.execution.models import Commons, Model, ModelRegistry, Roots
+from chain.execution.records import Account, CommonsCursor, Head, Miner, Round, Task
 from chain.execution.run import BlockContext
-from chain.execution.work import CommitItems, CommonsRange, TaskWork, commons_seed
+from chain.execution.training import round_of
+from chain.execution.work import commons_item_id, commons_seed
 from chain.hashing import digest
 from chain.reasons import Reason
 from chain.types.committee import Committee, Validator
@@ -38,10 +39,14 @@ from pouw.backends.reference import ReferenceBackend
 from pouw.commitment import CommitBuilder
 from pouw.generator import random_bytes
 from pouw.mlp import Layer, ModelManifest, bias_name, mlp_program, weight_name
+from pouw.mlp_training import MlpTraining, model_manifest
+from pouw.program import Program
 from pouw.requant import Requant
 from pouw.rows import WEIGHTS, RowTree
 from pouw.tensors import DType, TensorSpec
-from pouw.trace import run_program
+from pouw.trace import Trace, run_program
+from pouw.vote_program import checkpoint_of
+from pouw.voted_training import Judgement, VotedTraining, judge
 from pouw.weights import Weights
 
 COINS = 1_000_000
@@ -66,6 +71,7 @@ PARAMS = ChainParams(
     missed_proof_penalty=100,
     commons_batch=4,
     max_commons_units=50,
+    round_length=5,
     max_open_commits=2,
     reward_per_million_units=500_000,
     samples=8,
@@ -117,21 +123,51 @@ def tiny_model(name: str) -> TinyModel:
     return TinyModel(model, Weights(arrays))
 
 
-def _commons_row(seed: bytes, index: int, row: int) -> np.ndarray:
-    drawn = np.frombuffer(random_bytes(seed, path=(index, row), count=WIDTH), np.uint8)
-    return (drawn % 17).astype(np.int8)
+@cache
+def tiny_commons(batch: int) -> Commons:
+    """A network of 7 units that learns which of three pairs of columns is the brightest."""
+    voted = VotedTraining(
+        MlpTraining("tiny commons", (6, 4, 3), batch=batch), b"tiny", step_size=1 << 16, slower=(), memory=1
+    )
+
+    def row(seed: bytes, shard: int, number: int) -> np.ndarray:
+        drawn = np.frombuffer(
+            random_bytes(seed, path=(shard, number), count=7 + voted.training.noise), np.uint8
+        )
+        label = drawn[6] % 3
+        pixels = drawn[:6] % 9 + 8 * (np.arange(6) // 2 == label)
+        return np.concatenate([pixels, [label], drawn[7:]]).astype(np.uint8).view(np.int8)
+
+    judged = np.stack([row(b"judged", 0, number) for number in range(20)])
+
+    def judged_by(arrays) -> Judgement:
+        return judge(voted.training, arrays, judged[:, :6], judged[:, 6])
+
+    return Commons(voted, row, judged_by)
+
+
+def commons_model(commons: Commons) -> Model:
+    """The commons' model as tasks may ask it."""
+    training = commons.voted.training
+
+    def rebuild(rows: int, roots: Roots):
+        return mlp_program(model_manifest(training, checkpoint_of(training, 0, roots)), rows)
+
+    first = commons.voted.roots(commons.voted.in_use(commons.voted.start()))
+    return Model(
+        model_id=commons.id, name="commons", build=lambda rows: rebuild(rows, first), input_low=0,
+        input_high=16, rebuild=rebuild,
+    )  # fmt: skip
 
 
 TINY, OTHER = tiny_model("tiny"), tiny_model("other")
+COMMONS = tiny_commons(PARAMS.commons_batch)
 MODEL, OTHER_MODEL = TINY.model.id, OTHER.model.id
 MODELS = ModelRegistry(
-    models={MODEL: TINY.model, OTHER_MODEL: OTHER.model},
-    commons_model=MODEL,
-    commons_batch=PARAMS.commons_batch,
-    commons_row=_commons_row,
+    models={MODEL: TINY.model, OTHER_MODEL: OTHER.model, COMMONS.id: commons_model(COMMONS)}, commons=COMMONS
 )
 WEIGHTS_OF = {MODEL: TINY.weights, OTHER_MODEL: OTHER.weights}
-UNIT = MODELS.commons_program.units
+UNIT = COMMONS.units(1)
 GENESIS_BEACON = digest("test/genesis")
 
 
@@ -172,6 +208,7 @@ class World:
             balances={key(name).public_key: COINS for name in self.accounts},
             committee=self.committee,
             beacon=GENESIS_BEACON,
+            commons=COMMONS,
         )
 
     # Reading ------------------------------------------------------------------------------------------
@@ -295,24 +332,29 @@ class World:
         return signed.id
 
     def work(
-        self, name: str, *, units: int = 3, tasks: Sequence[bytes] = (), epoch: int | None = None
+        self, name: str, *, units: int = 3, tasks: Sequence[bytes] = (), round_number: int | None = None
     ) -> "Work":
-        """Honest work on the next commons units and some tasks, done now, committed nowhere yet."""
-        public = key(name).public_key
+        """Honest work on the next shards and some tasks, done now, committed nowhere yet."""
         ledger = self.ledger
-        if epoch is None:
-            epoch = self.params.epoch_of(self.height + 1)
-        cursor = ledger.find(CommonsCursor, state_keys.commons_cursor(epoch, public))
-        start = 0 if cursor is None else cursor.next
-        seed = commons_seed(ledger.get_raw(state_keys.epoch_seed(epoch)), public) if units else bytes(32)
+        number = round_of(self.height + 1, params=self.params) if round_number is None else round_number
         questions = []
         for task_id in sorted(tasks):
             task = ledger.get(Task, state_keys.task(task_id))
             questions.append((task_id, task, ledger.get_raw(state_keys.task_inputs(task_id))))
+        uses = units or any(task.model == COMMONS.id for _, task, _ in questions)
         return Work.done(
-            name, chain_id=self.params.chain_id, epoch=epoch if units else 0,
-            commons=CommonsRange(seed, start if units else 0, units), questions=questions,
+            name, chain_id=self.params.chain_id, shards=self.shards(name, units, number) if uses else None,
+            questions=questions,
         )  # fmt: skip
+
+    def shards(self, name: str, count: int, number: int) -> "Shards":
+        """A miner's next shards of a round."""
+        ledger, public = self.ledger, key(name).public_key
+        trained = ledger.get(Round, state_keys.training_round(number))
+        cursor = ledger.find(CommonsCursor, state_keys.commons_cursor(number, public))
+        start = 0 if cursor is None or not count else cursor.next
+        raw = ledger.get_raw(state_keys.checkpoint(trained.step))
+        return Shards(number, commons_seed(trained.seed, public), start, count, trained.roots, raw)
 
     def commit(self, work: "Work", **changes) -> bytes:
         """Put work on the ledger; returns the commit's id."""
@@ -340,6 +382,39 @@ class World:
         return commit_id
 
 
+@dataclass(frozen=True)
+class Shards:
+    """Consecutive shards of a round, none where only its checkpoint is used."""
+
+    round: int
+    seed: bytes
+    start: int
+    count: int
+    roots: Roots
+    raw: bytes
+
+    @property
+    def item_id(self) -> bytes:
+        return commons_item_id(self.seed, self.start, self.count)
+
+    @property
+    def program(self) -> Program:
+        return COMMONS.program(self.roots, self.count)
+
+    @property
+    def weights(self) -> Weights:
+        return COMMONS.voted.weights(self.raw)
+
+    @property
+    def inputs(self) -> np.ndarray:
+        rows = range(self.count * COMMONS.voted.training.batch)
+        return np.stack([COMMONS.input_row(self.seed, self.start, row) for row in rows])
+
+    def trace(self) -> Trace:
+        """Honest work."""
+        return run_program(self.program, self.weights, self.inputs, ReferenceBackend())
+
+
 @dataclass
 class Work:
     """Traces of a miner, bound to a commit's body."""
@@ -349,33 +424,33 @@ class Work:
     body: CommitWork
 
     @classmethod
-    def done(cls, name, *, chain_id, epoch, commons, questions, as_miner: str | None = None) -> "Work":
-        """Run everything on the reference backend.
-
-        `as_miner` binds the traces to somebody else's name than `name`.
-        """
+    def done(
+        cls, name: str, *, chain_id: str, shards: Shards | None, questions=(), trace: Trace | None = None
+    ) -> "Work":
+        """Run everything on the reference backend, unless the shards' `trace` is given."""
         backend = ReferenceBackend()
-        builder = CommitBuilder(chain_id.encode(), key(as_miner or name).public_key)
-        tasks, answers = [], []
+        builder = CommitBuilder(chain_id.encode(), key(name).public_key)
+        answers = []
         for task_id, task, raw in questions:
             model = MODELS.get(task.model)
-            inputs = model.read_inputs(task.rows, raw)
-            trace = run_program(model.program(task.rows), WEIGHTS_OF[task.model], inputs, backend)
-            answer = trace.answer.tobytes()
-            builder.add(task_id, model.program(task.rows), trace, answered=True)
-            answers.append(TaskAnswer(task_id, answer))
-            tasks.append(partial(TaskWork, task_id, task.model, task.rows, raw, answer))
-        items = CommitItems(tasks, commons, models=MODELS)
-        for index in range(len(tasks), len(items)):
-            item = items[index]
-            rows = np.stack([item.input_row(row) for row in range(MODELS.commons_batch)])
-            builder.add(item.item_id, item.program, run_program(item.program, TINY.weights, rows, backend))
+            trained = task.model == COMMONS.id
+            program = model.program_at(task.rows, shards.roots if trained else ())
+            weights = shards.weights if trained else WEIGHTS_OF[task.model]
+            run = run_program(program, weights, model.read_inputs(task.rows, raw), backend)
+            builder.add(task_id, program, run, answered=True)
+            answers.append(TaskAnswer(task_id, run.answer.tobytes()))
+        vote = b""
+        if shards is not None and shards.count:
+            run = shards.trace() if trace is None else trace
+            builder.add(shards.item_id, shards.program, run, answered=True)
+            vote = COMMONS.voted.shape.pack(run.answer)
         body = CommitWork(
             root=builder.root,
             units=builder.units,
-            commons_epoch=epoch,
-            commons_start=commons.start,
-            commons_count=commons.count,
+            commons_round=0 if shards is None else shards.round,
+            commons_start=0 if shards is None else shards.start,
+            commons_count=0 if shards is None else shards.count,
+            vote=vote,
             tasks=tuple(answers),
         )
         return cls(name, builder, body)

@@ -16,6 +16,7 @@ from tools.miner.plan import (
     Register,
     Rest,
     Stop,
+    TrainingRound,
     next_step,
 )
 from tools.rpc.messages import AssignedTask, MinerWork, OpenCommit
@@ -24,10 +25,11 @@ UNIT = 25_896
 MEANS = Means(resting=False, units_a_commit=20, proof_bytes=5_000)
 SEED = bytes([9]) * 32
 ACTIVE = MinerWork(
-    height=100, epoch=10, epoch_seed=SEED, next_commons=7, base_fee=1, balance=10**9, nonce=3, next_nonce=3,
-    status=MinerStatus.ACTIVE, consensus_key=bytes(32), bond=PARAMS.min_bond, tasks=(), commits=(),
+    height=100, round=20, round_seed=SEED, step=18, next_shard=7, base_fee=1, balance=10**9, nonce=3,
+    next_nonce=3, status=MinerStatus.ACTIVE, consensus_key=bytes(32), bond=PARAMS.min_bond, tasks=(), commits=(),
     syncing="",
 )  # fmt: skip
+ROUND = TrainingRound(20, SEED, 18)
 STRANGER = replace(ACTIVE, status=None, consensus_key=None, bond=0)
 
 
@@ -40,7 +42,7 @@ def task(number, due=110):
 
 
 def commit(number, *, beacon=None, due=120):
-    return OpenCommit(name(number), bytes(32), 1, 95, SEED, 0, 1, (), beacon, due)
+    return OpenCommit(name(number), bytes(32), 1, 95, 19, SEED, 17, 0, 1, (), beacon, due)
 
 
 def flight(kind, **details):
@@ -81,25 +83,25 @@ def test_no_proof_is_begun_that_comes_too_late_or_cannot_be_right():
 
 def test_tasks_come_before_the_commons_whatever_the_duty():
     work = replace(ACTIVE, tasks=(task(1), task(2), task(3, due=100)))
-    assert step(work, means=replace(MEANS, resting=True)) == Commit(work.tasks[:2], None)
-    assert step(work, [flight("commit", tasks=(name(1),))]) == Commit((work.tasks[1],), None)
+    assert step(work, means=replace(MEANS, resting=True)) == Commit(work.tasks[:2], None, ROUND)
+    assert step(work, [flight("commit", tasks=(name(1),))]) == Commit((work.tasks[1],), None, ROUND)
 
 
-def test_commons_units_go_on_where_the_last_range_ends():
-    assert step(ACTIVE) == Commit((), CommonsJob(10, SEED, 7, 20))
-    sent = flight("commit", commons_epoch=10, commons_end=27)
+def test_shards_go_on_where_the_last_range_ends():
+    assert step(ACTIVE) == Commit((), CommonsJob(7, 20), ROUND)
+    sent = flight("commit", commons_round=20, commons_end=27)
     assert step(ACTIVE, [sent]).commons.start == 27
-    older = flight("commit", commons_epoch=9, commons_end=500)
+    older = flight("commit", commons_round=19, commons_end=500)
     assert step(ACTIVE, [older]).commons.start == 7
 
 
 def test_a_commit_is_as_large_as_it_must_be_to_be_worth_its_fees():
-    means = replace(MEANS, units_a_commit=1, proof_bytes=100_000)
+    means = replace(MEANS, units_a_commit=1, proof_bytes=500_000)
     count = step(ACTIVE, means=means).commons.count
-    fee = 500 + 100_000 + PARAMS.samples * PARAMS.cell_weight
+    fee = 2000 + 500_000 + PARAMS.samples * PARAMS.cell_weight
     assert (count - 1) * UNIT <= fee < count * UNIT
     assert step(ACTIVE, means=replace(MEANS, units_a_commit=10**6)).commons.count == PARAMS.max_commons_units
-    assert "more than" in step(replace(ACTIVE, base_fee=1000), means=means).why
+    assert "more than" in step(replace(ACTIVE, base_fee=10), means=means).why
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_a_commit_is_as_large_as_it_must_be_to_be_worth_its_fees():
         (replace(ACTIVE, syncing="far behind"), "the node is not in step with the chain: far behind"),
         (
             replace(ACTIVE, balance=100),
-            "a commit and its proof cost about 0.0063 coins in fees, the account has 0.0001",
+            "a commit and its proof cost about 0.0078 coins in fees, the account has 0.0001",
         ),
         (
             replace(ACTIVE, commits=tuple(commit(i) for i in range(PARAMS.max_open_commits))),

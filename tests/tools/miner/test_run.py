@@ -26,7 +26,6 @@ from tools.miner.run import LONGEST_REST_SECONDS, MAX_WORK_SECONDS, Miner, work_
 from tools.miner.workshop import Workshop
 
 WEIGHTS = weights_by_model()
-INPUTS = commons_inputs()
 
 
 async def in_a_tenth(blocking):
@@ -38,7 +37,8 @@ async def in_a_tenth(blocking):
 def workshop(node: ChainNode, key: SecretKey = MINER) -> Workshop:
     return Workshop(
         chain_id=PARAMS.chain_id, miner=key.public_key, samples=PARAMS.samples, models=node.models,
-        weights=WEIGHTS, commons_inputs=INPUTS, backend=ReferenceBackend(), held_bytes=1 << 26,
+        weights=WEIGHTS, commons_inputs=commons_inputs(node.models.commons), backend=ReferenceBackend(),
+        held_bytes=1 << 26,
     )  # fmt: skip
 
 
@@ -46,7 +46,8 @@ def miner_of(node: ChainNode, *, worker=None, chain=None, duty=1.0, key: SecretK
     return Miner(
         outbox=Outbox(key, chain or LocalChain(node), node.genesis.params),
         worker=worker or workshop(node, key),
-        models=node.models.ids, unit_cost=node.models.commons_program.units, duty=duty,
+        models=node.models.ids, commons_model=node.models.commons.id, unit_cost=node.models.commons.unit,
+        duty=duty,
         meter=itertools.count(step=0.1).__next__, offload=in_a_tenth,
     )  # fmt: skip
 
@@ -210,8 +211,8 @@ async def test_a_node_without_a_consensus_key_cannot_have_a_miner(autojump_clock
 class WrongAnswers(Workshop):
     """Changes one byte of its answer after committing to the right trace."""
 
-    def work(self, tasks, commons):
-        finished = super().work(tasks, commons)
+    def work(self, tasks, commons, model):
+        finished = super().work(tasks, commons, model)
         return replace(finished, answers=tuple(
             replace(item, answer=bytes([item.answer[0] ^ 1]) + item.answer[1:]) for item in finished.answers
         ))  # fmt: skip

@@ -55,7 +55,8 @@ async def test_three_times_the_work_is_three_times_the_seats(tmp_path, autojump_
             queries.weight(state, consensus_key(index).public_key).since(last + 1 - params.averaging_window)
             for index in range(2)
         ]
-        assert weights[0] == 3 * weights[1] > 0
+        # But for the few units that a commit costs whatever the number of its shards.
+        assert 0 <= 3 * weights[1] - weights[0] < weights[0] // 1000
         seats = _seats(cluster, last + 1)
         assert sum(seats) == params.committee_size
         assert abs(seats[0] - 3 * params.committee_size / 4) <= 1, seats

@@ -19,7 +19,7 @@ IMAGES = load_digits().images[:5]
 
 
 async def _submit(cluster: Cluster, worker: Worker) -> bytes:
-    model = cluster.genesis.commons_model
+    model = load_model().manifest.digest
     task, receipt = await worker.send(
         SubmitTask(model, len(IMAGES), IMAGES.tobytes(), 1_000_000), secret=ALICE
     )
@@ -43,7 +43,7 @@ async def test_a_task_is_answered_proven_and_paid(tmp_path, autojump_clock):
         while queries.task(node.state, task).status is TaskStatus.WAITING:
             await node.wait_beyond(node.head.height)
         assert queries.task(node.state, task).miner == worker.secret.public_key
-        job = TaskJob(task, cluster.genesis.commons_model, len(IMAGES), IMAGES.tobytes())
+        job = TaskJob(task, load_model().manifest.digest, len(IMAGES), IMAGES.tobytes())
         finished = worker.work([job], units=8)
         commit, receipt = await worker.send(worker.commit_of(finished))
         assert receipt.reason is Reason.OK
@@ -65,6 +65,34 @@ async def test_a_task_is_answered_proven_and_paid(tmp_path, autojump_clock):
         ]
 
 
+async def test_votes_move_the_model_and_it_answers_as_it_is_by_then(tmp_path, autojump_clock):
+    async with open_cluster(tmp_path, 2) as cluster:
+        await cluster.reach(1)
+        worker, node = Worker(cluster, 0), cluster.nodes[1]
+        await worker.register()
+        before = queries.progress(node.state)
+        finished = worker.work([], units=2)
+        commit, _ = await worker.send(worker.commit_of(finished))
+        assert (await worker.prove(commit, finished)).reason is Reason.OK
+        await cluster.reach(cluster.nodes[0].head.height + node.genesis.params.round_length)
+        after = queries.progress(node.state)
+        assert (len(before.latest), [point.step for point in after.latest]) == (0, [1])
+        assert after.latest[0].shards == 2
+        asked, receipt = await worker.send(
+            SubmitTask(node.models.commons.id, len(IMAGES), IMAGES.tobytes(), 1_000_000), secret=ALICE
+        )
+        assert receipt.reason is Reason.OK
+        while queries.task(node.state, asked).status is TaskStatus.WAITING:
+            await node.wait_beyond(node.head.height)
+        finished = worker.work(
+            [TaskJob(asked, node.models.commons.id, len(IMAGES), IMAGES.tobytes())], units=0
+        )
+        commit, _ = await worker.send(worker.commit_of(finished))
+        assert (await worker.prove(commit, finished)).reason is Reason.OK
+        task = queries.task(node.state, asked)
+        assert (task.status, task.step) == (TaskStatus.ANSWERED, 1)
+
+
 async def test_a_changed_byte_burns_the_bond_on_every_node(tmp_path, autojump_clock):
     async with open_cluster(tmp_path, 4) as cluster:
         await cluster.reach(1)
@@ -74,7 +102,7 @@ async def test_a_changed_byte_burns_the_bond_on_every_node(tmp_path, autojump_cl
         commit, _ = await worker.send(worker.commit_of(finished))
         proof = worker.workshop.prove(finished, beacon=await worker.beacon_of(commit))
         _, receipt = await worker.send(ProveWork(commit, _with_a_changed_row(proof)))
-        assert receipt.reason is Reason.PROOF_WEIGHT_NOT_IN_MODEL
+        assert receipt.reason is Reason.PROOF_ROW_NOT_COMMITTED
         for node in cluster.nodes.values():
             miner = queries.miner(node.state, worker.secret.public_key)
             assert (miner.status, miner.bond) == (MinerStatus.SLASHED, 0)
@@ -83,7 +111,7 @@ async def test_a_changed_byte_burns_the_bond_on_every_node(tmp_path, autojump_cl
 
 
 def _with_a_changed_row(proof: bytes) -> bytes:
-    """Flip a bit of the longest byte string: a row of the model's weights, not a hash."""
+    """Flip a bit of the longest byte string: a shard's errors of one unit, not a hash."""
     fields = decode_fields(proof, limit=1 << 20)
     holder, position = max(_byte_strings(fields), key=lambda place: len(place[0][place[1]]))
     row = holder[position]

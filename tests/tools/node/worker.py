@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from chain.crypto.ed25519 import SecretKey
 from chain.execution import queries
+from chain.execution.training import round_of
 from chain.reasons import Reason
 from chain.types.receipt import Receipt
 from chain.types.transaction import (
@@ -19,8 +20,9 @@ from chain.types.transaction import (
 from pouw.backends.select import select_backend
 from tests.tools.node.cluster import Cluster, consensus_key, miner_key
 from tools.miner.models import commons_inputs, weights_by_model
-from tools.miner.plan import CommonsJob
+from tools.miner.plan import CommonsJob, TrainingRound
 from tools.miner.workshop import Finished, TaskJob, Workshop
+from tools.node.node import Node
 
 
 @dataclass
@@ -36,8 +38,8 @@ class Worker:
         params = node.genesis.params
         self.workshop = Workshop(
             chain_id=params.chain_id, miner=self.secret.public_key, samples=params.samples,
-            models=node.models, weights=weights_by_model(), commons_inputs=commons_inputs(),
-            backend=select_backend("reference"), held_bytes=1 << 26,
+            models=node.models, weights=weights_by_model(),
+            commons_inputs=commons_inputs(node.models.commons), backend=select_backend("reference"), held_bytes=1 << 26,
         )  # fmt: skip
 
     @property
@@ -75,22 +77,19 @@ class Worker:
         assert receipt.reason is Reason.OK, receipt
 
     def work(self, tasks: Sequence[TaskJob], *, units: int) -> Finished:
-        """Do tasks, and commons units of the current epoch where none were done before."""
-        node = self.cluster.nodes[self.index]
-        epoch = node.genesis.params.epoch_of(node.head.height + 1)
-        seed = queries.epoch_seed(node.state, epoch)
-        assert seed is not None
-        start = queries.next_commons_index(node.state, epoch, self.secret.public_key)
-        return self.workshop.work(tasks, CommonsJob(epoch, seed, start, units) if units else None)
+        """Do tasks, and the next shards of the current round."""
+        state, params = self._node.state, self._node.genesis.params
+        number = round_of(self._node.head.height + 1, params=params)
+        trained = queries.training_round(state, number)
+        assert trained is not None
+        numbers = queries.checkpoint(state, trained.step)
+        assert numbers is not None
+        model = self.workshop.trained(TrainingRound(number, trained.seed, trained.step), numbers)
+        start = queries.next_shard(state, number, self.secret.public_key)
+        return self.workshop.work(tasks, CommonsJob(start, units) if units else None, model)
 
     def commit_of(self, finished: Finished) -> CommitWork:
-        job = finished.commons
-        return CommitWork(
-            root=finished.root, units=finished.units,
-            commons_epoch=job.epoch if job else self._epoch(),
-            commons_start=job.start if job else 0, commons_count=job.count if job else 0,
-            tasks=finished.answers,
-        )  # fmt: skip
+        return finished.body(commons_model=self._node.models.commons.id)
 
     async def beacon_of(self, commit: bytes) -> bytes:
         """The beacon that draws the commit's cells, once it exists."""
@@ -108,6 +107,6 @@ class Worker:
         _, receipt = await self.send(ProveWork(commit, proof))
         return receipt
 
-    def _epoch(self) -> int:
-        node = self.cluster.nodes[self.index]
-        return node.genesis.params.epoch_of(node.head.height + 1)
+    @property
+    def _node(self) -> Node:
+        return self.cluster.nodes[self.index]

@@ -9,6 +9,7 @@ from chain.types.transaction import CommitWork, SubmitTask
 from tools.rpc.advice import refusal
 from tools.rpc.faults import Code, RpcFault
 from tools.rpc.messages import ModelView, Quote, TaskView
+from tools.rpc.methods.earlier import not_here
 from tools.rpc.view import NodeView
 
 _ENVELOPE_WEIGHT = 200
@@ -64,6 +65,7 @@ def task(node: NodeView, id: Hash32) -> TaskView:  # noqa: A002 - the parameter'
         miner=found.miner or None,
         missed=found.missed,
         commit=found.commit or None,
+        step=found.step,
         answer=_answer(node, id, found),
     )
 
@@ -81,7 +83,7 @@ def _model(node: NodeView, model: Model) -> ModelView:
         answer_width=last.cols,
         answer_bytes=last.dtype.size,
         units_per_row=program.units,
-        commons=model.id == node.models.commons_model,
+        commons=model.id == node.models.commons.id,
     )
 
 
@@ -90,8 +92,8 @@ def _submission(node: NodeView, task_id: bytes) -> tuple[SubmitTask, bytes, int]
     block = None if place is None else node.store.block(place[0])
     outcome = None if place is None else node.store.outcome(place[0])
     if place is None or block is None or outcome is None:
-        raise RpcFault(
-            Code.NOT_FOUND,
+        raise not_here(
+            node,
             f"no final task {task_id.hex()}",
             next_step=f"if it was sent just now: `headrace why {task_id.hex()}`",
         )
@@ -129,7 +131,7 @@ def _from_events(node: NodeView, task_id: bytes, body: SubmitTask, submitter: by
         submitter=submitter, model=body.model, rows=body.rows,
         units=0 if model is None else model.program(body.rows).units, payment=body.payment,
         submitted_at=height, status=status, since=since, due=0, attempts=attempts, miner=miner, missed=(),
-        commit=commit,
+        commit=commit, step=0,
     )  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from chain.types.transaction import (
     Unregister,
 )
 from tools.rpc.advice import refusal
-from tools.rpc.faults import Code, RpcFault
+from tools.rpc.faults import RpcFault
 from tools.rpc.messages import Encoded, Sent, TransactionView
+from tools.rpc.methods.earlier import not_here
 from tools.rpc.view import NodeView
 
 
@@ -79,7 +80,7 @@ def summary_of(body: Body, *, prefix: str) -> str:
         case SubmitTask(model=model, rows=rows, payment=payment):
             return f"ask model {model.hex()[:16]} about {rows} rows for {payment}"
         case CommitWork(units=units, tasks=tasks, commons_count=count):
-            return f"commit to {units} units: {len(tasks)} tasks, {count} commons units"
+            return f"commit to {units} units: {len(tasks)} tasks, {count} shards"
         case ProveWork(commit=commit, proof=proof):
             return f"prove commit {commit.hex()} in {len(proof)} bytes"
         case ReportEquivocation(evidence=evidence):
@@ -95,8 +96,8 @@ def _unknown(node: NodeView, transaction_id: bytes) -> RpcFault:
         fault = refusal(fate)
         fault.message = f"this node dropped the transaction: {fault.message}"
         return fault
-    return RpcFault(
-        Code.NOT_FOUND,
+    return not_here(
+        node,
         f"this node knows no transaction {transaction_id.hex()}",
         next_step="check the id; if it was sent long ago and is not final, send it again",
     )

@@ -1,6 +1,6 @@
 """What miners need, and what others want to know of them."""
 
-from chain.execution import open_commits, queries
+from chain.execution import open_commits, queries, training
 from chain.execution.records import Miner, MinerStatus
 from tools.rpc.faults import Code, RpcFault
 from tools.rpc.messages import AssignedTask, MinerView, MinerWork, OpenCommit, Possession
@@ -32,13 +32,15 @@ def miner_work(node: NodeView, address: Address) -> MinerWork:
     """Everything that a miner needs to decide what to do next, in one call."""
     state, status = node.state, node.status()
     head, account, miner = queries.head(state), queries.account(state, address), queries.miner(state, address)
-    seed = queries.epoch_seed(state, status.epoch)
-    assert seed is not None, f"the state lacks the seed of epoch {status.epoch}"
+    number = training.round_of(head.height + 1, params=node.genesis.params)
+    trained = queries.training_round(state, number)
+    assert trained is not None, f"the state lacks round {number}"
     return MinerWork(
         height=head.height,
-        epoch=status.epoch,
-        epoch_seed=seed,
-        next_commons=queries.next_commons_index(state, status.epoch, address),
+        round=number,
+        round_seed=trained.seed,
+        step=trained.step,
+        next_shard=queries.next_shard(state, number, address),
         base_fee=head.next_base_fee,
         balance=account.balance,
         nonce=account.nonce,
@@ -88,12 +90,15 @@ def _assigned(node: NodeView, task_id: bytes) -> AssignedTask:
 def _open(node: NodeView, commit_id: bytes) -> OpenCommit:
     commit, params = queries.commit(node.state, commit_id), node.genesis.params
     assert commit is not None, f"open commit {commit_id.hex()} has no record"
+    trained = queries.training_round(node.state, commit.commons_round)
     return OpenCommit(
         id=commit_id,
         root=commit.root,
         units=commit.units,
         height=commit.height,
-        commons_seed=commit.commons_seed,
+        commons_round=commit.commons_round,
+        commons_seed=None if trained is None else trained.seed,
+        commons_step=0 if trained is None else trained.step,
         commons_start=commit.commons_start,
         commons_count=commit.commons_count,
         tasks=commit.tasks,

@@ -166,10 +166,17 @@ def _header(ledger: Ledger, height: int) -> Header:
 
 def _joined(blocks: Sequence[bytes], bridge: Sequence[bytes], certificate: Certificate) -> bytes:
     """A `BlocksResponse` of parts that are encoded already."""
-    parts = [_array(3), _array(len(blocks)), *blocks, _array(len(bridge)), *bridge, encode(certificate)]
+    parts = [
+        array_head(3),
+        array_head(len(blocks)),
+        *blocks,
+        array_head(len(bridge)),
+        *bridge,
+        encode(certificate),
+    ]
     return b"".join(parts)
 
 
-def _array(length: int) -> bytes:
-    """The shortest head of a msgpack array."""
+def array_head(length: int) -> bytes:
+    """The shortest head of a msgpack array, for what is put together of parts that are encoded already."""
     return bytes([0x90 | length]) if length < 16 else b"\xdc" + length.to_bytes(2, "big")

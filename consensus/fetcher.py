@@ -9,7 +9,7 @@ import trio
 from chain.codec import decode, encode
 from chain.msgpack_reader import DecodeError
 from chain.types.block import Block
-from consensus.batch import body_matches
+from consensus.batch import array_head, body_matches
 from consensus.effects import Fetch
 from consensus.messages import Certificate
 from consensus.requests import (
@@ -31,7 +31,8 @@ TRIED_PEERS: Final = 4
 MAX_IN_FLIGHT: Final = 16
 
 _CERTIFICATE_BYTES: Final = 1 << 20
-_BODY_BYTES: Final = MAX_ANSWER - 2 * _CERTIFICATE_BYTES
+_BODY_BYTES: Final = 1 << 20
+"""No further body is added to an answer of this size: what is not in it is asked for again."""
 _SEAL_BYTES: Final = 80
 """More than a seal, or the fields of a certificate, take."""
 
@@ -113,15 +114,19 @@ class Fetcher:
         except DecodeError as error:
             raise RequestRefused(str(error)) from error
         blocks, certificates = self._shelf(request)
-        kept: list[Block] = []
+        kept: list[bytes] = []
         size = 0
         for block in blocks:
-            size += len(encode(block))
+            encoded = encode(block)
+            size += len(encoded)
             if kept and size > _BODY_BYTES:
                 break
-            kept.append(block)
+            kept.append(encoded)
             await trio.lowlevel.checkpoint()
-        return encode(FetchResponse(tuple(kept), _that_fit(certificates)))
+        # A `FetchResponse` of parts that are encoded already: no step takes longer than one block.
+        fitting = [encode(certificate) for certificate in _that_fit(certificates)]
+        heads = array_head(2) + array_head(len(kept))
+        return b"".join([heads, *kept, array_head(len(fitting)), *fitting])
 
 
 def _that_fit(certificates: list[Certificate]) -> tuple[Certificate, ...]:

@@ -8,7 +8,7 @@ started the same key twice. So after every start the node first listens:
   (which nobody can say before it has caught up), that is enough. Anybody else who started with our key has to
   watch that long itself, and would have heard us. So a restart costs two Δ, and a cluster that lost power as
   one goes on.
-- Else until `watch_heights` heights became final before our eyes, or as much time went by with a peer at hand
+- Else until `watch_heights` heights became final before our eyes, or none for as long, with a peer at hand,
   as `PATIENCE_VIEWS` views take that bring nothing: a holder that is awake speaks in each. That is for a
   chain that stands still because it misses us: nobody makes heights for us to see.
 
@@ -30,8 +30,9 @@ from consensus.signer import Signer
 from consensus.simplex import Simplex
 from p2p.network import Network
 
-WATCHED_HEIGHTS: Final = 10
-"""As CometBFT advises for its `double_sign_check_height`, which is off there unless set."""
+WATCHED_HEIGHTS: Final = 20
+"""Twice what CometBFT advises for its `double_sign_check_height` (off there unless set): it is also how long
+a node may be away and come back at once."""
 
 PATIENCE_VIEWS: Final = 4
 
@@ -47,6 +48,8 @@ class Watch:
         self._patience_ms = PATIENCE_VIEWS * (params.block_interval_ms + 3 * params.network_delay_ms)
         self._step_ms = params.network_delay_ms
         self._seen = 0
+        self._listened = self._quiet = 0
+        """Milliseconds in which somebody was there: in all, and since the last height."""
         self.is_over = signer is None or heights == 0
 
     @property
@@ -57,6 +60,7 @@ class Watch:
     def saw_height(self) -> None:
         """A height became final while we followed the chain."""
         self._seen += 1
+        self._quiet = 0
 
     async def run(
         self,
@@ -76,21 +80,22 @@ class Watch:
         """
         if self._signer is None or self.is_over:
             return
-        listened = 0
-        while not self._is_enough(instance(), listened, is_behind=is_behind()):
+        while not self._is_enough(instance(), is_behind=is_behind()):
             await trio.sleep(self._step_ms / 1000)
             committee = instance().committee
             is_alone = is_quorum(committee.seats_of(self._signer.public_key), committee.seats)
-            listened += self._step_ms if is_alone or network.peers() else 0
+            if is_alone or network.peers():
+                self._listened += self._step_ms
+                self._quiet += self._step_ms
         await over()
 
-    def _is_enough(self, simplex: Simplex, listened: int, *, is_behind: bool) -> bool:
+    def _is_enough(self, simplex: Simplex, *, is_behind: bool) -> bool:
         assert self._signer is not None, "nobody to hold back"
-        if listened < self._listen_ms:
+        if self._listened < self._listen_ms:
             return False
         at = simplex.epoch, simplex.view
         is_known = not is_behind and self._signer.was_here(at, within=self._heights)
-        return is_known or self._seen >= self._heights or listened >= self._patience_ms
+        return is_known or self._seen >= self._heights or self._quiet >= self._patience_ms
 
     def end(self) -> None:
         """Let the key sign, and note in its log that it signs here.

@@ -48,7 +48,7 @@ async def test_who_comes_back_to_a_key_in_use_stops(autojump_clock: MockClock) -
         await original.kill()
         twin = _second_holder(cluster, of=1, log=True)
         cluster.start(twin)
-        await trio.sleep(20)
+        await trio.sleep(40)
         assert twin.halted is None
         assert twin.engine.status().is_member
         cluster.start(original)
@@ -107,4 +107,4 @@ async def test_a_chain_that_stands_still_without_us_goes_on(autojump_clock: Mock
 
 
 def test_the_watch_is_on_unless_it_is_turned_off() -> None:
-    assert EngineSettings().watch_heights == WATCHED_HEIGHTS == 10
+    assert EngineSettings().watch_heights == WATCHED_HEIGHTS == 20

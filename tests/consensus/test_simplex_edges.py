@@ -2,10 +2,13 @@
 
 import itertools
 
+import pytest
+
 from chain.types.statement import NOTHING, Kind, Statement
 from consensus import events
 from consensus.events import Timer
 from consensus.messages import Proposal
+from consensus.tree import SafetyViolation
 from p2p.network import PeerId
 from tests.consensus.bench import KEYS, PEER, Bench, certificate, seen, vote
 
@@ -38,6 +41,39 @@ def test_finalize_and_nullify_of_one_validator_are_evidence() -> None:
     block = bench.block(0)
     bench.votes(X, 0, None, 1).votes(F, 0, block, 1)
     assert [(e.first.kind, e.second.kind) for e in bench.evidence] == [(X, F)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [((N, 0), (N, 1)), ((F, 0), (F, 1)), ((X, None), (F, 0)), ((F, 0), (X, None))]
+)
+def test_certificates_that_fork_name_all_who_signed_both(first, second) -> None:
+    """Two quorums share more than a third of the seats: all of it is named, and nobody else."""
+    bench = Bench().start()
+    blocks = [bench.block(0, mark=mark) for mark in range(2)]
+
+    def made(kind: Kind, number: int | None, *voters: int) -> events.CertificateSeen:
+        named = None if number is None else blocks[number]
+        return events.CertificateSeen(PEER, certificate(kind, 0, named, voters))
+
+    bench.give(made(*first, 0, 1, 2))
+    assert bench.evidence == []
+    with pytest.raises(SafetyViolation) as caught:
+        bench.give(made(*second, 1, 2, 3))
+    assert [e.signer for e in caught.value.evidence] == [KEYS[1].public_key, KEYS[2].public_key]
+    assert 3 * len(caught.value.evidence) >= len(KEYS)
+
+
+def test_a_certificate_of_others_convicts_after_its_view_is_final() -> None:
+    """Validator 3 told us to nullify and the others to finalize; our own certificate is without it."""
+    bench = Bench().start()
+    block = bench.block(0)
+    bench.proposal(0, block).votes(X, 0, None, 3).certificate(F, 0, block)
+    late = certificate(F, 0, block, (1, 2, 3))
+    assert not bench.simplex.knows(PEER, late)
+    bench.give(events.CertificateSeen(PEER, late))
+    assert [e.signer for e in bench.evidence] == [KEYS[3].public_key]
+    # Once is enough: nothing of it is worth verifying any more.
+    assert bench.simplex.knows(PEER, late)
 
 
 def test_votes_far_ahead_and_of_strangers_leave_no_trace() -> None:

@@ -86,6 +86,8 @@ def _base(config: dict[str, Any]) -> int:
     parameters = config.get("rope_parameters") or {}
     if not isinstance(parameters, dict) or parameters.get("rope_type", "default") != "default":
         raise ModelImportError(ImportReason.UNSUPPORTED, f"rope_parameters are {str(parameters)[:60]}")
+    if parameters.get("partial_rotary_factor", 1) not in (None, 1):
+        raise ModelImportError(ImportReason.UNSUPPORTED, f"rope_parameters are {str(parameters)[:60]}")
     value = parameters.get("rope_theta", config.get("rope_theta", 10000))
     if type(value) not in (int, float) or value != int(value) or not 2 <= value <= 1 << 31:
         raise ModelImportError(ImportReason.UNSUPPORTED, f"rope_theta is {str(value)[:40]}")

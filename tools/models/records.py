@@ -38,7 +38,7 @@ def write_record(value: object) -> Any:
     if isinstance(value, tuple):
         return [write_record(item) for item in value]
     if is_dataclass(value):
-        return {field.name: write_record(getattr(value, field.name)) for field in fields(value)}
+        return {name: write_record(getattr(value, name)) for name in _names(type(value))}
     raise TypeError(f"{type(value)} has no JSON form")
 
 
@@ -97,10 +97,15 @@ def _read_tuple(arguments: tuple[Any, ...], value: object, path: str) -> tuple[A
 
 def _read_dataclass(kind: Any, value: object, path: str) -> Any:
     hints = typing.get_type_hints(kind)
-    names = [field.name for field in fields(kind)]
+    names = _names(kind)
     _require(isinstance(value, dict) and sorted(value) == sorted(names), path, f"an object of {names}", value)
     members = typing.cast(dict[str, Any], value)
     return kind(**{name: _read(hints[name], members[name], f"{path}.{name}") for name in names})
+
+
+def _names(kind: Any) -> list[str]:
+    """The members of a dataclass, those left out that follow from the others."""
+    return [field.name for field in fields(kind) if field.init]
 
 
 def _require(holds: bool, path: str, due: str, value: object) -> None:

@@ -5,7 +5,8 @@ model's vocabulary is refused. It holds data and no code.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -67,10 +68,8 @@ class FileCodec:
         text = _checked(path)
         from tokenizers import Tokenizer  # a big library, which the byte-level models do without
 
-        try:
+        with _foreign():
             self._tokenizer = Tokenizer.from_str(text)
-        except Exception as error:
-            raise ModelImportError(ImportReason.MALFORMED, f"{path.name}: {str(error)[:200]}") from error
         # A file may ask for padding or for cutting; what is read here is read as it is.
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -79,7 +78,9 @@ class FileCodec:
 
     def encode(self, text: str) -> Array:
         """See `TextCodec.encode`."""
-        ids: list[int] = self._tokenizer.encode(_bounded(text)).ids
+        whole = _bounded(text)
+        with _foreign():
+            ids: list[int] = self._tokenizer.encode(whole).ids
         beyond = next((token for token in ids if not 0 <= token < self._vocabulary), None)
         if beyond is not None:
             raise ModelImportError(
@@ -89,8 +90,24 @@ class FileCodec:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """See `TextCodec.decode`."""
-        text: str = self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=True)
+        with _foreign():
+            text: str = self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=True)
         return text
+
+
+@contextmanager
+def _foreign() -> Iterator[None]:
+    """What the library says of a file that it cannot work with.
+
+    It raises bare exceptions, and where it did not foresee a file it panics, which Python sees as something
+    that is not even an exception.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ModelImportError(ImportReason.MALFORMED, f"{TOKENIZER}: {str(error)[:200]}") from error
 
 
 def _bounded(text: str) -> str:

@@ -138,7 +138,9 @@ def test_an_imported_decoder_is_near_the_float_one(tmp_path: Path) -> None:
     folder.mkdir()
     foreign.decoder(folder)
     said: list[str] = []
-    artifact = import_model(folder, tmp_path / "out", ImportOptions(positions=SHORT), CPU, progress=said.append)
+    artifact = import_model(
+        folder, tmp_path / "out", ImportOptions(positions=SHORT), CPU, progress=said.append
+    )
     found = artifact.accuracy
     assert found is not None
     assert (artifact.manifest.name, artifact.family, artifact.ends) == ("tiny", "llama", (1,))
@@ -157,7 +159,9 @@ def test_an_imported_encoder_is_near_the_float_one(tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     folder.mkdir()
     model = foreign.encoder(folder)
-    artifact = import_model(folder, tmp_path / "out", ImportOptions(positions=SHORT, name="e"), CPU, progress=lambda _: None)
+    artifact = import_model(
+        folder, tmp_path / "out", ImportOptions(positions=SHORT, name="e"), CPU, progress=lambda _: None
+    )
     found = artifact.accuracy
     assert found is not None
     assert found.least_cosine > 0.999

@@ -47,6 +47,7 @@ def test_a_tied_head_is_the_embedding(tmp_path: Path) -> None:
         ({"attention_bias": True}, ImportReason.UNSUPPORTED),
         ({"rope_scaling": {"type": "linear"}}, ImportReason.UNSUPPORTED),
         ({"rope_parameters": {"rope_type": "yarn"}}, ImportReason.UNSUPPORTED),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, ImportReason.UNSUPPORTED),
         ({"rope_theta": 1e300}, ImportReason.UNSUPPORTED),
         ({"rms_norm_eps": "small"}, ImportReason.UNSUPPORTED),
         ({"vocab_size": None}, ImportReason.MISSING),

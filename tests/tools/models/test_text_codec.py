@@ -71,6 +71,25 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, document: Any) -> None:
     assert caught.value.reason is ImportReason.MALFORMED
 
 
+PANICS = [
+    {"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]}},
+    WORDS | {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
+]
+
+
+@pytest.mark.parametrize("document", PANICS)
+def test_a_file_that_makes_the_library_panic_is_refused(tmp_path: Path, document: Any) -> None:
+    with pytest.raises(ModelImportError, match="MALFORMED"):
+        codec(tmp_path, document)
+
+
+def test_a_file_that_fails_when_it_is_used_is_refused(tmp_path: Path) -> None:
+    model = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "?"}
+    words = codec(tmp_path, {"version": "1.0", "model": model})
+    with pytest.raises(ModelImportError, match="MALFORMED"):
+        words.encode("b")
+
+
 def test_sizes_are_bounded(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     with pytest.raises(ModelImportError, match="MISSING"):

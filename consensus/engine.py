@@ -160,10 +160,8 @@ class Engine:
     def status(self) -> EngineStatus:
         """Where we are."""
         simplex = self._simplex
-        return EngineStatus(
-            simplex.epoch, simplex.view, self._ledger.final_head.height, simplex.is_member,
-            simplex.leader(simplex.view),
-        )  # fmt: skip
+        height, leader = self._ledger.final_head.height, simplex.leader(simplex.view)
+        return EngineStatus(simplex.epoch, simplex.view, height, simplex.is_member, leader)
 
     def sync_status(self) -> str:
         """What is fetched, what it waits for and from whom; empty if nobody is known to be ahead."""
@@ -186,10 +184,8 @@ class Engine:
             own = ((), ()) if self._watch.signer is None else self._watch.signer.resume(simplex.epoch)
         except (OSError, DatabaseError, DecodeError) as error:
             raise Halted(HaltReason.DISK_FAILED, f"journal or signing log: {error}") from error
-        log.info(
-            "event=epoch_started epoch=%d height=%d member=%s",
-            simplex.epoch, self._ledger.final_head.height, simplex.is_member,
-        )  # fmt: skip
+        where = (simplex.epoch, self._ledger.final_head.height, simplex.is_member)
+        log.info("event=epoch_started epoch=%d height=%d member=%s", *where)
         held = self._admission.enter(simplex.epoch)
         await self._step(events.Resumed(saved.certificates, saved.blocks, *own))
         for origin, message in held:
@@ -393,7 +389,8 @@ class Engine:
                 raise Halted(
                     HaltReason.SAFETY_VIOLATED, f"a certified block conflicts with final height {height}"
                 )
-            self._verifier.check_seals(item.certificate, self._ledger.committee(item.certificate.epoch))
+            committee = self._ledger.committee(item.certificate.epoch)
+            self._verifier.check_seals(item.certificate, committee)
             await self._finalize(blocks, item.certificate)
             last = blocks[-1].header
             if self._next_epoch() != self._simplex.epoch:

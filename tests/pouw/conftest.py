@@ -100,7 +100,8 @@ def _missing(path: Path) -> set[str]:
     return missing
 
 
-if find_spec("hypothesis") is None:
+BARE = find_spec("hypothesis") is None
+if BARE:
     _without_hypothesis()
 
 LEFT_OUT = {
@@ -108,7 +109,7 @@ LEFT_OUT = {
     for path in sorted(Path(__file__).parent.glob("test_*.py"))
     if (missing := _missing(path))
 }
-if find_spec("hypothesis") is None:
+if BARE:
     # It starts programs that draw their shapes, and no stand-in reaches into those.
     LEFT_OUT["test_bit_equality.py"] = {"hypothesis"}
 collect_ignore = list(LEFT_OUT)

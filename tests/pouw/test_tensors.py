@@ -56,8 +56,8 @@ def test_holds_wants_exactly_its_shape_and_type() -> None:
 
 @pytest.mark.parametrize(
     ("cols", "dtype", "leaves_per_row"),
-    [(128, DType.INT8, 1), (129, DType.INT8, 2), (96, DType.INT32, 3), (97, DType.INT32, 1), (513, DType.INT8, 1),
-     (1024, DType.INT8, 1), (1025, DType.INT8, 2), (513, DType.INT16, 2),
+    [(128, DType.INT8, 1), (129, DType.INT8, 2), (96, DType.INT32, 3), (97, DType.INT32, 1),
+     (513, DType.INT8, 1), (1024, DType.INT8, 1), (1025, DType.INT8, 2), (513, DType.INT16, 2),
      (4096, DType.INT8, 4), (256, DType.INT64, 2)],
 )  # fmt: skip
 def test_long_rows_are_cut(cols: int, dtype: DType, leaves_per_row: int) -> None:

@@ -102,7 +102,7 @@ async def test_a_changed_byte_burns_the_bond_on_every_node(tmp_path, autojump_cl
         commit, _ = await worker.send(worker.commit_of(finished))
         proof = worker.workshop.prove(finished, beacon=await worker.beacon_of(commit))
         _, receipt = await worker.send(ProveWork(commit, _with_a_changed_row(proof)))
-        assert receipt.reason is Reason.PROOF_ROW_NOT_COMMITTED
+        assert receipt.reason is Reason.PROOF_INPUT_MISMATCH
         for node in cluster.nodes.values():
             miner = queries.miner(node.state, worker.secret.public_key)
             assert (miner.status, miner.bond) == (MinerStatus.SLASHED, 0)
@@ -111,7 +111,7 @@ async def test_a_changed_byte_burns_the_bond_on_every_node(tmp_path, autojump_cl
 
 
 def _with_a_changed_row(proof: bytes) -> bytes:
-    """Flip a bit of the longest byte string: a shard's errors of one unit, not a hash."""
+    """Flip a bit of the longest byte string: the hashes beside the opened rows, the input's first."""
     fields = decode_fields(proof, limit=1 << 20)
     holder, position = max(_byte_strings(fields), key=lambda place: len(place[0][place[1]]))
     row = holder[position]

@@ -67,7 +67,7 @@ async def catch_up(hub, chain: LongChain, seconds: float):
 
 
 LIARS = {
-    "wrong blocks": ({BLOCKS: liars.wrong_blocks}, "wrong_certificate"),
+    "wrong blocks": ({BLOCKS: liars.wrong_blocks}, "bad batch"),
     "rubbish": ({BLOCKS: liars.rubbish}, "bad batch"),
     "half an answer": ({BLOCKS: liars.truncated}, "bad batch"),
     "a malformed status": ({STATUS: liars.rubbish}, "malformed status"),

@@ -29,8 +29,8 @@ from pouw.backends.triton_kernel import BLOCK, blocks_of, launch
 from pouw.requant import Requant
 from pouw.tensors import Array, index_dtype
 
-_LEAST: Final = (7, 5)
-"""Compute capability of the first GPUs that multiply int8 matrices into int32."""
+_LEAST: Final = (8, 0)
+"""Compute capability of the first GPUs that Triton compiles int8 products for."""
 
 
 class CudaBackend:
@@ -142,7 +142,7 @@ def open_cuda(index: int) -> CudaBackend:
         raise BackendError("the cuda backend needs triton, which torch's builds for CUDA bring along")
     found = torch.cuda.get_device_capability(index)
     if found < _LEAST:
-        raise BackendError(f"GPU {index} has compute capability {found}, int8 products need {_LEAST}")
+        raise BackendError(f"GPU {index} has compute capability {found}, the kernels need {_LEAST}")
     # Sums of int8 products are exact in float32, not in the shorter formats that may stand in for it.
     torch.backends.cuda.matmul.allow_tf32 = False
     host = open_cpu()

@@ -95,7 +95,7 @@ def test_kernels_compile_to_integers_alone(case: tuple[Any, list[str], int, dict
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", [75, 80, 89, 90, 100, 120])
+@pytest.mark.parametrize("capability", [80, 89, 90, 100, 120])
 @pytest.mark.parametrize("integers", ["i32", "i64"])
 @pytest.mark.usefixtures("cache")
 def test_kernels_compile_for_every_architecture(capability: int, integers: str) -> None:

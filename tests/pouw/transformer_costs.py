@@ -157,7 +157,8 @@ def speed(job: Job, threads: int) -> str:
     return (
         f"  {threads} thread(s), ms by the clock (of processors): {columns}\n"
         f"    to float32: exact {run / float_took:.2f}, committed {work / float_took:.2f}; "
-        f"{trace.size / 1e6:.1f} MB hashed for {took['hashing'][1] / run_cpu:.1%} of processor time, {work / run - 1:+.1%} by the clock"
+        f"{trace.size / 1e6:.1f} MB hashed for {took['hashing'][1] / run_cpu:.1%} of processor time, "
+        f"{work / run - 1:+.1%} by the clock"
     )
 
 

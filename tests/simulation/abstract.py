@@ -1,4 +1,4 @@
-"""The ledger of the profile "consensus": blocks without transactions, and committees drawn anew for every epoch."""
+"""The ledger of the profile "consensus": no transactions, and committees drawn anew for every epoch."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -58,17 +58,16 @@ def whole_committee(keys: Sequence[bytes]) -> Committees:
 
 
 def drawn_committees(seed: int, keys: Sequence[bytes], traitors: int) -> Committees:
-    """Seats by chance for every epoch, for some none, and less than a third of them for the first few keys."""
+    """Seats by chance for every epoch: for some none, and less than a third for the first few keys."""
     known: dict[int, Committee] = {}
 
     def draw(epoch: int) -> Committee:
         rng = Random(f"{seed}/{epoch}")
-        while True:
+        seats = [0]
+        while 3 * sum(seats[:traitors]) >= sum(seats):
             seats = [rng.choice([0, 1, 1, 2, 3]) for _ in keys]
-            if 0 <= 3 * sum(seats[:traitors]) < sum(seats):
-                members = [i for i in range(len(keys)) if seats[i]]
-                order = sorted(members, key=lambda i: keys[i])
-                return committee_of([keys[i] for i in order], seats=lambda index: seats[order[index]])
+        members = sorted((keys[i], seats[i]) for i in range(len(keys)) if seats[i])
+        return committee_of([key for key, _ in members], seats=lambda index: members[index][1])
 
     def committee(epoch: int) -> Committee:
         if epoch not in known:

@@ -1,7 +1,9 @@
-"""Goes over a final chain afterwards with rules of its own: what must be true of it whatever the ledger thinks.
+"""Goes over a final chain afterwards with rules of its own: what must be true of it whatever the ledger
+thinks.
 
-Nothing here calls the code that made the blocks. Roots, beacons, base fees, nonces, credits and committees are told
-again from blocks and receipts, in the plainest way; which work was really done the miners have told `Watch`.
+Nothing here calls the code that made the blocks. Roots, beacons, base fees, nonces, credits and committees
+are told again from blocks and receipts, in the plainest way; which work was really done the miners have told
+`Watch`.
 """
 
 from collections import Counter, defaultdict

@@ -1,7 +1,7 @@
 """Many seeds, one after the other or in several processes, and what they showed together.
 
-A campaign fails if any seed fails, and also if it does less than it was asked for: a run that was cut short has shown
-nothing of what it left out.
+A campaign fails if any seed fails, and also if it does less than it was asked for: a run that was cut short
+has shown nothing of what it left out.
 """
 
 import json
@@ -37,7 +37,8 @@ class Failure:
 
     def told(self) -> str:
         return (
-            f"FAILED seed {self.seed} at commit {commit_id()}: {self.what}\n  traitors: {self.habits or 'none'}\n"
+            f"FAILED seed {self.seed} at commit {commit_id()}: {self.what}\n"
+            f"  traitors: {self.habits or 'none'}\n"
             f"  again: python -m tools.simulate --replay {self.seed} --nodes {self.count} "
             f"--profile {self.profile}\n{self.detail}"
         )
@@ -122,9 +123,8 @@ class Summary:
                 "speeds": {name: a / b for name, (a, b) in self.speeds.items()},
                 "recovery_ms": {
                     "p50": at(ordered, 0.5), "p99": at(ordered, 0.99), "max": ordered[-1], "n": len(ordered)
-                },
-                "convicted_after": {"n": len(self.convicted_after), "max": max(self.convicted_after, default=0)},
-                "failures": [asdict(failure) for failure in self.failures],
+                }, "convicted_after": {"n": len(self.convicted_after), "max": max(self.convicted_after,
+                default=0)}, "failures": [asdict(failure) for failure in self.failures],
             }
         )  # fmt: skip
 
@@ -136,17 +136,17 @@ class Summary:
         ways = ", ".join(f"{name} {count}" for name, count in sorted(self.habits.items()))
         speeds = "; ".join(f"{name} {a / b:.0f}" for name, (a, b) in sorted(self.speeds.items()) if b)
         lines = [
-            f"{self.seeds} seeds, {self.simulated_ms / 3_600_000:.2f} simulated hours, {self.heights} heights, "
-            f"{len(self.failures)} violations",
+            f"{self.seeds} seeds, {self.simulated_ms / 3_600_000:.2f} simulated hours, "
+            f"{self.heights} heights, {len(self.failures)} violations",
             f"{self.simulated_ms / 1000 / cpu:.0f} simulated s and {self.steps / cpu:.0f} events per CPU s "
             f"({speeds})",
             f"faults {sum(self.faults.values())}: {named}",
             f"traitors: {ways}",
             f"ledger: {ledger or 'none'}",
-            f"recovery after healing: p50 {at(ordered, 0.5) / 1000:.2f} s, p99 {at(ordered, 0.99) / 1000:.2f} s, "
-            f"max {ordered[-1] / 1000:.2f} s, {len(self.recoveries_ms)} times",
-            f"convictions: {len(self.convicted_after)}, at most {max(self.convicted_after, default=0)} heights "
-            "after the contradiction",
+            f"recovery after healing: p50 {at(ordered, 0.5) / 1000:.2f} s, "
+            f"p99 {at(ordered, 0.99) / 1000:.2f} s, max {ordered[-1] / 1000:.2f} s, {len(self.recoveries_ms)} times",
+            f"convictions: {len(self.convicted_after)}, at most "
+            f"{max(self.convicted_after, default=0)} heights after the contradiction",
         ]  # fmt: skip
         if self.shortfall:
             lines.append(f"NOT DONE: {self.shortfall}; a run that does less than its budget fails")
@@ -188,9 +188,9 @@ def play_seed(plan: Plan) -> Played:
     try:
         result = play(world_of(plan))
     except AssertionError as error:
-        # Violations, and assertions of the production code: both are findings, and only the latter need a trace.
-        detail = "" if type(error).__name__ == "Violation" else traceback.format_exc()
-        return None, 0.0, _failure(plan, str(error) or "assertion", detail)
+        # Violations, and assertions of the production code: both are findings, and only the latter need a
+        trace. detail = "" if type(error).__name__ == "Violation" else traceback.format_exc() return None,
+        0.0, _failure(plan, str(error) or "assertion", detail)
     except Exception as error:  # noqa: BLE001 - whatever the code under test does wrong is a finding
         return None, 0.0, _failure(plan, f"{type(error).__name__}: {error}", traceback.format_exc())
     return result, time.process_time() - began, None
@@ -215,8 +215,8 @@ def at(ordered: Sequence[int], share: float) -> int:
 
 def _tell(summary: Summary) -> None:
     print(
-        f"{summary.seeds}/{len(summary.order.seeds)} seeds, {summary.simulated_ms / 3_600_000:.2f} h simulated, "
-        f"{summary.simulated_ms / 1000 / max(summary.cpu_seconds, 1e-9):.0f} s per CPU s, "
+        f"{summary.seeds}/{len(summary.order.seeds)} seeds, "
+        f"{summary.simulated_ms / 3_600_000:.2f} h simulated, {summary.simulated_ms / 1000 / max(summary.cpu_seconds, 1e-9):.0f} s per CPU s, "
         f"{sum(summary.faults.values())} faults, {len(summary.failures)} violations",
         file=sys.stderr, flush=True,
     )  # fmt: skip

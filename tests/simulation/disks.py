@@ -1,8 +1,8 @@
 """What survives: a database and a signing log that a power cut may interrupt at any byte.
 
-What was synced stays. A power cut in the middle of a write leaves all of a database's batch or nothing of it, and any
-prefix of what was appended to the log. What was written and not synced survives a killed process, and a power cut
-takes any tail of it: the real classes sync every write, so that is for planted bugs alone.
+What was synced stays. A power cut in the middle of a write leaves all of a database's batch or nothing of it,
+and any prefix of what was appended to the log. What was written and not synced survives a killed process, and
+a power cut takes any tail of it: the real classes sync every write, so that is for planted bugs alone.
 """
 
 from collections.abc import Iterable, Sequence

@@ -190,7 +190,7 @@ class LyingSync(Habit):
 
 
 class WrongCommittee(Habit):
-    """Forges: certificates of few or repeated seals, of another view or epoch, votes of keys without a seat."""
+    """Forges: certificates of few or repeated seals, of other views or epochs, votes without a seat."""
 
     def broadcast(self, node: "Node", message: ConsensusMessage) -> None:
         node.world.broadcast(node, message)
@@ -208,7 +208,12 @@ class WrongCommittee(Habit):
             statement = message.statement
             if rng.random() < 0.5:
                 return signed_vote(node, statement, key=TagKey("nobody", 99))
-            return forged_certificate(node, None, statement.digest, statement=statement)
+            if rng.random() < 0.5:
+                return forged_certificate(node, None, statement.digest, statement=statement)
+            # One true seal, as often as it takes.
+            index = node.simplex.committee.index_of(node.key.public_key)
+            seals = (Seal(index or 0, message.signature),) * node.simplex.committee.seats
+            return Certificate(statement.kind, statement.epoch, statement.view, statement.digest, seals)
         if isinstance(message, Certificate):
             draw = rng.random()
             if draw < 0.4:
@@ -256,6 +261,10 @@ class InvalidBlocks(Habit):
         node.world.faults["invalid block"] += 1
         if node.worker is not None and rng.random() < 0.4:
             return self._with_bad_transactions(node, request)
+        parent = node.ledger.block(request.parent)
+        if node.worker is not None and parent is not None and rng.random() < 0.3:
+            # The beacon of the block before, once more.
+            return node.ledger.make(replace(request, vrf_proof=parent.header.vrf_proof))
         header = block.header
         changes: list[dict[str, object]] = [
             {"state_root": rng.randbytes(32)}, {"receipts_root": rng.randbytes(32)},
@@ -264,12 +273,6 @@ class InvalidBlocks(Habit):
             {"proposer": node.world.honest[0].key.public_key}, {"chain_id": "another"}, {"version": 2},
             {"parent": rng.randbytes(32)}, {"epoch": header.epoch + 1},
         ]  # fmt: skip
-        if node.worker is not None:
-            parent = node.ledger.block(header.parent)
-            if parent is not None:
-                # The beacon of the block before, once more.
-                changes += [{"vrf_proof": parent.header.vrf_proof, "beacon": parent.header.beacon}] * 4
-                changes += [{"base_fee": max(1, parent.header.base_fee // 2)}]
         return Block(replace(header, **rng.choice(changes)), block.transactions)  # type: ignore[arg-type]
 
     def _with_bad_transactions(self, node: "Node", request: BuildRequest) -> Block:

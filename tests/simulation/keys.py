@@ -1,7 +1,7 @@
 """Keys whose signatures and beacons are quick tags, and the context in which the real code believes them.
 
-A tag costs a microsecond where ed25519 costs a hundred, and is checked exactly where a signature would be. Anyone
-could forge one; the adversaries here do not, because no adversary can forge the real ones.
+A tag costs a microsecond where ed25519 costs a hundred, and is checked exactly where a signature would be.
+Anyone could forge one; the adversaries here do not, because no adversary can forge the real ones.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """One simulated machine: what is durable, and the protocol with its effects performed at once.
 
-The trio shell's part (`consensus.engine`) is done here without waiting, by the same parts: `Admission`, `Verifier`,
-`Signer`, `SafeStore`, `check_batch`. A planted bug overrides a method, or patches the real code.
+The trio shell's part (`consensus.engine`) is done here without waiting, by the same parts: `Admission`,
+`Verifier`, `Signer`, `SafeStore`, `check_batch`. A planted bug overrides a method, or patches the real code.
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ from consensus import effects, events
 from consensus.admission import Admission, Place
 from consensus.halting import Halted
 from consensus.ledger import BuildRequest
-from consensus.messages import Certificate, ConsensusMessage, Vote
+from consensus.messages import Certificate, ConsensusMessage
 from consensus.opening import open_epoch
 from consensus.safe_store import SafeStore
 from consensus.signer import Signer
@@ -149,8 +149,6 @@ class Node:
             self.questions.hint(int(origin))
         if place is not Place.NOW or self.simplex.knows(origin, message):
             return
-        if self.is_twin and isinstance(message, Vote) and message.signer == self.key.public_key:
-            return
         try:
             event = self.verifier.check(self.simplex, origin, message)
         except Lie as lie:
@@ -158,6 +156,11 @@ class Node:
             return
         except Distrust:
             self.world.faults["distrusted"] += 1
+            return
+        except Halted:
+            if self.is_honest:
+                raise
+            # Its other face said that, or it forgot that it did: a traitor does not mind.
             return
         if event is not None:
             self.handle(event)

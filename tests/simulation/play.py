@@ -1,4 +1,4 @@
-"""One seed from beginning to end: trouble, healing, and the proof that the chain goes on, several times over."""
+"""One seed from beginning to end: trouble, healing, and proof that the chain goes on, several times over."""
 
 from dataclasses import dataclass, field
 

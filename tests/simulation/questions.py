@@ -1,7 +1,8 @@
-"""What a node asks others for: missing bodies and certificates (S8), and final blocks when it has fallen behind.
+"""What a node asks others for: missing bodies and certificates (S8), and final blocks when it has fallen
+behind.
 
-`consensus.fetcher` and `consensus.sync` do this with tasks; here it is done with events, and answers are judged by the
-same functions.
+`consensus.fetcher` and `consensus.sync` do this with tasks; here it is done with events, and answers are
+judged by the same functions.
 """
 
 from collections.abc import Callable

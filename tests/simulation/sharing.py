@@ -1,7 +1,9 @@
-"""Nodes of one process share what is a pure function of shared values: a block is executed once for all of them.
+"""Nodes of one process share what is a pure function of shared values: a block is executed once for all of
+them.
 
-What a world is about stays apart for each node: headers, signatures, outcomes against headers, stores, mempools. One
-execution in `_REPEATED` is done again all the same and must come out the same, or execution is not pure.
+What a world is about stays apart for each node: headers, signatures, outcomes against headers, stores,
+mempools. One execution in `_REPEATED` is done again all the same and must come out the same, or execution is
+not pure.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,8 @@
-"""A miner beside each node: registers, commits to real work, proves it, and begins anew; and the ways to cheat.
+"""A miner beside each node: registers, commits to real work, proves it, and begins anew; and the ways to
+cheat.
 
-What honest workers commit to is told to `Watch`, so that the auditor knows which work was real whatever the ledger
-says of it.
+What honest workers commit to is told to `Watch`, so that the auditor knows which work was real whatever the
+ledger says of it.
 """
 
 from typing import TYPE_CHECKING

@@ -2,8 +2,9 @@
 
     nodes ── effects ──► links that lose, delay, repeat, reorder, clog, filter ──► events
 
-A two-faced validator is two unmodified nodes with one key and no common log. Both hear everything; each speaks to a
-part of the others, and during a partition each lives somewhere else in it: the strongest use of one key.
+A two-faced validator is two unmodified nodes with one key and no common log. Both hear everything; each
+speaks to a part of the others, and during a partition each lives somewhere else in it: the strongest use of
+one key.
 """
 
 import hashlib

@@ -1,0 +1,23 @@
+"""A seed is a run: here three of them, two hundred by `python -m tools.simulate --determinism --seeds 0..200`."""
+
+from trio._core import _run
+
+from tests.simulation.determinism import HASH_SEEDS, traces_of
+from tests.simulation.shell import run_shell
+
+
+def test_three_seeds_are_the_same_under_two_hash_seeds() -> None:
+    first, second = (traces_of(range(3), hash_seed) for hash_seed in HASH_SEEDS)
+    assert first == second
+    assert len(set(first)) == 3
+
+
+def test_trio_still_has_what_the_seeded_schedule_needs() -> None:
+    assert _run._ALLOW_DETERMINISTIC_SCHEDULING is False
+    assert callable(_run._r.seed)
+
+
+def test_whole_nodes_under_a_seeded_schedule() -> None:
+    one, again, other = run_shell(1), run_shell(1), run_shell(2)
+    assert one == again
+    assert one.trace != other.trace

@@ -271,7 +271,7 @@ def _size(data: NDArray[np.uint8], data_at: int, offset: int, room: int) -> int:
     if data[offset + size - 1] != 0:
         return size
     while size >= BLOCK:
-        used = _used(data_at + offset + size - BLOCK)
+        used: int = _used(data_at + offset + size - BLOCK)
         size -= BLOCK
         if used:
             return size + used

@@ -1,4 +1,4 @@
-"""The simulator of a checkout: `python -m tools.simulate --help`; `tests/simulation/README.md` says what it does.
+"""The simulator of a checkout: `python -m tools.simulate --help`, and `tests/simulation/README.md`.
 
 The machinery is part of the tests, which no installed package carries.
 """

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.play import Result, play, world_of
+from tests.simulation.watch import Violation
 
 ROOT = Path(__file__).resolve().parents[2]
 _CHUNK = 4
@@ -144,7 +145,8 @@ class Summary:
             f"traitors: {ways}",
             f"ledger: {ledger or 'none'}",
             f"recovery after healing: p50 {at(ordered, 0.5) / 1000:.2f} s, "
-            f"p99 {at(ordered, 0.99) / 1000:.2f} s, max {ordered[-1] / 1000:.2f} s, {len(self.recoveries_ms)} times",
+            f"p99 {at(ordered, 0.99) / 1000:.2f} s, max {ordered[-1] / 1000:.2f} s, "
+            f"{len(self.recoveries_ms)} times",
             f"convictions: {len(self.convicted_after)}, at most "
             f"{max(self.convicted_after, default=0)} heights after the contradiction",
         ]  # fmt: skip
@@ -188,9 +190,9 @@ def play_seed(plan: Plan) -> Played:
     try:
         result = play(world_of(plan))
     except AssertionError as error:
-        # Violations, and assertions of the production code: both are findings, and only the latter need a
-        trace. detail = "" if type(error).__name__ == "Violation" else traceback.format_exc() return None,
-        0.0, _failure(plan, str(error) or "assertion", detail)
+        # A violation says all there is to say; an assertion of the production code needs its trace.
+        detail = "" if isinstance(error, Violation) else traceback.format_exc()
+        return None, 0.0, _failure(plan, str(error) or "assertion", detail)
     except Exception as error:  # noqa: BLE001 - whatever the code under test does wrong is a finding
         return None, 0.0, _failure(plan, f"{type(error).__name__}: {error}", traceback.format_exc())
     return result, time.process_time() - began, None
@@ -214,9 +216,10 @@ def at(ordered: Sequence[int], share: float) -> int:
 
 
 def _tell(summary: Summary) -> None:
+    hours, cpu = summary.simulated_ms / 3_600_000, max(summary.cpu_seconds, 1e-9)
     print(
-        f"{summary.seeds}/{len(summary.order.seeds)} seeds, "
-        f"{summary.simulated_ms / 3_600_000:.2f} h simulated, {summary.simulated_ms / 1000 / max(summary.cpu_seconds, 1e-9):.0f} s per CPU s, "
-        f"{sum(summary.faults.values())} faults, {len(summary.failures)} violations",
+        f"{summary.seeds}/{len(summary.order.seeds)} seeds, {hours:.2f} h simulated, "
+        f"{3600 * hours / cpu:.0f} s per CPU s, {sum(summary.faults.values())} faults, "
+        f"{len(summary.failures)} violations",
         file=sys.stderr, flush=True,
     )  # fmt: skip

@@ -90,8 +90,10 @@ def _verify_seats_alone(self: Certificate, committee: Committee, chain_id: str, 
 
 def _verify_repeats(self: Certificate, committee: Committee, chain_id: str, **known: object) -> None:
     """Counts a seal as often as it is there."""
-    seats = sum(committee.validators[seal.validator % len(committee.validators)].seats for seal in
-    self.signatures) message = self.statement.signing_bytes(chain_id) for seal in self.signatures:
+    count = len(committee.validators)
+    seats = sum(committee.validators[seal.validator % count].seats for seal in self.signatures)
+    message = self.statement.signing_bytes(chain_id)
+    for seal in self.signatures:
         validator = committee.validators[seal.validator % len(committee.validators)]
         if not consensus.messages.ed25519.verify(validator.consensus_key, message, seal.signature):
             _VERIFY(self, committee, chain_id)
@@ -116,13 +118,12 @@ CONSENSUS_BUGS = (
     Bug(
         "quorum_of_half", "a quorum is more than half of the seats",
         patch(
-            (consensus.votes, "is_quorum", _more_than_half), (consensus.messages, "is_quorum",
-            _more_than_half)
+            (consensus.votes, "is_quorum", _more_than_half), (consensus.messages, "is_quorum", _more_than_half)
         ),
     ),
     Bug(
-        "finalizes_after_nullify", "finalize is signed in a view that was nullified, and the guard looks
-        away", patch((Simplex, "_may_finalize", lambda self, found: True), _BLIND_GUARD),
+        "finalizes_after_nullify", "finalize is signed in a nullified view, and the guard looks away",
+        patch((Simplex, "_may_finalize", lambda self, found: True), _BLIND_GUARD),
     ),
     Bug(
         "notarizes_twice", "both proposals of an equivocating leader get a vote, and the guard looks away",
@@ -145,8 +146,8 @@ CONSENSUS_BUGS = (
         patch((SimDatabase, "sync", lambda self: None)), profile="ledger",
     ),
     Bug(
-        "keeps_no_certificates", "neither certificates nor bodies are saved before what relies on them is
-        signed", patch((SafeStore, "save", lambda self, certificates, blocks: None)),
+        "keeps_no_certificates", "certificates and bodies are not saved before what relies on them is signed",
+        patch((SafeStore, "save", lambda self, certificates, blocks: None)),
     ),
     Bug(
         "skips_validity", "a proposal is voted for without executing it",

@@ -1,4 +1,4 @@
-"""The ledger of the profile "ledger": the node's own, with store, execution and mempool, on a simulated disk."""
+"""The ledger of the profile "ledger": the node's own, with store and mempool, on a simulated disk."""
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass

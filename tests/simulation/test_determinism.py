@@ -1,4 +1,4 @@
-"""A seed is a run: here three of them, two hundred by `python -m tools.simulate --determinism --seeds 0..200`."""
+"""A seed is a run: here three of them; `python -m tools.simulate --determinism` takes as many as one likes."""
 
 from trio._core import _run
 

@@ -13,6 +13,7 @@ from p2p.network import RequestFailed
 from tests.tools.node.cluster import Cluster, open_cluster
 from tools.node.node import Node
 from tools.node.pruning import Pruner, PruneRule, least_kept
+from tools.node.verify import check_whole
 from tools.rpc.faults import RpcFault
 from tools.rpc.methods import chain as chain_methods
 from tools.rpc.methods.proofs import prove_balance
@@ -63,6 +64,7 @@ async def test_a_new_node_begins_with_a_state_and_then_follows(tmp_path, autojum
         with pytest.raises(RpcFault) as caught:
             why(new, "ab" * 32)
         assert caught.value.code == "BEFORE_FIRST_BLOCK"
+        check_whole(new.store, new.store._database, new.genesis)
         some = new.genesis.balances[0].account
         assert prove_balance(new, some).chain
         assert (
@@ -107,7 +109,7 @@ async def test_a_pruned_node_keeps_what_others_need(tmp_path, autojump_clock, st
         await trio.sleep(5)
         kept = node.head.height - node.store.first + 1
         assert least_kept(node.genesis.params) <= kept <= least_kept(node.genesis.params) + 2
-        node.store.check()
+        check_whole(node.store, node.store._database, node.genesis)
         for gone in (1, 7, EPOCH + 1):
             assert node.store.block(gone) is None
             assert node.store.header(gone) is None

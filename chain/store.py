@@ -195,7 +195,7 @@ class BlockStore(ChainReader):
         target = self.head.height - count
         while target > 0 and self.finalization(target) is None:
             target -= 1
-        if target < self.first - 1 or self.state_at(target) is None:
+        if target < self.first - 1 or self.header(target) is None or self.state_at(target) is None:
             raise TooFarBack(
                 f"height {target} cannot be gone back to: blocks are here from height {self.first} on, and "
                 f"the newest {self.undo_blocks} can be taken back"

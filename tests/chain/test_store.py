@@ -219,6 +219,8 @@ def test_what_is_pruned_is_gone_and_the_rest_is_whole():
     assert again is not None
     again.check()
     assert again.first == 4
+    with pytest.raises(TooFarBack):
+        store.roll_back(6)
     assert store.prune(100, most=100) == 5, "the head stays"
     assert store.block(9) is not None
 

@@ -19,7 +19,7 @@ from tools.rpc.methods import chain as chain_methods
 from tools.rpc.methods.proofs import prove_balance
 from tools.rpc.methods.story import why
 
-EPOCH = 10
+EPOCH = 6
 
 
 def short_epochs(genesis):

@@ -118,7 +118,8 @@ CONSENSUS_BUGS = (
     Bug(
         "quorum_of_half", "a quorum is more than half of the seats",
         patch(
-            (consensus.votes, "is_quorum", _more_than_half), (consensus.messages, "is_quorum", _more_than_half)
+            (consensus.votes, "is_quorum", _more_than_half),
+            (consensus.messages, "is_quorum", _more_than_half),
         ),
     ),
     Bug(

@@ -9,9 +9,10 @@ from tests.simulation.plan import CONSENSUS_HABITS, LEDGER_HABITS, plan_of
 from tests.simulation.play import play, world_of
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("profile", ["consensus", "ledger"])
-def test_a_random_world_of_four(seed: int, profile: str) -> None:
+@pytest.mark.parametrize(
+    ("profile", "seed"), [("consensus", seed) for seed in range(6)] + [("ledger", seed) for seed in range(2)]
+)
+def test_a_random_world_of_four(profile: str, seed: int) -> None:
     play(world_of(plan_of(seed, count=4, profile=profile)))
 
 

@@ -14,7 +14,7 @@ from chain.types.transaction import CommitWork, TaskAnswer
 from pouw.backends.reference import ReferenceBackend
 from pouw.commitment import CommitBuilder
 from pouw.trace import run_program
-from tests.chain.execution.world import commons_model, tiny_commons, tiny_model
+from tests.chain.execution.tiny import commons_model, tiny_commons, tiny_model
 
 BATCH = 2
 TINY = tiny_model("tiny")

@@ -9,7 +9,8 @@ import click
 from tools.cli.options import Remote, remote_options
 from tools.cli.output import emit, pairs, table
 from tools.rpc import wire
-from tools.rpc.messages import CommitteeView, CommonsPoint, CommonsView, MinerView, Status
+from tools.rpc.commons_messages import CommonsPoint, CommonsView
+from tools.rpc.messages import CommitteeView, MinerView, Status
 
 TREND_POINTS: Final = 8
 

@@ -19,7 +19,8 @@ from tools.cli.secrets import KeyChoice
 from tools.cli.send import key_option
 from tools.cli.submission import POLL_SECONDS, Fees, fee_options, submit_body, wait_until_final
 from tools.rpc import wire
-from tools.rpc.messages import CheckpointView, ModelView, Quote, TaskView
+from tools.rpc.commons_messages import CheckpointView
+from tools.rpc.messages import ModelView, Quote, TaskView
 
 WAIT_SECONDS: Final = 120.0
 

@@ -34,7 +34,8 @@ from tools.miner.plan import (
 from tools.miner.report import Tally, line
 from tools.miner.workshop import Finished, TaskJob, TrainedModel, Unprovable
 from tools.rpc.client import CallFailed, Unreachable
-from tools.rpc.messages import CheckpointView, MinerWork, OpenCommit, Possession, TaskView
+from tools.rpc.commons_messages import CheckpointView
+from tools.rpc.messages import MinerWork, OpenCommit, Possession, TaskView
 
 FIRST_UNITS: Final = 4
 """Shards of the first commit, before the machine's speed is known."""

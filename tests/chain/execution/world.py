@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from chain.execution.block import Execution, execute_block
 from chain.execution.conservation import check_state
 from chain.execution.genesis import open_genesis_state
 from chain.execution.ledger import Ledger
-from chain.execution.models import Commons, Model, ModelRegistry, Roots
+from chain.execution.models import ModelRegistry, Roots
 from chain.execution.records import Account, CommonsCursor, Head, Miner, Round, Task
 from chain.execution.run import BlockContext
 from chain.execution.training import round_of
@@ -37,20 +36,12 @@ from chain.types.transaction import (
 )
 from pouw.backends.reference import ReferenceBackend
 from pouw.commitment import CommitBuilder
-from pouw.generator import random_bytes
-from pouw.mlp import Layer, ModelManifest, bias_name, mlp_program, weight_name
-from pouw.mlp_training import MlpTraining, model_manifest
 from pouw.program import Program
-from pouw.requant import Requant
-from pouw.rows import WEIGHTS, RowTree
-from pouw.tensors import DType, TensorSpec
 from pouw.trace import Trace, run_program
-from pouw.vote_program import checkpoint_of
-from pouw.voted_training import Judgement, VotedTraining, judge
 from pouw.weights import Weights
+from tests.chain.execution.tiny import WIDTH, commons_model, tiny_commons, tiny_model
 
 COINS = 1_000_000
-WIDTH, HIDDEN, CLASSES = 16, 12, 5
 
 PARAMS = ChainParams(
     chain_id="test",
@@ -83,81 +74,6 @@ PARAMS = ChainParams(
     price_per_million_units=20_000,
     task_retention=20,
 )
-
-
-@dataclass(frozen=True)
-class TinyModel:
-    """A two-layer network with weights drawn from a seed."""
-
-    model: Model
-    weights: Weights
-
-
-@cache
-def tiny_model(name: str) -> TinyModel:
-    """The model of that name; other names, other weights."""
-    arrays, layers = {}, []
-    sizes = [(WIDTH, HIDDEN), (HIDDEN, CLASSES)]
-    for number, (inputs, outputs) in enumerate(sizes):
-        drawn = np.frombuffer(random_bytes(name.encode(), path=(number,), count=inputs * outputs), np.int8)
-        matrix = drawn.reshape(outputs, inputs)
-        bias = np.arange(outputs, dtype=np.int32).reshape(outputs, 1)
-        arrays[weight_name(number)] = matrix
-        arrays[bias_name(number)] = bias
-        layers.append(
-            Layer(
-                inputs=inputs,
-                outputs=outputs,
-                requant=Requant(1, 8, low=0) if number == 0 else None,
-                weight_root=RowTree(
-                    WEIGHTS, 0, spec=TensorSpec(outputs, inputs, DType.INT8), array=matrix
-                ).root,
-                bias_root=RowTree(WEIGHTS, 0, spec=TensorSpec(outputs, 1, DType.INT32), array=bias).root,
-                bias_limit=outputs,
-            )
-        )
-    manifest = ModelManifest(name, tuple(layers))
-    model = Model(
-        model_id=manifest.digest, name=name, build=partial(mlp_program, manifest), input_low=0, input_high=16
-    )
-    return TinyModel(model, Weights(arrays))
-
-
-@cache
-def tiny_commons(batch: int) -> Commons:
-    """A network of 7 units that learns which of three pairs of columns is the brightest."""
-    voted = VotedTraining(
-        MlpTraining("tiny commons", (6, 4, 3), batch=batch), b"tiny", step_size=1 << 16, slower=(), memory=1
-    )
-
-    def row(seed: bytes, shard: int, number: int) -> np.ndarray:
-        drawn = np.frombuffer(
-            random_bytes(seed, path=(shard, number), count=7 + voted.training.noise), np.uint8
-        )
-        label = drawn[6] % 3
-        pixels = drawn[:6] % 9 + 8 * (np.arange(6) // 2 == label)
-        return np.concatenate([pixels, [label], drawn[7:]]).astype(np.uint8).view(np.int8)
-
-    judged = np.stack([row(b"judged", 0, number) for number in range(20)])
-
-    def judged_by(arrays) -> Judgement:
-        return judge(voted.training, arrays, judged[:, :6], judged[:, 6])
-
-    return Commons(voted, row, judged_by)
-
-
-def commons_model(commons: Commons) -> Model:
-    """The commons' model as tasks may ask it."""
-    training = commons.voted.training
-
-    def rebuild(rows: int, roots: Roots):
-        return mlp_program(model_manifest(training, checkpoint_of(training, 0, roots)), rows)
-
-    first = commons.voted.roots(commons.voted.in_use(commons.voted.start()))
-    return Model(
-        model_id=commons.id, name="commons", build=lambda rows: rebuild(rows, first), input_low=0,
-        input_high=16, rebuild=rebuild,
-    )  # fmt: skip
 
 
 TINY, OTHER = tiny_model("tiny"), tiny_model("other")

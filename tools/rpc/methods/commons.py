@@ -4,8 +4,8 @@ from chain.codec import U64
 from chain.execution import queries, state_keys, training
 from chain.execution.records import Point
 from pouw.cross_entropy import NATS
+from tools.rpc.commons_messages import CheckpointView, CommonsPoint, CommonsView
 from tools.rpc.faults import Code, RpcFault
-from tools.rpc.messages import CheckpointView, CommonsPoint, CommonsView
 from tools.rpc.view import NodeView
 
 

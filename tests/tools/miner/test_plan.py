@@ -26,8 +26,8 @@ MEANS = Means(resting=False, units_a_commit=20, proof_bytes=5_000)
 SEED = bytes([9]) * 32
 ACTIVE = MinerWork(
     height=100, round=20, round_seed=SEED, step=18, next_shard=7, base_fee=1, balance=10**9, nonce=3,
-    next_nonce=3, status=MinerStatus.ACTIVE, consensus_key=bytes(32), bond=PARAMS.min_bond, tasks=(), commits=(),
-    syncing="",
+    next_nonce=3, status=MinerStatus.ACTIVE, consensus_key=bytes(32), bond=PARAMS.min_bond, tasks=(),
+    commits=(), syncing="",
 )  # fmt: skip
 ROUND = TrainingRound(20, SEED, 18)
 STRANGER = replace(ACTIVE, status=None, consensus_key=None, bond=0)

@@ -39,7 +39,8 @@ class Worker:
         self.workshop = Workshop(
             chain_id=params.chain_id, miner=self.secret.public_key, samples=params.samples,
             models=node.models, weights=weights_by_model(),
-            commons_inputs=commons_inputs(node.models.commons), backend=select_backend("reference"), held_bytes=1 << 26,
+            commons_inputs=commons_inputs(node.models.commons), backend=select_backend("reference"),
+            held_bytes=1 << 26,
         )  # fmt: skip
 
     @property

@@ -137,18 +137,18 @@ class Summary:
         ways = ", ".join(f"{name} {count}" for name, count in sorted(self.habits.items()))
         speeds = "; ".join(f"{name} {a / b:.0f}" for name, (a, b) in sorted(self.speeds.items()) if b)
         lines = [
-            f"{self.seeds} seeds, {self.simulated_ms / 3_600_000:.2f} simulated hours, "
-            f"{self.heights} heights, {len(self.failures)} violations",
-            f"{self.simulated_ms / 1000 / cpu:.0f} simulated s and {self.steps / cpu:.0f} events per CPU s "
-            f"({speeds})",
+            (f"{self.seeds} seeds, {self.simulated_ms / 3_600_000:.2f} simulated hours, "
+            f"{self.heights} heights, {len(self.failures)} violations"),
+            (f"{self.simulated_ms / 1000 / cpu:.0f} simulated s and {self.steps / cpu:.0f} events per CPU s "
+            f"({speeds})"),
             f"faults {sum(self.faults.values())}: {named}",
             f"traitors: {ways}",
             f"ledger: {ledger or 'none'}",
-            f"recovery after healing: p50 {at(ordered, 0.5) / 1000:.2f} s, "
+            (f"recovery after healing: p50 {at(ordered, 0.5) / 1000:.2f} s, "
             f"p99 {at(ordered, 0.99) / 1000:.2f} s, max {ordered[-1] / 1000:.2f} s, "
-            f"{len(self.recoveries_ms)} times",
-            f"convictions: {len(self.convicted_after)}, at most "
-            f"{max(self.convicted_after, default=0)} heights after the contradiction",
+            f"{len(self.recoveries_ms)} times"),
+            (f"convictions: {len(self.convicted_after)}, at most "
+            f"{max(self.convicted_after, default=0)} heights after the contradiction"),
         ]  # fmt: skip
         if self.shortfall:
             lines.append(f"NOT DONE: {self.shortfall}; a run that does less than its budget fails")

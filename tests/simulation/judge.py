@@ -1,5 +1,8 @@
 """Judges the simulator: planted bugs, a world that must fork, and a canary that must always fail."""
 
+# Patches take the arguments of what they replace.
+# ruff: noqa: ARG005
+
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,5 +1,8 @@
 """Bugs of the protocol, of durability and of sync."""
 
+# Patches take the arguments of what they replace.
+# ruff: noqa: ARG005
+
 from dataclasses import replace
 
 import consensus.messages

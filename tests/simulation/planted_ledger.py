@@ -1,5 +1,8 @@
 """Bugs of execution, mempool and headers."""
 
+# Patches take the arguments of what they replace.
+# ruff: noqa: ARG005
+
 from types import SimpleNamespace
 
 import chain.execution.block

@@ -71,7 +71,7 @@ BREACHES = {
     "chain/types/breach.py": "import msgpack",
     "consensus/breach.py": "import nacl.bindings",
     "genesis/breach.py": "import h11",
-    "tools/node/breach.py": "import libp2p, pouw.backends.cpu",
+    "tools/node/breach.py": "import libp2p, numba, pouw.backends.cpu",
 }
 """One file for each way to break the floors."""
 

@@ -104,7 +104,7 @@ def _foreign() -> Iterator[None]:
     """
     try:
         yield
-    except BaseException as error:
+    except BaseException as error:  # the library's panics are of a type of their own, known by name alone
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise ModelImportError(ImportReason.MALFORMED, f"{TOKENIZER}: {str(error)[:200]}") from error

@@ -1,0 +1,208 @@
+"""What must become of a commit, cell by cell, and what the verifier makes of it.
+
+How often a cheat must be found follows from the sampling rule alone: a cell is *bad* if the reference backend
+makes something else of what was committed, or if what it reads cannot be opened; a proof is refused exactly
+if a draw hits a bad cell. So every single trial has a known end, and the rate a known mean.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pouw.checkpoint import kept_roots
+from pouw.commitment import CommitBuilder
+from pouw.openings import needs_of
+from pouw.ops.kind import Need
+from pouw.program import Program, Step
+from pouw.proof import Proof, ProofError, ProofReason
+from pouw.sampling import Cell, cell_of, draw_positions
+from pouw.tensors import Array
+from pouw.trace import Trace
+from pouw.verifier import Statement, WorkItem, check_proof
+from pouw.weights import Weights
+from tests.pouw.world import CHAIN, MINER, REFERENCE
+
+Change = Callable[[Array, Mapping[str, Array]], Array]
+"""A tensor, from what its op gives and all tensors before it by name."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One item: what the chain knows of it, and what a miner commits to.
+
+    Args:
+        item_id: its name.
+        program: what had to be run.
+        known: the input that it had to be run on.
+        model: the weights that it had to be run with.
+        trace: what is committed; its weights are those that are opened.
+        claim: "answer", "checkpoint" or "" for a unit that nobody was told of.
+        told: what was told, if it is not what was committed.
+        passed_as: the program that it is committed as, if it is another object.
+        unopenable: tensors that are committed in another shape than their own.
+    """
+
+    item_id: bytes
+    program: Program
+    known: Array
+    model: Weights
+    trace: Trace
+    claim: str = "answer"
+    told: Array | tuple[bytes, ...] | None = None
+    passed_as: Program | None = None
+    unopenable: frozenset[int] = frozenset()
+
+    def item(self) -> WorkItem:
+        """What the verifier is told."""
+        answer, kept = None, None
+        if self.claim == "answer":
+            answer = self.trace.answer if self.told is None else self.told
+            assert isinstance(answer, np.ndarray)
+        elif self.claim:
+            kept = kept_roots(self.program, self.trace) if self.told is None else self.told
+            assert isinstance(kept, tuple)
+        return WorkItem(self.item_id, self.program, self.known.__getitem__, answer, kept)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Works under one root, how the miner names itself in it, and what it does to its proofs."""
+
+    works: Sequence[Work]
+    miner: bytes = MINER
+    alter: Callable[[Proof], Proof] = lambda proof: proof
+    order: Callable[[list[WorkItem]], list[WorkItem]] = lambda items: items
+
+
+class Judged:
+    """A commit on the chain, with the cells that convict it.
+
+    Args:
+        commit: what a miner made.
+        certain: whether it must be refused whatever is drawn; then no cell is looked for.
+    """
+
+    def __init__(self, commit: Commit, *, certain: bool) -> None:
+        self._commit = commit
+        self._certain = certain
+        self._builder = CommitBuilder(CHAIN, commit.miner)
+        for work in commit.works:
+            program = work.passed_as or work.program
+            self._builder.add(work.item_id, program, work.trace, answered=bool(work.claim))
+        self._programs = [work.program for work in commit.works]
+        self._ends = list(accumulate(program.units for program in self._programs))
+        items = commit.order([work.item() for work in commit.works])
+        self._statement = Statement(CHAIN, MINER, items, self._builder.root, self._ends[-1])
+        self._bad = [] if certain else [bad_cells(work) for work in commit.works]
+
+    def shares(self) -> tuple[float, float]:
+        """The chance that one draw by units, and one by tensors, hits a bad cell."""
+        if self._certain:
+            return 1.0, 1.0
+        units = tensors = 0.0
+        for program, bad in zip(self._programs, self._bad, strict=True):
+            hit = sum(drawn(step, cells) for step, cells in zip(program.steps, bad[1:], strict=True))
+            units += hit / self._ends[-1]
+            even = sum(float(cells.mean()) for cells in bad) / len(bad)
+            tensors += even * program.units / self._ends[-1]
+        return units, tensors
+
+    def is_hit(self, seed: bytes, samples: int) -> bool:
+        """Whether a seed draws a bad cell."""
+        if self._certain:
+            return True
+        root = self._statement.root
+        for draw in draw_positions(seed, root=root, units=self._ends[-1], samples=samples):
+            index = bisect_right(self._ends, draw.position)
+            cell = cell_of(self._programs[index], draw, start=self._ends[index - 1] if index else 0)
+            if self._bad[index][cell.tensor][cell.row, cell.col]:
+                return True
+        return False
+
+    def verdict(self, seed: bytes, samples: int) -> ProofReason | None:
+        """What the verifier says under a seed; the proof goes through its wire form."""
+        proof = self._commit.alter(self._builder.prove(seed, samples))
+        try:
+            proof = Proof.from_fields(proof.to_fields(), max_bytes=1 << 24)
+            check_proof(self._statement, proof, seed=seed, samples=samples)
+        except ProofError as error:
+            return error.reason
+        return None
+
+
+def drawn(step: Step, cells: NDArray[np.bool_]) -> float:
+    """How many of an op's units lead to one of these cells."""
+    columns = np.arange(step.units_per_row) * cells.shape[1] // step.units_per_row
+    return float((cells * np.bincount(columns, minlength=cells.shape[1])).sum())
+
+
+def bad_cells(work: Work) -> list[NDArray[np.bool_]]:
+    """Of each tensor, the cells that convict if they are drawn; found without the verifier's own checks."""
+    spec = work.program.tensors[0]
+    differs = (work.trace.tensors[0] != work.known).any(axis=1)
+    rows = [differs[list(spec.leaf_rows(spec.leaves_of(row)[0]))].any() for row in range(spec.rows)]
+    found = [np.repeat(np.array(rows)[:, None], spec.cols, axis=1)]
+    false = {w.name for w in work.program.weights if work.trace.weights.tree(w.name).root != w.root}
+    tensors = [
+        t.reshape(s.rows, s.cols) for t, s in zip(work.trace.tensors, work.program.tensors, strict=True)
+    ]
+    tensors[0] = work.known
+    for number, step in enumerate(work.program.steps, start=1):
+        operands = operands_of(work.program, step, work.model, tensors)
+        wrong = REFERENCE.get(step.op.kind.run(REFERENCE, operands)) != tensors[number]
+        cells = widened(step, wrong, operands, work.known)
+        read = {step.sources[need.operand] for need in _needs(step, 0, work.known)}
+        broken = any(
+            work.program.weights[s.index].name in false if s.weight else s.index in work.unopenable
+            for s in read
+        )
+        found.append(cells | broken | (number in work.unopenable))
+    return found
+
+
+def operands_of(program: Program, step: Step, model: Weights, tensors: Sequence[Array]) -> list[Array]:
+    """What an op reads."""
+    return [
+        model.array(program.weights[s.index].name) if s.weight else tensors[s.index] for s in step.sources
+    ]
+
+
+def _needs(step: Step, col: int, known: Array) -> Sequence[Need]:
+    return needs_of(step, Cell(1, 0, col), input_row=known.__getitem__)
+
+
+def widened(
+    step: Step, wrong: NDArray[np.bool_], operands: Sequence[Array], known: Array
+) -> NDArray[np.bool_]:
+    """The cells whose check looks at a wrong value: a check may cover an element, a block or a row."""
+    out, col, cols = wrong.copy(), 0, wrong.shape[1]
+    while col < cols:
+        rows = [operands[need.operand][need.row] for need in _needs(step, col, known)]
+        expected = step.op.kind.check(0, col, rows)
+        block = slice(expected.start, expected.start + expected.values.size)
+        assert block.start == col, f"{step.op.name} looks from {block.start} on for column {col}"
+        out[:, block] = wrong[:, block].any(axis=1, keepdims=True)
+        col = block.stop
+    return out
+
+
+def follow(
+    program: Program, model: Weights, inputs: Array, changes: Mapping[str, Change] | None = None
+) -> tuple[Array, ...]:
+    """All tensors of a run in which some are changed, and whatever reads them is honest."""
+    tensors, named = [inputs], {"input": inputs}
+    for step in program.steps:
+        out = REFERENCE.get(step.op.kind.run(REFERENCE, operands_of(program, step, model, tensors)))
+        change = (changes or {}).get(step.op.name)
+        tensors.append(change(out.copy(), named) if change else out)
+        named[step.op.name] = tensors[-1]
+    return tuple(tensors)
+
+
+def changed(work: Work, changes: Mapping[str, Change]) -> Work:
+    """The work with some tensors changed."""
+    return replace(work, trace=Trace(work.model, follow(work.program, work.model, work.known, changes)))

@@ -5,7 +5,6 @@ program is committed, so every one is wanted there.
 """
 
 import os
-from importlib.util import find_spec
 from typing import Any, Final
 
 # As in `pouw.backends.cpu`, whose ops a few of this backend's go through.
@@ -133,13 +132,11 @@ def open_cuda(index: int) -> CudaBackend:
         index: of the GPU.
 
     Raises:
-        BackendError: there is none of this number, it is too old, it computes wrongly, or Triton is missing.
+        BackendError: there is none of this number, it is too old, or it computes wrongly.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= count:
         raise BackendError(f"no GPU number {index}: torch {torch.__version__} sees {count}")
-    if find_spec("triton") is None:
-        raise BackendError("the cuda backend needs triton, which torch's builds for CUDA bring along")
     found = torch.cuda.get_device_capability(index)
     if found < _LEAST:
         raise BackendError(f"GPU {index} has compute capability {found}, the kernels need {_LEAST}")

@@ -77,6 +77,9 @@ def _open_cpu(threads: int | None, loops: Loops) -> Backend:
 
 def _open_cuda(index: int) -> Backend:
     _require_torch("cuda")
+    # Asked here: the module's kernels are made as it is imported.
+    if find_spec("triton") is None:
+        raise BackendError("the cuda backend needs triton, which torch's builds for CUDA bring along")
     return cast(Backend, import_module("pouw.backends.cuda").open_cuda(index))
 
 

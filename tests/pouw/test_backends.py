@@ -198,6 +198,16 @@ def test_the_instruction_set_trap_is_defused() -> None:
         )
 
 
+def test_without_triton_auto_is_the_cpu_and_a_gpu_cannot_be_had() -> None:
+    hidden = "import sys; sys.modules['triton'] = None;"
+    select = (
+        "from pouw.backends.select import select_backend; from pouw.backends.backend import BackendError;"
+    )
+    assert run_python(hidden + select + "print(select_backend('auto').name)") == FAST.name
+    refused = "\ntry: select_backend('cuda')\nexcept BackendError as error: print(error)"
+    assert "the cuda backend needs triton" in run_python(hidden + select + refused)
+
+
 def test_without_torch_auto_is_the_reference() -> None:
     hidden = "import sys; sys.modules['torch'] = None;"
     select = (

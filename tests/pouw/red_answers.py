@@ -101,13 +101,20 @@ def prefilled(n: int, *, through: str) -> Work:
 
 def greedy(out: Array, named: Mapping[str, Array]) -> Array:
     """The likeliest tokens."""
-    return named["logits"].argmax(axis=1, keepdims=True).astype(out.dtype)
+    likeliest: Array = named["logits"].argmax(axis=1, keepdims=True).astype(out.dtype)
+    return likeliest
 
 
 def other_choice(sampling: Sampling) -> Change:
     """Chosen as another seed or a narrower choice would."""
     program = answer_program(llama_world.MANIFEST, prompt=PROMPT, count=COUNT, sampling=sampling)
-    return lambda _, named: REFERENCE.get(program.steps[-1].op.kind.run(REFERENCE, [named["logits"]]))
+    kind = program.steps[-1].op.kind
+
+    def choose(_: Array, named: Mapping[str, Array]) -> Array:
+        chosen: Array = REFERENCE.get(kind.run(REFERENCE, [named["logits"]]))
+        return chosen
+
+    return choose
 
 
 def cached(n: int, *, tokens: int) -> Work:

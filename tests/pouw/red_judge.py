@@ -41,7 +41,8 @@ class Work:
         model: the weights that it had to be run with.
         trace: what is committed; its weights are those that are opened.
         claim: "answer", "checkpoint" or "" for a unit that nobody was told of.
-        told: what was told, if it is not what was committed.
+        told: the answer that was told, if it is not what was committed.
+        told_roots: the same of a checkpoint.
         passed_as: the program that it is committed as, if it is another object.
         unopenable: tensors that are committed in another shape than their own.
     """
@@ -52,19 +53,19 @@ class Work:
     model: Weights
     trace: Trace
     claim: str = "answer"
-    told: Array | tuple[bytes, ...] | None = None
+    told: Array | None = None
+    told_roots: tuple[bytes, ...] = ()
     passed_as: Program | None = None
     unopenable: frozenset[int] = frozenset()
 
     def item(self) -> WorkItem:
         """What the verifier is told."""
-        answer, kept = None, None
+        answer: Array | None = None
+        kept: tuple[bytes, ...] | None = None
         if self.claim == "answer":
             answer = self.trace.answer if self.told is None else self.told
-            assert isinstance(answer, np.ndarray)
         elif self.claim:
-            kept = kept_roots(self.program, self.trace) if self.told is None else self.told
-            assert isinstance(kept, tuple)
+            kept = self.told_roots or kept_roots(self.program, self.trace)
         return WorkItem(self.item_id, self.program, self.known.__getitem__, answer, kept)
 
 

@@ -103,7 +103,7 @@ def other_claim(work: Work) -> Work:
     """A checkpoint is announced that is not the committed one."""
     roots = list(kept_roots(work.program, work.trace))
     roots[4] = bytes(32)
-    return replace(work, told=tuple(roots))
+    return replace(work, told_roots=tuple(roots))
 
 
 VOTING = VotedTraining(

@@ -88,7 +88,6 @@ class Program:
         steps: one per op.
         digest: 32 bytes that bind all of it: shapes, types, ranges, constants, names, weight roots and order.
         unit_ends: units of tensors 0..i, for each i; the last is the total.
-        row_ends: rows of tensors 0..i, for each i; the last is the total.
         kept: numbers of the tensors that later programs take as weights, ascending: the next checkpoint of a
             training run. They are committed as weights are, under a root that does not depend on who made
             them.
@@ -99,18 +98,12 @@ class Program:
     steps: tuple[Step, ...]
     digest: bytes
     unit_ends: tuple[int, ...]
-    row_ends: tuple[int, ...]
     kept: tuple[int, ...] = ()
 
     @property
     def units(self) -> int:
         """Work units of one run."""
         return self.unit_ends[-1]
-
-    @property
-    def rows(self) -> int:
-        """Rows that one run commits: those of the input and of every output."""
-        return self.row_ends[-1]
 
     @property
     def last(self) -> int:
@@ -201,7 +194,6 @@ def _finish(
         steps=steps,
         digest=_digest(program_input, weights, steps, kept=kept),
         unit_ends=unit_ends,
-        row_ends=tuple(accumulate(spec.rows for spec in tensors)),
         kept=kept,
     )
 

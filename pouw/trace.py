@@ -65,15 +65,19 @@ def run_program(
     placed = weights.on(backend)
     models = [placed[weight.name] for weight in program.weights]
     tensors: list[Any] = [backend.put(inputs)]
-    host = [inputs]
-    if take:
-        take(0, inputs)
-    for number, step in enumerate(program.steps, start=1):
+    host: list[Array] = []
+
+    def fetch(tensor: Any) -> None:
+        host.append(inputs if not host else backend.get(tensor))
+        if take:
+            take(len(host) - 1, host[-1])
+
+    for step in program.steps:
         operands = [models[s.index] if s.weight else tensors[s.index] for s in step.sources]
         tensors.append(step.op.kind.run(backend, operands))
         if take:
-            host.append(backend.get(tensors[number]))
-            take(number, host[number])
-    if not take:
-        host += [backend.get(tensor) for tensor in tensors[1:]]
+            # One op behind: a device has the next one to do while this waits for the last.
+            fetch(tensors[-2])
+    for tensor in tensors[len(host) :]:
+        fetch(tensor)
     return Trace(weights, tuple(host))

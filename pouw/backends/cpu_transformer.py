@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 import torch
 
-from pouw.backends.reference_transformer import ReferenceTransformer
 from pouw.fixed import half
 from pouw.heads import Heads
 from pouw.tables import WEIGHT_STEPS, attention_weights
@@ -167,15 +166,6 @@ class CpuTransformer:
     def last_rows(self, x: torch.Tensor, *, blocks: int, keep: int) -> torch.Tensor:
         """See `pouw.ops.last_rows`."""
         return x.view(blocks, -1, x.shape[1])[:, -keep:].reshape(blocks * keep, -1)
-
-    def sample(
-        self, logits: torch.Tensor, *, multiplier: int, shift: int, seeds: tuple[bytes, ...], first: int
-    ) -> torch.Tensor:
-        """See `pouw.ops.sample`: a few rows, left to the definition."""
-        tokens = ReferenceTransformer().sample(
-            logits.numpy(), multiplier=multiplier, shift=shift, seeds=seeds, first=first
-        )
-        return torch.from_numpy(tokens)
 
 
 def _blocks(tensor: torch.Tensor) -> Iterator[slice]:

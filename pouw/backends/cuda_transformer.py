@@ -108,13 +108,6 @@ class CudaTransformer(CpuTransformer):
         )  # fmt: skip
         return out
 
-    def sample(
-        self, logits: torch.Tensor, *, multiplier: int, shift: int, seeds: tuple[bytes, ...], first: int
-    ) -> torch.Tensor:
-        """See `pouw.ops.sample`: a few rows, on the host."""
-        drawn = super().sample(logits.cpu(), multiplier=multiplier, shift=shift, seeds=seeds, first=first)
-        return drawn.to(self._device)
-
 
 def _deep(dim: int) -> int:
     return max(_DEPTH, 1 << (dim - 1).bit_length())

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pouw.backends.backend import Backend
 from pouw.generator import random_bytes
 from pouw.heads import Heads
+from pouw.ops.sample import Sample
 from pouw.tables import rotary_table, silu_table
 from pouw.tensors import DType
 
@@ -94,13 +95,8 @@ def _rows(backend: Backend) -> Iterator[Any]:
             for by_col in (False, True):
                 yield ops.append(pair[0], pair[0], blocks=1, by_col=by_col)
             multiplier, shift = _SCALES[case]
-            yield ops.sample(
-                backend.put(a.astype("<i2") << 7),
-                multiplier=multiplier,
-                shift=shift,
-                seeds=(b"seed",),
-                first=case,
-            )
+            draw = Sample(multiplier, shift, (b"seed",), m, case)
+            yield draw.run(backend, [backend.put(a.astype("<i2") << 7)])
 
 
 def _fill(rows: int, cols: int, *, value: int | None, path: tuple[int, ...]) -> NDArray[np.int8]:

@@ -41,7 +41,13 @@ def in_stretches(
         return
     parts = min(threads, count, values // worth)
     ends = [count * part // parts for part in range(parts + 1)]
-    others = [_pool(threads).submit(work, ends[part], ends[part + 1]) for part in range(1, parts)]
+    others = []
+    for part in range(1, parts):
+        try:
+            others.append(_pool(threads).submit(work, ends[part], ends[part + 1]))
+        except RuntimeError:
+            # The program is ending, and its threads take nothing more.
+            work(ends[part], ends[part + 1])
     work(0, ends[1])
     for other in others:
         other.result()

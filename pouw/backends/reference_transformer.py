@@ -4,9 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pouw.heads import Heads
-from pouw.tensors import Array, DType, index_dtype
+from pouw.tensors import Array, DType
 from pouw.transformer_rows import (
-    draw_token,
     gate_rows,
     linear_rows,
     mix_values,
@@ -87,16 +86,3 @@ class ReferenceTransformer:
     def last_rows(self, x: Array, *, blocks: int, keep: int) -> Array:
         """See `pouw.ops.last_rows`."""
         return x.reshape(blocks, -1, x.shape[1])[:, -keep:].reshape(blocks * keep, -1)
-
-    def sample(
-        self, logits: Array, *, multiplier: int, shift: int, seeds: tuple[bytes, ...], first: int
-    ) -> Array:
-        """See `pouw.ops.sample`."""
-        rows = logits.shape[0] // len(seeds)
-        tokens = [
-            draw_token(
-                row, multiplier=multiplier, shift=shift, seed=seeds[i // rows], position=first + i % rows
-            )
-            for i, row in enumerate(logits)
-        ]
-        return np.array(tokens, index_dtype(logits.shape[1]).numpy).reshape(-1, 1)

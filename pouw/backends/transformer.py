@@ -42,8 +42,3 @@ class TransformerOps(Protocol):
 
     def last_rows(self, x: Any, *, blocks: int, keep: int) -> Any:
         """See `pouw.ops.last_rows`."""
-
-    def sample(
-        self, logits: Any, *, multiplier: int, shift: int, seeds: tuple[bytes, ...], first: int
-    ) -> Any:
-        """See `pouw.ops.sample`."""

@@ -43,6 +43,8 @@ class Request:
         examples: drawn ops of each family.
         steps: of training the perceptron.
         text_steps: of training the transformer.
+        texts: that are answered together, and one by one.
+        tokens: of each answer.
     """
 
     backend: str
@@ -52,6 +54,8 @@ class Request:
     examples: int
     steps: int
     text_steps: int
+    texts: int
+    tokens: int
 
 
 def commit_root(program: Program, trace: Trace) -> str:
@@ -66,26 +70,28 @@ def joined(roots: Iterable[str]) -> str:
     return blake3("".join(roots).encode()).hexdigest()
 
 
-def inference(backend: Backend) -> dict[str, str]:
+def inference(backend: Backend, request: Request) -> dict[str, str]:
     """Roots over prefill, decoding and batches, which must also be those of one another."""
     roots = {}
-    prompts, count = texts(8, 9), 7
-    for name, sampling in (("greedy", None), ("drawn", Sampling(tuple(b"%d" % i for i in range(8))))):
+    size, count = request.texts, request.tokens
+    prompts = texts(size, 9)
+    for how, sampling in (("greedy", None), ("drawn", Sampling(tuple(b"%d" % i for i in range(size))))):
+        name = f"{size} texts of {count} tokens, {how}"
         batch = generate(MANIFEST, WEIGHTS, prompts, count, backend, sampling=sampling)
-        roots[f"batch of 8, {name}"] = joined(map(commit_root, batch.programs, batch.traces))
+        roots[f"batch: {name}"] = joined(map(commit_root, batch.programs, batch.traces))
         alone = [
             generate(
                 MANIFEST, WEIGHTS, prompts[i : i + 1], count, backend,
                 sampling=sampling and Sampling((sampling.seeds[i],), sampling.temperature),
             )
-            for i in range(8)
+            for i in range(size)
         ]  # fmt: skip
-        roots[f"one by one, {name}"] = joined(commit_root(g.programs[0], g.traces[0]) for g in alone)
+        roots[f"one by one: {name}"] = joined(commit_root(g.programs[0], g.traces[0]) for g in alone)
         whole = [
             run_program(program, WEIGHTS, trace.tensors[0], backend)
             for program, trace in zip(batch.programs, batch.traces, strict=True)
         ]
-        roots[f"prefill of all, {name}"] = joined(map(commit_root, batch.programs, whole))
+        roots[f"prefill of all: {name}"] = joined(map(commit_root, batch.programs, whole))
     manifest, weights = integer_llama(WIDE)
     program = llama_program(manifest, Span(1, 0, WIDE.positions, 3))
     tokens = np.ascontiguousarray(texts(WIDE.positions, 1, vocabulary=64))
@@ -99,11 +105,11 @@ def training(backend: Backend, request: Request) -> dict[str, str]:
     state = training_world.START
     for index in range(request.steps):
         state = training_world.step(state, index, backend)
-    roots["steps of the perceptron"] = state.checkpoint.digest.hex()
+    roots[f"{request.steps} steps of the perceptron"] = state.checkpoint.digest.hex()
     state = text_world.START
     for index in range(request.text_steps):
         state = text_world.step(state, index, backend)
-    roots["steps of the transformer"] = state.checkpoint.digest.hex()
+    roots[f"{request.text_steps} steps of the transformer"] = state.checkpoint.digest.hex()
     return roots
 
 
@@ -117,13 +123,13 @@ def draw(examples: int) -> list[Drawn]:
     return found
 
 
-def drawn(backend: Backend, ops: list[Drawn]) -> dict[str, str]:
+def drawn(backend: Backend, ops: list[Drawn], request: Request) -> dict[str, str]:
     """A hash of what drawn ops give."""
     digest = blake3()
     for kind, operands in ops:
         values = result(backend, kind, operands)
         digest.update(repr((values.shape, values.dtype.str)).encode() + values.tobytes())
-    return {"drawn ops": f"{len(ops)} {digest.hexdigest()}"}
+    return {f"drawn ops, {request.examples} of a family": f"{len(ops)} {digest.hexdigest()}"}
 
 
 def open_backend(request: Request) -> Backend:
@@ -152,7 +158,9 @@ def main() -> None:
         # With the first product its libraries have read their environment.
         torch._int_mm(torch.ones(32, 32, dtype=torch.int8), torch.ones(32, 32, dtype=torch.int8))
     backend = open_backend(request)
-    roots = {**drawn(backend, ops), **inference(backend), **training(backend, request)}
+    roots = {
+        **drawn(backend, ops, request), **inference(backend, request), **training(backend, request),
+    }  # fmt: skip
     loops = getattr(backend, "loops", "torch" if request.backend == "cpu" else "own")
     sys.stdout.write(json.dumps({"name": backend.name, "loops": loops, "roots": roots}))
 

@@ -8,7 +8,7 @@ import numpy as np
 from pouw.generator import random_bytes
 from pouw.heads import Heads
 from pouw.tables import attention_weights, powers_of_two
-from pouw.tensors import DType, index_dtype
+from pouw.tensors import DType
 
 
 def clamp(value: int, limit: int = 127) -> int:
@@ -124,17 +124,15 @@ class PlainTransformer:
         assert blocks == 1
         return x[0][len(x[0]) - keep :], x[1]
 
-    def sample(
-        self, logits: Any, *, multiplier: int, shift: int, seeds: tuple[bytes, ...], first: int
-    ) -> Any:
-        powers, out = powers_of_two().tolist(), []
-        for i, row in enumerate(logits[0]):
-            steps = [shifted((max(row) - value) * multiplier, shift) for value in row]
-            shares = [powers[step % 256] // 2 ** (step // 256) if step < 31 * 256 else 0 for step in steps]
-            word = int.from_bytes(random_bytes(seeds[0], path=(first + i,), count=8), "little") % sum(shares)
-            token = 0
-            while word >= shares[token]:
-                word -= shares[token]
-                token += 1
-            out.append([token])
-        return out, index_dtype(len(logits[0][0])).numpy
+
+def plain_token(logits: list[int], *, multiplier: int, shift: int, seed: bytes, position: int) -> int:
+    """`transformer_rows.draw_token` from all tokens."""
+    powers = powers_of_two().tolist()
+    steps = [shifted((max(logits) - value) * multiplier, shift) for value in logits]
+    shares = [powers[step % 256] // 2 ** (step // 256) if step < 31 * 256 else 0 for step in steps]
+    word = int.from_bytes(random_bytes(seed, path=(position,), count=8), "little") % sum(shares)
+    token = 0
+    while word >= shares[token]:
+        word -= shares[token]
+        token += 1
+    return token

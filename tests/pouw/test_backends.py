@@ -16,9 +16,11 @@ from pouw.backends.backend import Backend, BackendError
 from pouw.backends.known_answer import check_backend
 from pouw.backends.reference import ReferenceBackend
 from pouw.backends.select import select_backend
+from pouw.ops.sample import Sample
 from pouw.requant import MAX_MULTIPLIER, Requant
 from pouw.tensors import Array
 from tests.pouw.plain import PlainBackend
+from tests.pouw.plain_transformer import plain_token
 from tests.pouw.world import REFERENCE, int8s
 
 torch = pytest.importorskip("torch", reason="the cpu backend needs torch")
@@ -110,6 +112,17 @@ def test_argmax_is_bit_identical(backend: Backend, m: int, n: int, dtype: str, s
 def test_the_known_answer_is_plain_arithmetic() -> None:
     check_backend(PlainBackend())
     check_backend(ReferenceBackend())
+
+
+@given(
+    st.lists(st.integers(-128, 127), min_size=1, max_size=40),
+    st.sampled_from([(2900, 15), (1, 0), ((1 << 30) - 1, 40), (4000, 12), (1, 30)]), st.integers(0, 2**31),
+)  # fmt: skip
+def test_drawing_a_token_is_plain_arithmetic(logits: list[int], scale: tuple[int, int], first: int) -> None:
+    multiplier, shift = scale
+    token = plain_token(logits, multiplier=multiplier, shift=shift, seed=b"seed", position=first)
+    drawn = Sample(multiplier, shift, (b"seed",), 1, first).run(REFERENCE, [np.array([logits], np.int8)])
+    assert drawn.tolist() == [[token]]
 
 
 class Saturating(ReferenceBackend):

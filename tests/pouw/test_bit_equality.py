@@ -10,7 +10,7 @@ SOME = ("reference", "cpu, 2 threads, compiled loops", "cpu, ONEDNN_MAX_CPU_ISA=
 
 
 def test_some_environments_agree() -> None:
-    expected: dict[tuple[str, int], str] = {}
+    expected: dict[str, str] = {}
     for environment in environments(SHORT, short=True):
         if environment.label in SOME:
             assert differences(environment, run(environment), expected) == []

@@ -29,8 +29,8 @@ def build(
 def test_numbers_of_a_program() -> None:
     program = build()
     assert program.tensors == (SHAPE, TensorSpec(2, 4, DType.INT8), TensorSpec(2, 1, DType.INT8))
-    assert (program.unit_ends, program.row_ends) == ((0, 64, 72), (2, 4, 6))
-    assert (program.units, program.rows, program.last) == (72, 6, 2)
+    assert program.unit_ends == (0, 64, 72)
+    assert (program.units, program.last) == (72, 2)
     assert [program.name_of(i) for i in range(3)] == [INPUT, "m", "best"]
 
 

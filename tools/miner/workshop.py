@@ -16,7 +16,6 @@ from pouw.commitment import CommitBuilder, CommitFull
 from pouw.program import Program
 from pouw.proof import ProofError
 from pouw.tensors import Array
-from pouw.trace import Trace, run_program
 from pouw.verifier import Statement, check_proof
 from pouw.weights import Weights
 from tools.miner.plan import CommonsJob, TrainingRound
@@ -165,15 +164,11 @@ class Workshop:
     ) -> Array:
         """Run an item and commit to it; returns its answer."""
 
-        def run() -> Trace:
-            return run_program(program, weights, inputs, self.backend)
-
-        trace = run()
+        about = (item_id, program, weights, inputs, self.backend)
         try:
-            builder.add(item_id, program, trace, answered=True)
+            return builder.work(*about, answered=True).answer
         except CommitFull:
-            builder.add(item_id, program, trace, answered=True, recall=run)
-        return trace.answer
+            return builder.work(*about, answered=True, rerun=True).answer
 
 
 def _reader(work: TaskWork) -> Callable[[], TaskWork]:

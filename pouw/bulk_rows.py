@@ -31,7 +31,7 @@ class BulkHasher:
     """A `RowHasher` that hashes whole tensors where that pays, and one by one where it does not.
 
     Args:
-        load: gives the kernel's functions for leaves and for levels, or raises ImportError; called once.
+        load: gives the kernel's functions for leaves and for levels, or raises ImportError or OSError; called once.
     """
 
     def __init__(self, load: Callable[[], _Kernel]) -> None:
@@ -53,7 +53,8 @@ class BulkHasher:
     def _get(self) -> None:
         try:
             self._kernel = self._load()
-        except ImportError:
+        except (ImportError, OSError):
+            # OSError: numba is there, and a library that it loads is not.
             self._refused = True
 
 

@@ -62,7 +62,8 @@ class TieredCpu:
         Args:
             only_if_kept: do nothing where they would have to be compiled.
         """
-        # Not a daemon: a thread that is torn down within the compiler takes the process with it.
+        # Not a daemon: a thread that is torn down within the compiler takes the process with it. The end of
+        # the program waits for it, until its next step, see `_Watched`.
         worker = threading.Thread(target=self._prepare, args=(only_if_kept,), name="kernels")
         self._worker = None if only_if_kept else worker
         worker.start()
@@ -80,9 +81,35 @@ class TieredCpu:
                 if only_if_kept and not import_module("pouw.kernels.store").compiled_before():
                     return
                 self._now = _tested(fast=self._now.fast, threads=self._now.threads)
+            except _Ending:
+                return
             except (ImportError, OSError, RuntimeError) as error:
                 self._refused = str(error)
                 _LOG.warning("exact work goes on without compiled loops: %s", error)
+
+
+class _Ending(Exception):  # noqa: N818 - nothing is wrong
+    """The program is ending: nobody waits for the loops any more."""
+
+
+class _Watched:
+    """A backend that is not tested to the end of the test where the program ends before.
+
+    Args:
+        backend: the one that wants to serve.
+    """
+
+    def __init__(self, backend: CpuBackend) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def put(self, array: Array) -> Any:
+        """See `Backend.put`; the tests put every operand."""
+        if not threading.main_thread().is_alive():
+            raise _Ending
+        return self._backend.put(array)
 
 
 def _tested(*, fast: bool, threads: int) -> CpuBackend:
@@ -93,10 +120,11 @@ def _tested(*, fast: bool, threads: int) -> CpuBackend:
         ImportError, OSError, RuntimeError: numba is broken.
     """
     backend: CpuBackend = import_module("pouw.backends.compiled_cpu").CompiledCpu(fast=fast, threads=threads)
+    watched: Any = _Watched(backend)
     try:
-        check_backend(backend)
+        check_backend(watched)
     except import_module("pouw.kernels.compiled").CompileError as error:
         raise BackendError(f"the loops do not compile here: {error}") from error
-    import_module("pouw.backends.known_loops").check_loops(backend)
+    import_module("pouw.backends.known_loops").check_loops(watched)
     import_module("pouw.kernels.store").note_compiled()
     return backend

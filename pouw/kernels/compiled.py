@@ -1,10 +1,13 @@
 """How the loops of this package become machine code."""
 
+import logging
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import numba
 from numba.core.errors import NumbaError as CompileError  # noqa: F401 - named here for those who may not meet numba
+
+_LOG: Final = logging.getLogger("headrace.work")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -15,7 +18,15 @@ def compiled(function: _F) -> _F:
     Integers are 64 bits wide on the way, whatever the arrays hold; the machine code drops what it can. The
     interpreter lock is released. Nothing is reassociated: the few steps in float64 are correctly rounded.
 
+    Where there is no folder to keep it in, every process compiles it again.
+
     Args:
         function: takes C-contiguous arrays and integers, and writes into arrays.
     """
-    return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    loop = numba.njit(nogil=True, error_model="numpy")(function)
+    try:
+        loop.enable_caching()
+    except RuntimeError as error:
+        # A read-only installation of a user without a home: "no locator available".
+        _LOG.info("compiled loops are not kept: %s", error)
+    return cast(_F, loop)

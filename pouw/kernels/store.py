@@ -12,23 +12,30 @@ from pouw.kernels.products import requant_rows
 
 def compiled_before() -> bool:
     """Whether `note_compiled` was called for the sources and the processor of today."""
-    return _note().exists()
+    note = _note()
+    return note is not None and note.exists()
 
 
 def note_compiled() -> None:
     """Remember that every loop is compiled and was found exact; without a place to write, do nothing."""
+    note = _note()
+    if note is None:
+        return
     try:
-        _note().touch()
+        note.touch()
     except OSError:
-        # A read-only installation without a home: the next start compiles again, which is only slow.
+        # No longer to be written to: the next start compiles again, which is only slow.
         return
 
 
-def _note() -> Path:
-    """An empty file beside numba's own, named by everything that makes those valid."""
+def _note() -> Path | None:
+    """An empty file beside numba's own, named by everything that makes those valid; None where it keeps none."""
+    folder = requant_rows.stats.cache_path  # type: ignore[attr-defined]
+    if folder is None:
+        return None
     state = blake3(f"{numba.__version__} {platform.python_version()}".encode())
     state.update(llvmlite.binding.get_host_cpu_name().encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         facts = source.stat()
         state.update(f"{source.name} {facts.st_size} {facts.st_mtime_ns}".encode())
-    return Path(requant_rows.stats.cache_path) / f"compiled-{state.hexdigest(8)}"  # type: ignore[attr-defined]
+    return Path(folder) / f"compiled-{state.hexdigest(8)}"

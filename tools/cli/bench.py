@@ -1,6 +1,7 @@
 """`headrace bench`: what this machine is good for."""
 
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -47,17 +48,18 @@ def work(
     wrong = [width for width in widths if width % 32]
     if wrong:
         raise click.BadParameter(f"{wrong[0]} is no multiple of 32", param_hint="--width")
-    _say("loading, or compiling where it is the first time ...")
+    say = _silence if as_json else _say
+    say("loading, or compiling where it is the first time ...")
     try:
         backend: Any = select_backend(device, threads=threads, loops="now")
         place = str(getattr(backend, "device", "cpu"))
         document: dict[str, Any] = {"device": backend.name, "threads": getattr(backend, "threads", None)}
         document["loops"] = getattr(backend, "loops", "the device's own")
-        _say(f"{backend.name}, loops: {document['loops']}")
-        cases = [
-            _measure(backend, place, width=width, tokens=tokens, repeats=repeats, threads=threads)
-            for width in widths
-        ]
+        say(f"{backend.name}, loops: {document['loops']}")
+        cases = []
+        for width in widths:
+            timed = rounds(backend, place, width=width, tokens=tokens, repeats=repeats, threads=threads)
+            cases.append(_measure(timed, f"width {width}, {tokens} tokens", of=repeats, say=say))
     except (BackendError, ImportError) as error:
         raise CliError(
             str(error), code="BACKEND", next_step="`headrace miner devices` lists what works"
@@ -67,11 +69,11 @@ def work(
     emit(document, [head, *table(_COLUMNS, map(_row, cases))], as_json=as_json)
 
 
-def _measure(backend: Any, place: str, *, width: int, tokens: int, repeats: int, threads: int | None) -> Case:
-    for done in rounds(backend, place, width=width, tokens=tokens, repeats=repeats, threads=threads):
+def _measure(timed: Iterator[int | Case], what: str, *, of: int, say: Callable[[str], None]) -> Case:
+    for done in timed:
         if isinstance(done, Case):
             return done
-        _say(f"width {width}, {tokens} tokens: " + (f"round {done} of {repeats}" if done else "warm"))
+        say(f"{what}: " + (f"round {done} of {of}" if done else "warm"))
     raise AssertionError("the rounds end with a result")
 
 
@@ -90,3 +92,7 @@ def _row(case: Case) -> tuple[object, ...]:
 def _say(text: str) -> None:
     """Progress, which is not a result."""
     click.echo(text, file=sys.stderr)
+
+
+def _silence(_: str) -> None:
+    """A program reads standard error for an error alone."""

@@ -92,6 +92,12 @@ def rollback(blocks: int, home: Path, *, discard_final: bool, as_json: bool) -> 
         )  # fmt: skip
     with _opened(home) as (store, _, _genesis):
         before = store.head.height
+        if blocks > before:
+            raise CliError(
+                f"{blocks} blocks are to go, and the chain here has {before}", code="TOO_FAR_BACK",
+                next_step="go back less, or remove the database folder: the node then syncs anew",
+                exit_code=Exit.REFUSED,
+            )  # fmt: skip
         try:
             after = store.roll_back(blocks)
         except TooFarBack as error:
@@ -122,9 +128,8 @@ def _opened(home: Path) -> "Iterator[tuple[BlockStore, LevelDatabase, GenesisDoc
     try:
         config = read_config(home / CONFIG_NAME)
     except (ConfigError, OSError) as error:
-        raise CliError(
-            str(error), code="BAD_CONFIG", next_step="name the node's folder: --home DIR"
-        ) from None
+        why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise CliError(why, code="BAD_CONFIG", next_step="name the node's folder: --home DIR") from None
     genesis = load_genesis(config.genesis)
     try:
         database = open_leveldb(config.data_dir / "chain", create=False)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -26,13 +26,14 @@ from tools.cli.output import emit, pairs
 from tools.cli.secrets import keystore_failure
 from tools.node.signing import log_path, make_log
 
-_NEXT = {
+NEXT: Final = {
     GuardReason.LOG_MISSING: "make one only if the key never signed on this chain, else import its marks",
     GuardReason.LOG_EXISTS: "nothing to do: the key has its log",
-    GuardReason.LOG_IN_USE: "stop the node first",
+    GuardReason.LOG_IN_USE: "stop the node that runs with this key first",
     GuardReason.WRONG_OWNER: "name the key and the genesis file that belong together",
     GuardReason.LOG_CORRUPT: "retire the key: make another, and register it",
 }
+"""What to do about each reason."""
 
 key_option = click.option(
     "--key", "key_file", type=click.Path(path_type=Path), required=True, help="The consensus key file."
@@ -145,7 +146,7 @@ def _explained() -> Iterator[Any]:
         yield
     except GuardError as error:
         raise CliError(
-            str(error), code=error.reason.name, next_step=_NEXT.get(error.reason, "see the message"),
+            str(error), code=error.reason.name, next_step=NEXT.get(error.reason, "see the message"),
             exit_code=Exit.REFUSED,
         ) from None  # fmt: skip
     except OSError as error:

@@ -1,5 +1,6 @@
 """`headrace model`: import a model, look at it, ask it, all on this machine."""
 
+import logging
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from tools.models.artifact import Artifact, LoadedModel
 
 _DEVICES: Final = ("auto", "cpu", "reference")
+_FOREIGN: Final = "the folder must hold config.json, model.safetensors and tokenizer.json"
+_KNOWN: Final = "known are models of the Llama and of the BERT family, in safetensors files"
+_OTHER_OUT: Final = "name another folder with --out"
 
 device_option: Final = click.option(
     "--device", type=click.Choice(_DEVICES), default="auto", show_default=True, help="What to compute on."
@@ -56,7 +60,10 @@ def import_(
     from tools.importer.import_model import ImportOptions, import_model
 
     options = ImportOptions(name, positions or 0, Pooling[pooling.upper()], text)
-    with _failures():
+    if out.exists():
+        # Said before a backend is loaded; `import_model` looks again.
+        raise CliError(f"{out} exists", code="EXISTS", next_step=_OTHER_OUT)
+    with _failures(_FOREIGN):
         artifact = import_model(folder, out, options, _backend(device), progress=_progress(as_json))
     _show(artifact, out, as_json=as_json)
 
@@ -85,21 +92,22 @@ def show(folder: Path, *, check: bool, as_json: bool) -> None:
 @click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
 @click.option("--tokens", type=click.IntRange(1), default=64, show_default=True, help="Tokens to write.")
 @click.option(
-    "--temperature", type=click.FloatRange(0, 255), default=0.0, show_default=True,
-    help="0 takes the likeliest token; 1 draws as the model says.",
+    "--temperature", type=click.FloatRange(0, 255),
+    help="0 takes the likeliest token; 1 draws as the model says.  [default: 0; 1 if drawn]",
 )  # fmt: skip
-@click.option("--top-k", type=click.IntRange(0), default=0, help="Draw from so many of the likeliest.")
+@click.option("--top-k", type=click.IntRange(0), default=0, help="Draw from so many of the likeliest tokens.")
 @click.option("--top-p", type=click.FloatRange(0, 1), default=1.0, help="Draw from this share of them.")
 @click.option("--seed", help="Draw the same again.  [default: a new one]")
 @device_option
 @json_option
 def ask(
-    folder: Path, texts: tuple[str, ...], tokens: int, temperature: float, top_k: int, top_p: float,
+    folder: Path, texts: tuple[str, ...], tokens: int, temperature: float | None, top_k: int, top_p: float,
     seed: str | None, device: str, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Ask an imported model: a decoder goes on after TEXT, an encoder compares TEXTs.
 
     The same question gives the same answer, to the bit, on every machine; a drawn one with the same seed.
+    Tokens are drawn if a temperature, --top-k, --top-p or --seed is given.
     """
     from tools.models.artifact import load_artifact
 
@@ -111,6 +119,9 @@ def ask(
             return
         if len(texts) != 1:
             raise click.BadParameter("a decoder reads one text", param_hint="TEXT")
+        if temperature is None:
+            # Whoever says how to draw wants to draw.
+            temperature = 1.0 if top_k or top_p < 1 or seed is not None else 0.0
         sampling = _sampling(temperature, top_k, top_p, seed)
         _write(model, texts[0], tokens, sampling, backend, as_json=as_json)
 
@@ -121,6 +132,9 @@ def _write(
     from tools.models.local import answer
 
     written = answer(model, text, count=count, sampling=sampling, backend=backend)
+    positions = model.artifact.manifest.shape.positions
+    if len(written.tokens) < count and not written.ended and not as_json:
+        click.echo(f"the model reads {positions} tokens at most: the text ends there", err=True)
     document = {
         "model_id": model.artifact.manifest.digest.hex(),
         "text": written.text,
@@ -210,6 +224,8 @@ def _show(artifact: "Artifact", folder: Path, *, as_json: bool) -> None:
 def _backend(device: str) -> "Backend":
     from pouw.backends.select import select_backend
 
+    # A command may end before the compiled loops are there, which is no news to anybody here.
+    logging.getLogger("headrace.work").setLevel(logging.ERROR)
     return select_backend(device)
 
 
@@ -222,8 +238,12 @@ def _progress(as_json: bool) -> Callable[[str], None]:
 
 
 @contextmanager
-def _failures() -> Iterator[None]:
-    """What goes wrong, as exit codes."""
+def _failures(missing: str = "name a folder that `headrace model import` wrote") -> Iterator[None]:
+    """What goes wrong, as exit codes.
+
+    Args:
+        missing: what to do if the folder has not what it must have.
+    """
     from pouw.backends.backend import BackendError
     from pouw.program_error import ProgramError
     from tools.importer.errors import ModelImportError
@@ -231,8 +251,9 @@ def _failures() -> Iterator[None]:
     try:
         yield
     except ModelImportError as error:
+        steps = {"MISSING": missing, "UNSUPPORTED": _KNOWN}
         raise CliError(
-            str(error), code=f"MODEL_{error.reason.name}", next_step=_NEXT.get(error.reason.name, "")
+            str(error), code=f"MODEL_{error.reason.name}", next_step=steps.get(error.reason.name, "")
         ) from None
     except ProgramError as error:
         raise CliError(
@@ -241,12 +262,6 @@ def _failures() -> Iterator[None]:
     except BackendError as error:
         raise CliError(str(error), code="BACKEND", next_step="see `headrace miner devices`") from None
     except FileExistsError as error:
-        raise CliError(str(error), code="EXISTS", next_step="name another folder with --out") from None
+        raise CliError(str(error), code="EXISTS", next_step=_OTHER_OUT) from None
     except OSError as error:
         raise CliError(f"{error.filename}: {error.strerror}", code="DISK", next_step="") from None
-
-
-_NEXT: Final = {
-    "MISSING": "the folder must hold config.json, model.safetensors and tokenizer.json",
-    "UNSUPPORTED": "known are models of the Llama and of the BERT family, in safetensors files",
-}

@@ -189,13 +189,20 @@ def _stopped(error: BaseException) -> CliError:
     return CliError(
         f"the node cannot go on: {error}",
         code=type(error).__name__,
-        next_step=(
-            "another program has the port: change `listen` or `port` in the node's config.toml"
-            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-            else "see the message; nothing was lost"
-        ),
+        next_step=_way_out(error),
         exit_code=Exit.REFUSED if safety else Exit.ERROR,
     )
+
+
+def _way_out(error: BaseException) -> str:
+    from consensus.signing_guard import GuardError
+    from tools.cli.guard import NEXT
+
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return "another program has the port: change `listen` or `port` in the node's config.toml"
+    if isinstance(error, GuardError) and error.reason in NEXT:
+        return NEXT[error.reason]
+    return "see the message; nothing was lost"
 
 
 def _make_keys(folder: Path, roles: "list[KeyRole]", password_file: Path | None) -> list[tuple[Path, bool]]:

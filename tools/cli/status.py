@@ -36,13 +36,14 @@ def status(url: str | None, testnet_dir: Path | None, *, as_json: bool) -> None:
     }
     nodes = () if remote.testnet is None else remote.testnet.nodes
     names = {bytes.fromhex(node.consensus_key): node.name for node in nodes if node.consensus_key}
-    lines = [*_summary(now, seats, miners), *_learned(model), "", *_holders(now, seats, miners, names)]
+    lines = pairs([*_summary(now, seats, miners), *_learned(model)])
+    lines += ["", *_holders(now, seats, miners, names)]
     if now.syncing:
         lines += ["", f"not in step with the chain: {now.syncing}"]
     emit(document, lines, as_json=as_json)
 
 
-def _summary(now: Status, seats: CommitteeView, miners: tuple[MinerView, ...]) -> list[str]:
+def _summary(now: Status, seats: CommitteeView, miners: tuple[MinerView, ...]) -> list[tuple[str, object]]:
     own = (
         f"{now.own_seats} of {now.seats}"
         if now.consensus_key
@@ -52,38 +53,38 @@ def _summary(now: Status, seats: CommitteeView, miners: tuple[MinerView, ...]) -
     total = sum(miner.units for miner in miners)
     leader = f"; the first miner did {_share(miners[0].units, total)}" if total else ""
     halters = f"{seats.to_halt} together" if seats.to_halt > 1 else "it alone"
-    return pairs(
-        [
-            ("chain", f"{now.chain_id} (genesis {now.genesis.hex()[:16]})"),
-            ("height", f"{now.height}, final {now.lag_ms / 1000:.1f} s ago"),
-            ("first block", now.first_block if now.first_block > 1 else ""),
-            ("epoch", f"{now.epoch}, ends at height {now.epoch_last_height}; view {now.view}"),
-            ("peers", now.peers),
-            ("mempool", now.mempool),
-            ("base fee", now.base_fee),
-            ("own seats", own),
-            ("seats from", "genesis" if seats.from_genesis else "checked work"),
-            ("work", f"{total / 1e6:.1f} M units by {sum(m.units > 0 for m in miners)} miners{leader}"),
-            ("concentration", f"the first holder has {first} of the seats; {halters} can stop the chain"),
-        ]
-    )  # fmt: skip
+    return [
+        ("chain", f"{now.chain_id} (genesis {now.genesis.hex()[:16]})"),
+        ("height", f"{now.height}, final {now.lag_ms / 1000:.1f} s ago"),
+        ("first block", now.first_block if now.first_block > 1 else ""),
+        ("epoch", f"{now.epoch}, ends at height {now.epoch_last_height}; view {now.view}"),
+        ("peers", now.peers),
+        ("mempool", now.mempool),
+        ("base fee", now.base_fee),
+        ("own seats", own),
+        ("seats from", "genesis" if seats.from_genesis else "checked work"),
+        ("work", f"{total / 1e6:.1f} M units by {sum(m.units > 0 for m in miners)} miners{leader}"),
+        ("concentration", f"the first holder has {first} of the seats; {halters} can stop the chain"),
+    ]
 
 
-def _learned(model: CommonsView) -> list[str]:
+def _learned(model: CommonsView) -> list[tuple[str, object]]:
     """How good the commons model has become."""
     images = model.images
     now = f"loss {_loss(model.now)}, {_share(model.now.right, images)} of {images} images right"
+    waiting = f"{model.waiting_votes} votes wait for the end of round {model.round}"
     votes = (
-        f"after {model.steps} steps; the last by votes of {model.now.shards} proven shards, "
-        f"{model.waiting_votes} votes wait for the end of round {model.round}"
+        f"after {model.steps} steps; the last by votes of {model.now.shards} proven shards, {waiting}"
+        if model.steps
+        else f"no step yet: no vote was proven by the end of a round; {waiting}"
     )
-    lines = [
+    lines: list[tuple[str, object]] = [
         ("commons", f"{now} (at genesis {_loss(model.first)}, {_share(model.first.right, images)})"),
         ("", votes),
     ]
     if len(model.history) > 1:
         lines.append(("trend", " ".join(_loss(point) for point in _spread([model.first, *model.history]))))
-    return pairs(lines)
+    return lines
 
 
 def _spread(points: Sequence[CommonsPoint]) -> list[CommonsPoint]:

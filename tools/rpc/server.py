@@ -40,9 +40,13 @@ async def bind(host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> Binding:
         port: TCP port, 0 for any free one.
 
     Raises:
-        OSError: The address is taken or not this machine's.
+        OSError: The address is taken or not this machine's; its text names both.
     """
-    listeners = await trio.open_tcp_listeners(port, host=host)
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        why = f"cannot listen on {host} port {port}: {error.strerror or error}"
+        raise OSError(error.errno, why) from error
     return Binding(host, int(listeners[0].socket.getsockname()[1]), tuple(listeners))
 
 

@@ -10,8 +10,10 @@ import pytest
 from genesis.document import to_json
 from tests.tools.chain_node import chain_node
 from tests.tools.cli.conftest import PASSWORD
+from tools.cli.errors import Exit
 from tools.cli.node import _stopped
 from tools.node.config import read_config
+from tools.rpc.server import bind
 
 
 @pytest.fixture
@@ -132,3 +134,33 @@ def test_a_port_in_use_is_said_to_be_one():
     error = _stopped(OSError(errno.EADDRINUSE, "Address already in use"))
     assert "change `listen` or `port`" in error.next_step
     assert "nothing was lost" in _stopped(OSError(errno.ENOSPC, "No space left")).next_step
+
+
+def test_a_validator_without_its_signing_log_does_not_start(headrace, tmp_path, genesis_file):
+    home = tmp_path / "home"
+    secret = tmp_path / "password"
+    secret.touch(0o600)
+    secret.write_bytes(PASSWORD)
+    words = ("--home", home, "--genesis", genesis_file, "--password-file", secret, "--rpc-port", "0")
+    listen = ("--listen", "/ip4/127.0.0.1/tcp/0")
+    assert headrace("node", "init", "--validator", *words, *listen).code == 0
+    log = home / "keys" / "consensus.json.signed"
+    log.unlink()
+    refused = headrace("node", "run", "--home", home)
+    assert refused.code == Exit.REFUSED
+    assert "log_missing" in refused.err
+    assert "never signed on this chain, else import its marks" in refused.err
+    assert not log.exists()
+    # Nor does `init` make one for a key that was there before.
+    again = headrace("node", "init", "--validator", *words, "--json")
+    assert (again.code, again.error["code"]) == (Exit.REFUSED, "LOG_MISSING")
+    assert not log.exists()
+
+
+async def test_a_taken_rpc_port_is_named():
+    first = await bind(port=0)
+    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1 port {first.port}: ") as caught:
+        await bind(port=first.port)
+    assert caught.value.errno == errno.EADDRINUSE
+    for listener in first.listeners:
+        await listener.aclose()

@@ -120,13 +120,16 @@ def status(folder: Path | None, as_json: bool) -> None:
     emit({"testnet": asdict(record), **summary(look)}, lines, as_json=as_json)
 
 
-@testnet.command(epilog="Example: headrace testnet down")
+@testnet.command(epilog="Example: headrace testnet down ./net")
+@click.argument("place", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False))
 @dir_option
-def down(folder: Path | None) -> None:
+def down(place: Path | None, folder: Path | None) -> None:
     """End a testnet; its folder stays, and `up --dir` goes on with it."""
     from tools.testnet.control import answers, socket_path
 
-    chosen = _order(folder, "down")
+    if place is not None and folder is not None:
+        raise click.UsageError(f"two folders, {place} and {folder}: name one")
+    chosen = _order(place or folder, "down")
     deadline = time.monotonic() + DOWN_TIMEOUT_S
     while answers(socket_path(chosen)):
         if time.monotonic() > deadline:

@@ -7,8 +7,8 @@ process: float32, the exact run alone, the exact run with its commit made beside
 one thread the process is held to one core, so that hashing "beside" has nowhere to hide.
 """
 
+import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -191,8 +191,14 @@ def proofs(job: Job) -> str:
 
 def main() -> None:
     """Print the table, or one size of it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.pouw.transformer_costs", description=__doc__)
+    parser.add_argument(
+        "shape", type=int, nargs="*", metavar="WIDTH TOKENS [LAYERS]", help="one size; several unless given"
+    )
+    given: list[int] = parser.parse_args().shape
+    if len(given) not in (0, 2, 3):
+        parser.error(f"WIDTH TOKENS [LAYERS] are two or three numbers, not {len(given)}")
     torch.set_grad_enabled(False)
-    given = [int(argument) for argument in sys.argv[1:]]
     for width, tokens, layers in [(given[0], given[1], (*given, 1)[2])] if given else SIZES:
         job = make_job(width, tokens, layers)
         print(f"width {width}, {tokens} tokens, {layers} layer(s)", flush=True)

@@ -31,7 +31,8 @@ class BulkHasher:
     """A `RowHasher` that hashes whole tensors where that pays, and one by one where it does not.
 
     Args:
-        load: gives the kernel's functions for leaves and for levels, or raises ImportError or OSError; called once.
+        load: gives the kernel's functions for leaves and for levels, or raises ImportError or OSError;
+            called once.
     """
 
     def __init__(self, load: Callable[[], _Kernel]) -> None:

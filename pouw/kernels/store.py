@@ -29,7 +29,7 @@ def note_compiled() -> None:
 
 
 def _note() -> Path | None:
-    """An empty file beside numba's own, named by everything that makes those valid; None where it keeps none."""
+    """An empty file beside numba's, named by everything that makes those valid; None if it keeps none."""
     folder = requant_rows.stats.cache_path  # type: ignore[attr-defined]
     if folder is None:
         return None

@@ -1,9 +1,12 @@
 """Hashing beside the work: the same commits as hashing after it, and nothing hashed twice."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from pouw import sealing
+from pouw.backends.reference import ReferenceBackend
 from pouw.checkpoint import advance, kept_roots
 from pouw.commitment import CommitBuilder, CommitFull
 from pouw.mlp_training import constants
@@ -42,6 +45,28 @@ def test_work_gives_the_commit_and_the_proof_of_a_run_that_is_added(handed_over:
     assert proof == added.prove(SEED, 64)
     statement = Statement(CHAIN, MINER, [job.work() for job in JOBS], worked.root, worked.units)
     check_proof(statement, proof, seed=SEED, samples=64)
+
+
+def test_a_tensor_is_fetched_when_the_device_has_the_next_op_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    job, seen = commons_job(0), list[str]()
+
+    class Noting(ReferenceBackend):
+        def get(self, tensor: Any) -> Array:
+            seen.append("get")
+            return super().get(tensor)
+
+    for kind in {type(step.op.kind) for step in job.program.steps}:
+
+        def run(self: Any, backend: Any, operands: Any, plain: Any = kind.run) -> Any:
+            seen.append("op")
+            return plain(self, backend, operands)
+
+        monkeypatch.setattr(kind, "run", run)
+    taken: list[int] = []
+    run_program(job.program, WEIGHTS, job.inputs, Noting(), take=lambda number, _: taken.append(number))
+    count = len(job.program.steps)
+    assert taken == list(range(count + 1))
+    assert seen == ["op", *["op", "get"] * (count - 1), "get"]
 
 
 def test_what_does_not_fit_is_not_run() -> None:

@@ -163,7 +163,6 @@ class Workshop:
         self, builder: CommitBuilder, item_id: bytes, program: Program, weights: Weights, inputs: Array
     ) -> Array:
         """Run an item and commit to it; returns its answer."""
-
         about = (item_id, program, weights, inputs, self.backend)
         try:
             return builder.work(*about, answered=True).answer

@@ -77,6 +77,8 @@ class ChainNode:
     consensus_key: bytes | None = CONSENSUS.public_key
     sent: list[SignedTransaction] = field(default_factory=list)
     """Everything that was handed in, taken or not."""
+    reports: list[SignedTransaction] = field(default_factory=list)
+    """Evidence for the next block, which comes first in it."""
 
     @property
     def head(self) -> Header:
@@ -120,7 +122,9 @@ class ChainNode:
             parent, params=params, timestamp_ms=parent.timestamp_ms + 500, proposer=CONSENSUS.public_key,
             vrf_proof=proof, base_fee=queries.head(self.state).next_base_fee,
         )  # fmt: skip
-        waiting = self.mempool.select(self.state, max_bytes=params.max_block_bytes - MAX_BLOCK_OVERHEAD)
+        room = params.max_block_bytes - MAX_BLOCK_OVERHEAD
+        waiting = (*self.reports, *self.mempool.select(self.state, max_bytes=room))
+        self.reports.clear()
         draft = draft_block(self.state, context, waiting, params=params, models=self.models)
         header = make_header(parent, context, draft.execution, draft.transactions, view=view, vrf_proof=proof)
         block = Block(header, draft.transactions)

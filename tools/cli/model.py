@@ -1,6 +1,5 @@
 """`headrace model`: import a model, look at it, ask it, all on this machine."""
 
-import logging
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -224,8 +223,6 @@ def _show(artifact: "Artifact", folder: Path, *, as_json: bool) -> None:
 def _backend(device: str) -> "Backend":
     from pouw.backends.select import select_backend
 
-    # A command may end before the compiled loops are there, which is no news to anybody here.
-    logging.getLogger("headrace.work").setLevel(logging.ERROR)
     return select_backend(device)
 
 

@@ -36,6 +36,22 @@ def test_import_show_and_ask(headrace, tmp_path: Path) -> None:
     assert (drawn["prompt_tokens"], len(drawn["tokens"]), drawn["seed"]) == (9, 5, "7")
 
 
+def test_whoever_says_how_to_draw_draws(headrace, tmp_path: Path) -> None:
+    decoder(tmp_path / "model")
+    ask = ["model", "ask", str(tmp_path / "model"), "The wheel", "--tokens", "3", "--json"]
+    ask += ["--device", "reference"]
+    assert headrace(*ask).document["seed"] is None
+    for word in (["--seed", "7"], ["--top-p", "0.9"], ["--top-k", "3"]):
+        assert headrace(*ask, *word).document["seed"] is not None
+    assert headrace(*ask, "--seed", "7", "--temperature", "0").document["seed"] is None
+
+
+def test_a_text_that_ends_for_want_of_room_says_so(headrace, tmp_path: Path) -> None:
+    decoder(tmp_path / "model")
+    ask = ["model", "ask", str(tmp_path / "model"), "The wheel", "--tokens", "999", "--device", "reference"]
+    assert "tokens at most: the text ends there" in headrace(*ask).err
+
+
 def test_an_encoder_compares(headrace, tmp_path: Path) -> None:
     encoder(tmp_path / "model")
     line = ["model", "ask", str(tmp_path / "model"), "a mill", "a river", "--device", "reference"]

@@ -10,7 +10,7 @@ from tests.pouw.red_team import ATTACKS, main, measure
 
 def trials(name: str) -> int:
     """Enough to see both ends of an attack; a step of text takes three times as long as anything else."""
-    return 15 if "text" in name or "shard" in name else 40
+    return 12 if "text" in name or "shard" in name else 30
 
 
 HONEST = [name for name in ATTACKS if name.startswith("honest")]

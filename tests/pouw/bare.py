@@ -58,7 +58,7 @@ def main() -> int:
         copytree(ROOT / "pouw", folder / "pouw", ignore=ours)
         copytree(ROOT / "tests" / "pouw", folder / "tests" / "pouw", ignore=ours)
         (folder / "tests" / "__init__.py").touch()
-        arguments = ["-q", "-p", "no:cacheprovider", "-m", "not slow", *sys.argv[1:], "tests/pouw"]
+        arguments = ["-p", "no:cacheprovider", "-m", "not slow", *sys.argv[1:], "tests/pouw"]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         return subprocess.run(
             [python, "-m", "pytest", *arguments], cwd=folder, env=environment, check=False

@@ -66,12 +66,12 @@ AFTER = run_steps("reference")
 
 def test_vectors() -> None:
     """Whoever builds another client must get these."""
-    assert START.checkpoint.digest.hex() == "994ac2ac883bf92d589fb7032b691ab290127f4b29e92ca5ff9e92988ab8279a"
+    assert START.checkpoint.digest.hex() == "5bfa15aac98a4c2a958b52cc2ebd6e750a4783f70b66f2a25dac9fac4995a36c"
     assert (
         step_unit(START, 0).program.digest.hex()
-        == "b08e482cb0e2f0548fb68d8e5743663d7f8712d3efa527f1c888cce07da018cb"
+        == "66f09a9dab89b942e490443cbe9b8eadd71626304db4ca551b8135b3c24556be"
     )
-    assert AFTER.checkpoint.digest.hex() == "2ee6f39e5fcb149520c0c8c94cfc72d624672aaa59f0b7db823b34354068b2db"
+    assert AFTER.checkpoint.digest.hex() == "d51f24eef463449e5b837a19a893aa397adc173e86fb94f055b825db283c3234"
 
 
 def test_every_backend_and_any_number_of_threads_gives_the_same_model() -> None:

@@ -16,7 +16,9 @@ FAKE = b"\xfa" * 32
 class Liar:
     """Speaks with the consensus key of validator ``index``, whose own node must not vote.
 
-    ``kinds`` are the two things that it signs in a view: the first for node 0, the second for all others.
+    ``kinds`` are the two things that it signs in a view: the first for node 0, the second for all others. Of
+    two proposals the first slips through to node 1 as well: proposals that nobody notarizes are passed on by
+    nobody, so without that no node would ever hold both.
     """
 
     cluster: Cluster
@@ -48,6 +50,8 @@ class Liar:
         self.lied_at.append(self.cluster.nodes[0].head.height)
         for peer in network.peers():
             network.send(peer, Lane.CONSENSUS, encode_message(faces[peer != peer_of(0)]))
+            if Kind.PROPOSE in self.kinds and peer == peer_of(1):
+                network.send(peer, Lane.CONSENSUS, encode_message(faces[0]))
 
     @property
     def _key(self):

@@ -47,7 +47,9 @@ async def test_two_faces_cost_bond_and_seats(kinds: tuple[Kind, Kind], tmp_path,
         assert cluster.nodes[0].store.committee(0).seats_of(key) > 0
         liar = Liar(cluster, LIAR, kinds)
         cluster.nursery.start_soon(liar.run)
+        last = cluster.genesis.params.last_height(0) + WITHIN
         while _convicted_at(cluster) is None:
+            assert cluster.nodes[0].head.height < last, f"lied at {liar.lied_at}, and nobody was convicted"
             await cluster.nodes[0].wait_beyond(cluster.nodes[0].head.height)
         height = _convicted_at(cluster)
         assert height is not None

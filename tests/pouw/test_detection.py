@@ -134,8 +134,11 @@ def test_the_table_of_the_readme() -> None:
         assert [cell.strip() for cell in cells.split("|")] == expected
 
 
-def test_faking_never_pays() -> None:
-    """With reward R and bond B: what f gains, f R, is at most what it risks, (R + B)(1 - (1-f)^s)."""
+def test_leaving_out_what_is_then_wrong_never_pays() -> None:
+    """With reward R and bond B: what f gains, f R, is at most what it risks, (R + B)(1 - (1-f)^s).
+
+    Only where what was left out is what is wrong; `tests.pouw.red_team` has the cheats where it is not.
+    """
     for samples in (1, 2, 16, 64):
         for percent in range(101):
             f = Fraction(percent, 100)

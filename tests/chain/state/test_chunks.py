@@ -96,7 +96,6 @@ def lies() -> dict[str, tuple[object, Wanted, ChunkFault]]:
     first, *rest = WHOLE.entries
     changed = Entries((Entry(first.key, first.value + b"!"), *rest))
     below = Wanted(b"\x03", SMALL.subtree(b"\x03").digest)
-    bucket = SMALL.subtree(b"\x03")
     full = Wanted(b"\x00" * 64, bytes(32))
     return {
         "a value": (changed, TOP, ChunkFault.WRONG_DIGEST),

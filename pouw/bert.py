@@ -11,8 +11,8 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Final
 
-from pouw.hashing import HASH_BYTES, domain, framed, i64, keyed, u32
-from pouw.program import Weight
+from pouw.hashing import domain, framed, i64, keyed, u32
+from pouw.program import Weight, require_weights
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import DType, TensorSpec
 
@@ -173,12 +173,7 @@ class BertManifest:
             )
         if self.residual not in STREAM_LIMIT:
             raise ProgramError(ProgramReason.DTYPE, f"a residual stream of {self.residual.name}")
-        got = [(weight.name, weight.spec) for weight in self.weights]
-        for expected, found in zip(weight_specs(shape), [*got, ("nothing", None)], strict=False):
-            if expected != found:
-                raise ProgramError(ProgramReason.WEIGHT, f"{found[0]}: {found[1]}, expected {expected}")
-        if any(len(weight.root) != HASH_BYTES for weight in self.weights):
-            raise ProgramError(ProgramReason.WEIGHT, f"a root that is not {HASH_BYTES} bytes")
+        require_weights(self.weights, weight_specs(shape))
 
     @cached_property
     def digest(self) -> bytes:

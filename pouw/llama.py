@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from pouw.hashing import HASH_BYTES, domain, framed, i64, keyed, u32
+from pouw.hashing import domain, framed, i64, keyed, u32
 from pouw.heads import Heads
 from pouw.ops.append import Append
 from pouw.ops.argmax import Argmax
@@ -24,7 +24,7 @@ from pouw.ops.linear import Linear
 from pouw.ops.rotary import Rotary
 from pouw.ops.row_norm import RowNorm
 from pouw.ops.sample import Sample
-from pouw.program import INPUT, Op, Program, Weight, build_program
+from pouw.program import INPUT, Op, Program, Weight, build_program, require_weights
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import DType, TensorSpec, index_dtype
 from pouw.token_sampling import Sampling
@@ -154,12 +154,7 @@ class LlamaManifest:
             )
         if self.residual not in (DType.INT16, DType.INT32):
             raise ProgramError(ProgramReason.DTYPE, f"a residual stream of {self.residual.name}")
-        got = [(weight.name, weight.spec) for weight in self.weights]
-        for expected, found in zip(weight_specs(self.shape), [*got, ("nothing", None)], strict=False):
-            if expected != found:
-                raise ProgramError(ProgramReason.WEIGHT, f"{found[0]}: {found[1]}, expected {expected}")
-        if any(len(weight.root) != HASH_BYTES for weight in self.weights):
-            raise ProgramError(ProgramReason.WEIGHT, f"a root that is not {HASH_BYTES} bytes")
+        require_weights(self.weights, weight_specs(self.shape))
 
     @cached_property
     def digest(self) -> bytes:

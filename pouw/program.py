@@ -115,6 +115,20 @@ class Program:
         return INPUT if tensor == 0 else self.steps[tensor - 1].op.name
 
 
+def require_weights(weights: Sequence[Weight], specs: Sequence[tuple[str, TensorSpec]]) -> None:
+    """Check that a manifest names the tensors of its shape: these, in this order, with roots.
+
+    Raises:
+        ProgramError: WEIGHT.
+    """
+    got = [(weight.name, weight.spec) for weight in weights]
+    for expected, found in zip(specs, [*got, ("nothing", None)], strict=False):
+        if expected != found:
+            raise ProgramError(ProgramReason.WEIGHT, f"{found[0]}: {found[1]}, expected {expected}")
+    if any(len(weight.root) != HASH_BYTES for weight in weights):
+        raise ProgramError(ProgramReason.WEIGHT, f"a root that is not {HASH_BYTES} bytes")
+
+
 def build_program(
     program_input: TensorSpec, weights: Sequence[Weight], ops: Sequence[Op], *, kept: Sequence[str] = ()
 ) -> Program:

@@ -1,6 +1,8 @@
 """A training run on one machine: step after step, each looked at before the next."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from pouw.backends.backend import Backend
 from pouw.checkpoint import TrainingState, advance
@@ -26,6 +28,37 @@ class Stepped:
     program: Program
     trace: Trace
     report: StepReport
+
+
+def advanced(
+    state: TrainingState,
+    program: Program,
+    inputs: Array,
+    *,
+    backend: Backend,
+    report: Callable[[Program, Trace], StepReport],
+    bounds: Bounds,
+    constants: Mapping[str, Array],
+) -> Stepped:
+    """Run one step's program, look at what came of it, and take its checkpoint.
+
+    Args:
+        state: where the run stands.
+        program: of the step.
+        inputs: what it learns from.
+        backend: where to compute.
+        report: what the step looks like.
+        bounds: beyond which the run stops.
+        constants: weights that no step changes, by name.
+
+    Raises:
+        TrainingCollapse: the step is exact, and yet no good: LOSS, WEIGHTS_STUCK, ERRORS_CUT, UNITS_SHUT.
+        ProgramError: SHAPE if the inputs are not the program's.
+    """
+    trace = run_program(program, state.weights, inputs, backend)
+    seen = report(program, trace)
+    check_report(seen, bounds)
+    return Stepped(advance(state.checkpoint, program, trace, constants=constants), program, trace, seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +87,8 @@ class Trainer:
             TrainingCollapse: the step is exact, and yet no good: LOSS, WEIGHTS_STUCK, ERRORS_CUT, UNITS_SHUT.
             ProgramError: SHAPE if the inputs are not the program's.
         """
-        program = step_program(self.training, state.checkpoint, seed)
-        trace = run_program(program, state.weights, inputs, self.backend)
-        report = report_step(self.training, program, trace)
-        check_report(report, self.bounds)
-        after = advance(state.checkpoint, program, trace, constants=constants(self.training))
-        return Stepped(after, program, trace, report)
+        return advanced(
+            state, step_program(self.training, state.checkpoint, seed), inputs, backend=self.backend,
+            report=partial(report_step, self.training), bounds=self.bounds,
+            constants=constants(self.training),
+        )  # fmt: skip

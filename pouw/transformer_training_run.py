@@ -1,18 +1,20 @@
 """A transformer's training run on one machine: step after step, each looked at before the next."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pouw.backends.backend import Backend
-from pouw.checkpoint import TrainingState, advance, next_name
+from pouw.checkpoint import TrainingState, next_name
 from pouw.cross_entropy import NATS
 from pouw.program import Program
 from pouw.tensors import Array
-from pouw.trace import Trace, run_program
-from pouw.training_monitor import Bounds, StepReport, check_report
+from pouw.trace import Trace
+from pouw.training_monitor import Bounds, StepReport
+from pouw.training_run import Stepped, advanced
 from pouw.transformer_backward import LOSS, error_name
 from pouw.transformer_training import TransformerTraining, fixed_arrays, limits, matrices
 from pouw.transformer_training_programs import step_program
@@ -22,23 +24,6 @@ BOUNDS: Final = Bounds(loss=8 << NATS, stuck=50, cut=5, open=100)
 """A guess among 256 tokens costs 5.5 nats; errors are cut at some hundred times their usual size."""
 
 _THOUSAND: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    """One step that was taken.
-
-    Args:
-        state: where it led.
-        program: what was run.
-        trace: all that came of it, to be committed.
-        report: what it looked like.
-    """
-
-    state: TrainingState
-    program: Program
-    trace: Trace
-    report: StepReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +52,11 @@ class TextTrainer:
             TrainingCollapse: the step is exact, and yet no good: LOSS, WEIGHTS_STUCK, ERRORS_CUT, UNITS_SHUT.
             ProgramError: SHAPE if the inputs are not the program's.
         """
-        program = step_program(self.training, state.checkpoint, seed)
-        trace = run_program(program, state.weights, inputs, self.backend)
-        report = report_text_step(self.training, program, trace)
-        check_report(report, self.bounds)
-        after = advance(state.checkpoint, program, trace, constants=fixed_arrays(self.training.shape))
-        return Stepped(after, program, trace, report)
+        return advanced(
+            state, step_program(self.training, state.checkpoint, seed), inputs, backend=self.backend,
+            report=partial(report_text_step, self.training), bounds=self.bounds,
+            constants=fixed_arrays(self.training.shape),
+        )  # fmt: skip
 
 
 def report_text_step(training: TransformerTraining, program: Program, trace: Trace) -> StepReport:

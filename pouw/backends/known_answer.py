@@ -12,6 +12,7 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from pouw.backends.answers import filled
 from pouw.backends.backend import Backend, BackendError
 from pouw.backends.known_encoder import ENCODER_ANSWER, encoder_digest
 from pouw.backends.known_training import TRAINING_ANSWER, training_digest
@@ -54,36 +55,29 @@ def check_backend(backend: Backend) -> None:
     Raises:
         BackendError: if a single bit differs.
     """
+    for does, answer, answered in PARTS:
+        got = answered(backend)
+        if got != answer:
+            raise BackendError(
+                f"{backend.name} {does} wrongly on this machine: known answer {answer}, got {got}"
+            )
+
+
+def _plain_digest(backend: Backend) -> str:
     digest = blake3()
     for result in _results(backend):
         digest.update(result)
-    got = digest.hexdigest()
-    if got != ANSWER:
-        raise BackendError(
-            f"{backend.name} computes wrongly on this machine: known answer {ANSWER}, got {got}"
-        )
-    trained = training_digest(backend)
-    if trained != TRAINING_ANSWER:
-        raise BackendError(
-            f"{backend.name} trains wrongly on this machine: known answer {TRAINING_ANSWER}, got {trained}"
-        )
-    transformed = transformer_digest(backend)
-    if transformed != TRANSFORMER_ANSWER:
-        raise BackendError(
-            f"{backend.name} computes transformers wrongly on this machine: known answer "
-            f"{TRANSFORMER_ANSWER}, got {transformed}"
-        )
-    encoded = encoder_digest(backend)
-    if encoded != ENCODER_ANSWER:
-        raise BackendError(
-            f"{backend.name} encodes wrongly on this machine: known answer {ENCODER_ANSWER}, got {encoded}"
-        )
-    taught = transformer_training_digest(backend)
-    if taught != TRANSFORMER_TRAINING_ANSWER:
-        raise BackendError(
-            f"{backend.name} trains transformers wrongly on this machine: known answer "
-            f"{TRANSFORMER_TRAINING_ANSWER}, got {taught}"
-        )
+    return digest.hexdigest()
+
+
+PARTS: Final = (
+    ("computes", ANSWER, _plain_digest),
+    ("trains", TRAINING_ANSWER, training_digest),
+    ("computes transformers", TRANSFORMER_ANSWER, transformer_digest),
+    ("encodes", ENCODER_ANSWER, encoder_digest),
+    ("trains transformers", TRANSFORMER_TRAINING_ANSWER, transformer_training_digest),
+)
+"""What a backend does, the pinned answer, and how it is asked."""
 
 
 def _results(backend: Backend) -> Iterator[bytes]:
@@ -104,10 +98,7 @@ def _results(backend: Backend) -> Iterator[bytes]:
 
 
 def _fill(rows: int, cols: int, *, value: int | None, path: tuple[int, ...]) -> NDArray[np.int8]:
-    if value is not None:
-        return np.full((rows, cols), value, np.int8)
-    noise = random_bytes(b"known answer", path=path, count=rows * cols)
-    return np.frombuffer(noise, np.int8).reshape(rows, cols)
+    return filled(b"known answer", rows, cols, value=value, path=path)
 
 
 def _bias(rows: int, *, path: tuple[int, ...]) -> NDArray[np.int32]:

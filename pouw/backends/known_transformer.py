@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
-from blake3 import blake3
 from numpy.typing import NDArray
 
+from pouw.backends.answers import digest_of, filled
 from pouw.backends.backend import Backend
-from pouw.generator import random_bytes
 from pouw.heads import Heads
 from pouw.ops.sample import Sample
 from pouw.tables import rotary_table, silu_table
@@ -38,12 +37,7 @@ def transformer_digest(backend: Backend) -> str:
     Args:
         backend: the one that wants to serve.
     """
-    digest = blake3()
-    for result in (*_attention(backend), *_rows(backend)):
-        array = backend.get(result)
-        digest.update(repr((array.shape, array.dtype.str)).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    return digest_of(backend, (*_attention(backend), *_rows(backend)))
 
 
 def _attention(backend: Backend) -> Iterator[Any]:
@@ -100,7 +94,4 @@ def _rows(backend: Backend) -> Iterator[Any]:
 
 
 def _fill(rows: int, cols: int, *, value: int | None, path: tuple[int, ...]) -> NDArray[np.int8]:
-    if value is not None:
-        return np.full((rows, cols), value, np.int8)
-    noise = random_bytes(b"known transformer", path=path, count=rows * cols)
-    return np.frombuffer(noise, np.int8).reshape(rows, cols)
+    return filled(b"known transformer", rows, cols, value=value, path=path)

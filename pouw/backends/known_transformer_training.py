@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
-from blake3 import blake3
 
+from pouw.backends.answers import digest_of
 from pouw.backends.backend import Backend
 from pouw.gate_slopes import silu_slopes
 from pouw.generator import random_bytes
@@ -33,12 +33,8 @@ def transformer_training_digest(backend: Backend) -> str:
     Args:
         backend: the one that wants to serve.
     """
-    digest = blake3()
-    for result in (*_products(backend), *_attention(backend), *_rows(backend), *_updates(backend)):
-        array = backend.get(result)
-        digest.update(repr((array.shape, array.dtype.str)).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    parts = (*_products(backend), *_attention(backend), *_rows(backend), *_updates(backend))
+    return digest_of(backend, parts)
 
 
 def _products(backend: Backend) -> Iterator[Any]:

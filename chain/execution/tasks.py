@@ -43,11 +43,6 @@ def price_of(units: int, *, params: ChainParams) -> int:
     return max(1, -(-units * params.price_per_million_units // 1_000_000))
 
 
-def find_task(run: Run, key: bytes) -> Task | None:
-    """The task of an id."""
-    return run.ledger.find(Task, state_keys.task(key))
-
-
 def submit(run: Run, sender: bytes, body: SubmitTask, *, task_id: bytes) -> None:
     """Put a task on the ledger and lock its payment.
 

@@ -10,13 +10,13 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chain.codec import decode, encode
+from chain.codec import encode
 from chain.types.block import Block, Header, transactions_root
 from chain.types.committee import Committee
 from chain.types.statement import Kind
 from consensus.ledger import Ledger
 from consensus.messages import Certificate, CertificateError
-from consensus.requests import MAX_ANSWER, MAX_BLOCKS, BlocksRequest, BlocksResponse
+from consensus.requests import MAX_BLOCKS, BlocksRequest, BlocksResponse
 
 BATCH_BYTES: Final = 1 << 20
 """No further block is added to a batch of this size: it is read, sent and decoded in one go."""
@@ -100,21 +100,11 @@ def body_matches(block: Block) -> bool:
     return transactions_root(block.transactions) == block.header.transactions_root
 
 
-def make_batch(ledger: Ledger, request: BlocksRequest) -> BlocksResponse | None:
-    """The longest provable run from ``request.first``, or None if that height is not final here."""
-    steps = batch_steps(ledger, request)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            raw: bytes | None = end.value
-            return None if raw is None else decode(BlocksResponse, raw, limit=MAX_ANSWER)
-
-
 def batch_steps(ledger: Ledger, request: BlocksRequest) -> Generator[None, None, bytes | None]:
-    """The encoded `BlocksResponse` of `make_batch`, with a halt after each block that is read.
+    """The encoded `BlocksResponse` to a request, or None if its first height is not final here.
 
-    Blocks go out as they lie on disk: nothing is decoded, and no step takes longer than reading one.
+    The answer is the longest run that can be proven, made with a halt after each block that is read. Blocks go
+    out as they lie on disk: nothing is decoded, and no step takes longer than reading one.
     """
     params = ledger.params
     if not 1 <= request.first <= ledger.final_head.height:

@@ -8,7 +8,6 @@ from chain.execution.invalid import InvalidBlock
 from chain.types.block import Block
 from consensus import effects, events
 from consensus.admission import Admission, Place
-from consensus.batch import make_batch
 from consensus.ledger import BuildRequest
 from consensus.messages import Certificate, ConsensusMessage, Vote
 from consensus.opening import open_epoch
@@ -18,6 +17,7 @@ from consensus.signer import Signer
 from consensus.signing_guard import GuardError, SigningGuard, create_log, open_log
 from consensus.simplex import Simplex
 from p2p.network import PeerId
+from tests.consensus.batches import make_batch
 from tests.consensus.fakes import CHAIN_ID, ChainTwin, MemoryJournal, PowerCut, SimDisk, TagKey
 
 if TYPE_CHECKING:

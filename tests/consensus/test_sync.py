@@ -10,12 +10,13 @@ from trio.testing import MockClock
 from chain.codec import encode
 from chain.types.block import Block
 from chain.types.statement import Kind
-from consensus.batch import Anchor, BatchError, BatchFault, check_batch, make_batch
+from consensus.batch import Anchor, BatchError, BatchFault, check_batch
 from consensus.messages import Certificate
 from consensus.requests import BLOCKS, STATUS, BlocksRequest, BlocksResponse, Status
 from consensus.serving import SERVED_PEERS, SERVING_SHARE
 from consensus.sync import Sync
 from p2p.network import Network, PeerId, RequestFailed, RequestFailure
+from tests.consensus.batches import make_batch
 from tests.consensus.chains import COMMITTEES, PARAMS, certify, chain_of, committee
 from tests.consensus.cluster import open_cluster
 from tests.consensus.fakes import CHAIN_ID, ChainTwin

@@ -8,10 +8,10 @@ from chain.types.block import Block, Header, beacon_input
 from chain.types.statement import NOTHING, Kind, Statement
 from chain.types.transaction import CommitWork, ProveWork, SignedTransaction
 from consensus import effects
-from consensus.batch import make_batch
 from consensus.ledger import BuildRequest
 from consensus.messages import Certificate, ConsensusMessage, Proposal, Seal, Vote
 from consensus.requests import BlocksRequest, BlocksResponse
+from tests.consensus.batches import make_batch
 from tests.simulation.keys import TagKey
 from tests.simulation.questions import Answer, honest_fetch
 

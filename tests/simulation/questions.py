@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from chain.types.block import Block
 from consensus import effects, events
-from consensus.batch import Anchor, BatchError, body_matches, check_batch, make_batch
+from consensus.batch import Anchor, BatchError, body_matches, check_batch
 from consensus.download import ASKED_BLOCKS
 from consensus.messages import Certificate
 from consensus.requests import BlocksRequest, BlocksResponse
+from tests.consensus.batches import make_batch
 
 if TYPE_CHECKING:
     from tests.simulation.node import Node

@@ -1,0 +1,17 @@
+"""A batch made in one go, and read again, for tests that are no server."""
+
+from chain.codec import decode
+from consensus.batch import batch_steps
+from consensus.ledger import Ledger
+from consensus.requests import MAX_ANSWER, BlocksRequest, BlocksResponse
+
+
+def make_batch(ledger: Ledger, request: BlocksRequest) -> BlocksResponse | None:
+    """The longest provable run from ``request.first``, or None if that height is not final here."""
+    steps = batch_steps(ledger, request)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            raw: bytes | None = end.value
+            return None if raw is None else decode(BlocksResponse, raw, limit=MAX_ANSWER)

@@ -103,7 +103,7 @@ def body_matches(block: Block) -> bool:
 def batch_steps(ledger: Ledger, request: BlocksRequest) -> Generator[None, None, bytes | None]:
     """The encoded `BlocksResponse` to a request, or None if its first height is not final here.
 
-    The answer is the longest run that can be proven, made with a halt after each block that is read. Blocks go
+    The answer is the longest run that can be proven, with a halt after each block that is read. Blocks go
     out as they lie on disk: nothing is decoded, and no step takes longer than reading one.
     """
     params = ledger.params

@@ -1,11 +1,10 @@
 """The last step of a check: each drawn cell, computed again from the rows that were opened."""
 
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import numpy as np
 
-from pouw.opened_rows import values_of
+from pouw.opened_rows import rows_of, values_of
 from pouw.openings import Place, needs_of
 from pouw.program import Program, Step, Weight
 from pouw.proof import OpenedLeaf, ProofError, ProofReason
@@ -58,10 +57,10 @@ class Model:
         """Keep leaves that were found to be the model's."""
         self._data.update(((leaf.tensor, leaf.leaf), leaf.data) for leaf in leaves)
 
-    def row(self, weight: Weight, row: int) -> Array:
-        """A row of a weight; its leaves are held."""
-        number, spec = self.number(weight), weight.spec
-        return values_of(spec, lambda leaf: self._data[number, leaf], row, cols=range(spec.cols))
+    def rows(self, weight: Weight, rows: range) -> Array:
+        """Neighbouring rows of a weight; their leaves are held."""
+        number = self.number(weight)
+        return rows_of(weight.spec, lambda leaf: self._data[number, leaf], rows)
 
 
 def _identity(weight: Weight) -> Identity:
@@ -107,7 +106,7 @@ class OpenedRun:
             )
         spec = self.program.tensors[0]
         rows, place = spec.leaf_rows(leaf.leaf), spec.leaf_bytes(leaf.leaf)
-        data = b"".join(self.row(0, row).tobytes() for row in rows)
+        data = b"".join(self.input_row(row).tobytes() for row in rows)
         start = place.start - rows.start * spec.row_bytes
         return OpenedLeaf(0, leaf.leaf, data[start : start + len(place)])
 
@@ -115,11 +114,15 @@ class OpenedRun:
         """Keep leaves that were found to be committed."""
         self._data.update(((leaf.tensor, leaf.leaf), leaf.data) for leaf in leaves)
 
-    def row(self, tensor: int, row: int) -> Array:
-        """A row of the run: derived for the input, else from leaves that are held."""
-        spec = self.program.tensors[tensor]
-        if tensor:
-            return self.values(tensor, row, range(spec.cols))
+    def rows(self, tensor: int, rows: range) -> Iterable[Array]:
+        """Neighbouring rows of the run: derived for the input, else from leaves that are held."""
+        if tensor == 0:
+            return map(self.input_row, rows)
+        return rows_of(self.program.tensors[tensor], lambda leaf: self._data[tensor, leaf], rows)
+
+    def input_row(self, row: int) -> Array:
+        """A row of the input, derived."""
+        spec = self.program.tensors[0]
         known = self._input_row(row)
         assert known.shape == (spec.cols,) and known.dtype == spec.dtype.numpy, (
             f"input row {row} of {self.where} is {known.dtype} {known.shape}, the program reads {spec}"
@@ -134,7 +137,7 @@ class OpenedRun:
     def input_is_derived(self) -> bool:
         """Whether the committed input is, as a whole, the one that it must be. Reads every row of it."""
         spec = self.program.tensors[0]
-        whole = np.stack([self.row(0, row) for row in range(spec.rows)])
+        whole = np.stack([self.input_row(row) for row in range(spec.rows)])
         return RowTree(self._context, 0, spec=spec, array=whole).root == self._input_root
 
 
@@ -152,13 +155,13 @@ def check_cell(run: OpenedRun, model: Model, cell: Cell) -> None:
     if cell.tensor == 0:
         return
     step = run.program.steps[cell.tensor - 1]
-    rows = []
-    for need in needs_of(step, cell, input_row=partial(run.row, 0)):
+    rows: list[Array] = []
+    for need in needs_of(step, cell, input_row=run.input_row):
         source = step.sources[need.operand]
         if source.weight:
-            rows.append(model.row(run.program.weights[source.index], need.row))
+            rows.extend(model.rows(run.program.weights[source.index], need.rows))
         else:
-            rows.append(run.row(source.index, need.row))
+            rows.extend(run.rows(source.index, need.rows))
     expected = step.op.kind.check(cell.row, cell.col, rows)
     cols = range(expected.start, expected.start + expected.values.size)
     got = run.values(cell.tensor, cell.row, cols)

@@ -94,6 +94,21 @@ class Forest:
         return roots
 
 
+def rows_of(spec: TensorSpec, leaf: Callable[[int], bytes], rows: range) -> Array:
+    """Neighbouring rows of a tensor, [len(rows), cols], from opened leaves.
+
+    Args:
+        spec: shape and type of the tensor.
+        leaf: the bytes of a leaf; asked for those alone that hold the rows.
+        rows: which; at least one.
+    """
+    leaves = spec.leaves_over(rows)
+    data = b"".join(map(leaf, leaves))
+    first = rows.start * spec.row_bytes - spec.leaf_bytes(leaves.start).start
+    flat = np.frombuffer(data, spec.dtype.numpy, count=len(rows) * spec.cols, offset=first)
+    return flat.reshape(len(rows), spec.cols)
+
+
 def values_of(spec: TensorSpec, leaf: Callable[[int], bytes], row: int, *, cols: range) -> Array:
     """Neighbouring values of a row, 1-D, from opened leaves.
 

@@ -6,7 +6,7 @@ places so that a wrong one can be named.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import Final
 
 from pouw.ops.attention_mix import AttentionMix
@@ -85,11 +85,11 @@ def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool, input_
         for need in needs_of(step, cell, input_row=input_row):
             source = step.sources[need.operand]
             if source.weight:
-                opened = program.weights[source.index].spec.leaves_of(need.row)
-                weights.update((source.index, leaf) for leaf in opened)
+                opened = program.weights[source.index].spec.leaves_over(need.rows)
+                weights.update(zip(repeat(source.index), opened, strict=False))
             elif source.index:
-                opened = program.tensors[source.index].leaves_of(need.row)
-                leaves.update((source.index, leaf) for leaf in opened)
+                opened = program.tensors[source.index].leaves_over(need.rows)
+                leaves.update(zip(repeat(source.index), opened, strict=False))
             else:
                 # Derived rows need no path. The root still tells a false input from a false output.
                 roots.add(0)

@@ -125,6 +125,10 @@ class TensorSpec:
         first = self.leaf_of(row, 0)
         return range(first, first + self.leaves_per_row)
 
+    def leaves_over(self, rows: range) -> range:
+        """The leaves that hold neighbouring rows, at least one."""
+        return range(self.leaf_of(rows.start, 0), self.leaves_of(rows.stop - 1).stop)
+
     def leaf_rows(self, leaf: int) -> range:
         """The rows of which a leaf holds something; the last leaf may hold fewer than the others."""
         first = leaf // self.leaves_per_row * self.rows_per_leaf

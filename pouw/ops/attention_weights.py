@@ -93,8 +93,7 @@ class AttentionWeights:
         sequence, head, token = self.heads.query(row)
         first = self.heads.first_key(sequence, head)
         count = self.lengths[sequence] if self.lengths else self.heads.past + token + 1
-        visible = range(first, first + count)
-        return (Need(0, sequence * self.heads.tokens + token), *(Need(1, key) for key in visible))
+        return (Need(0, sequence * self.heads.tokens + token), Need(1, first, count))
 
     def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
         """See `OpKind.check`."""

@@ -19,10 +19,16 @@ class Bounded:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A row that the check of a cell reads: row `row` of the op's operand number `operand`."""
+    """Rows that the check of a cell reads: `count` of the op's operand number `operand`, from `row` on."""
 
     operand: int
     row: int
+    count: int = 1
+
+    @property
+    def rows(self) -> range:
+        """The rows, ascending."""
+        return range(self.row, self.row + self.count)
 
 
 @dataclass(frozen=True, slots=True)

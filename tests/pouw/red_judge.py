@@ -182,7 +182,7 @@ def widened(
     """The cells whose check looks at a wrong value: a check may cover an element, a block or a row."""
     out, col, cols = wrong.copy(), 0, wrong.shape[1]
     while col < cols:
-        rows = [operands[need.operand][need.row] for need in _needs(step, col, known)]
+        rows = [operands[need.operand][at] for need in _needs(step, col, known) for at in need.rows]
         expected = step.op.kind.check(0, col, rows)
         block = slice(expected.start, expected.start + expected.values.size)
         assert block.start == col, f"{step.op.name} looks from {block.start} on for column {col}"

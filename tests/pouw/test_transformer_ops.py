@@ -59,7 +59,7 @@ def agree(kind: OpKind, operands: list[Array]) -> Array:
         needs = list(kind.needs(row, col))
         if isinstance(kind, Gather):
             needs.append(kind.follow(int(operands[0][row, 0])))
-        rows = [operands[need.operand][need.row] for need in needs]
+        rows = [operands[need.operand][at] for need in needs for at in need.rows]
         expected = kind.check(row, col, rows)
         covered = slice(expected.start, expected.start + expected.values.size)
         assert expected.start <= col < covered.stop

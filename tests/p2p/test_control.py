@@ -23,7 +23,7 @@ from p2p.control import (
 )
 from p2p.faults import Fault, PeerFault
 from p2p.network import PeerId
-from tests.p2p.memory_bound import FIXED, peak_of
+from tests.memory_bound import FIXED, peak_of
 
 TAG, INSTANCE = b"t" * 32, b"i" * 8
 

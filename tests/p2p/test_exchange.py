@@ -16,7 +16,7 @@ from p2p.frames import FrameReader, frame
 from p2p.limits import Limits
 from p2p.methods import MAX_DETAIL, Methods, Status
 from p2p.network import MAX_RESPONSE, PeerId, RequestFailed, RequestFailure, RequestRefused
-from tests.p2p.memory_bound import FIXED, peak_of
+from tests.memory_bound import FIXED, peak_of
 from tests.p2p.pipes import Pipe, Replay, pipe
 
 A, B = PeerId("a"), PeerId("b")

@@ -9,7 +9,7 @@ from libp2p.stream_muxer.exceptions import MuxedStreamReset
 from p2p.faults import Fault, PeerFault
 from p2p.frames import FrameReader, frame, write
 from p2p.outbox import Outbox
-from tests.p2p.memory_bound import FIXED, peak_of
+from tests.memory_bound import FIXED, peak_of
 from tests.p2p.pipes import Replay, pipe
 
 

@@ -12,8 +12,8 @@ MEASURES = 3
 def peak_of(run: Callable[[], object]) -> int:
     """Bytes allocated at the worst moment of `run`: the least of some measures.
 
-    What other threads of the process allocate meanwhile is counted too, and none of it is the decoder's; nor is
-    what it builds once, such as a schema.
+    What other threads of the process allocate meanwhile is counted too, and none of it is the decoder's; nor
+    is what it builds once, such as a schema.
     """
     return min(_peak(run) for _ in range(MEASURES))
 

@@ -9,7 +9,7 @@ outcome, the last header, certificate and committee of every epoch below, and th
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from chain.batches import block_records, clearing, ends_epoch, fees_burned, undo_of
@@ -72,8 +72,22 @@ class FinalBlock:
     """Of the next epoch, with an epoch's last block; strangers ask for it long after the state forgot it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Blocks that are about to be final, ready to be written."""
+
+    changes: Changes
+    head: Header
+    """Of the last of them."""
+    state: StateTree
+    """After it."""
+
+
 class BlockStore(ChainReader):
-    """Reads and writes of the final chain. One instance owns its database."""
+    """Reads and writes of the final chain. One instance owns its database.
+
+    `write` may run in a thread of its own while others read; no two writes at once.
+    """
 
     def __init__(self, database: Database, meta: Meta, *, head: Header, state: StateTree) -> None:
         """Use `create` and `open`."""
@@ -131,6 +145,12 @@ class BlockStore(ChainReader):
 
     def append(self, final: Sequence[FinalBlock], state: StateTree) -> None:
         """Make blocks final, in order, in one synced batch; `state` is the one after the last of them."""
+        batch = self.batch_of(final, state)
+        self.write(batch)
+        self.advance(batch)
+
+    def batch_of(self, final: Sequence[FinalBlock], state: StateTree) -> Batch:
+        """What `append` writes; nothing changes yet."""
         changes: Changes = []
         written: dict[bytes, bytes | None] = {}
         proposed: dict[bytes, Proposed] = {}
@@ -153,8 +173,15 @@ class BlockStore(ChainReader):
         prefix = state_prefix(self._meta.generation)
         changes += [(prefix + key, value) for key, value in written.items()]
         changes += [(PROPOSED + key, encode(line)) for key, line in proposed.items()]
-        self._write(changes, head=expected, first=self.first)
-        self.state = state
+        return Batch(changes, expected, state)
+
+    def write(self, batch: Batch) -> None:
+        """Make a batch durable: the first of the two steps of `append`, the one that waits for the disk."""
+        self._write(batch.changes, replace(self._meta, head=batch.head.height))
+
+    def advance(self, batch: Batch) -> None:
+        """Let readers see the batch that was written: its head and its state, at once."""
+        self.head, self.state = batch.head, batch.state
 
     def save_journal(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Write records of consensus that must survive a restart, in one synced batch."""
@@ -177,7 +204,7 @@ class BlockStore(ChainReader):
                 changes = [change for change in changes if change[0] not in keep]
         gone = max(0, end - self.first)
         if gone:
-            self._write(changes, head=self.head, first=end)
+            self._write(changes, replace(self._meta, first=end))
         return gone
 
     def roll_back(self, count: int) -> int:
@@ -229,8 +256,8 @@ class BlockStore(ChainReader):
                 (COMMITTEE + number(end.header.epoch + 1), encode(end.next_committee)),
             ]
         generation = 1 - self._meta.generation
-        self._write(changes, head=last, first=last.height + 1, generation=generation)
-        self.state = staging.tree
+        self._write(changes, Meta(FORMAT, self._meta.genesis, last.height, last.height + 1, generation))
+        self.head, self.state = last, staging.tree
         self.staging().clear()
 
     def close(self) -> None:
@@ -255,16 +282,13 @@ class BlockStore(ChainReader):
             changes.append((COMMITTEE + number(head.epoch + 1), None))
         state = self.state.updated(undo.changes)
         assert state.root == below.state_root, "the undo record leads to another state"
-        self._write(changes, head=below, first=self.first)
-        self.state = state
+        self._write(changes, replace(self._meta, head=below.height))
+        self.head, self.state = below, state
 
-    def _write(self, changes: Changes, *, head: Header, first: int, generation: int | None = None) -> None:
-        """Write one batch together with the head that it leads to."""
-        old = self._meta
-        generation = old.generation if generation is None else generation
-        meta = Meta(old.format, old.genesis, head.height, first, generation)
+    def _write(self, changes: Changes, meta: Meta) -> None:
+        """Write one batch, which leads to what ``meta`` says."""
         self._database.write([*changes, (META, encode(meta))])
-        self._meta, self.head = meta, head
+        self._meta = meta
 
     def _with_fees(self, lines: dict[bytes, Proposed], header: Header, burned: int, *, sign: int) -> None:
         """Add a block's burned fees to its proposer's line, or take them off it."""

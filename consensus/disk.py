@@ -6,10 +6,26 @@ A seam so that the simulator can cut the power in the middle of a write.
 import contextlib
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from chain.hashing import digest
+
+_T = TypeVar("_T")
+
+
+class Durably(Protocol):
+    """Does what waits for the disk, so that nobody else has to: a sync may take seconds."""
+
+    async def __call__(self, work: Callable[[], _T], /) -> _T:
+        """Do the work, whose caller alone uses what it uses; return what it returned, or raise."""
+        ...
+
+
+async def at_once(work: Callable[[], _T], /) -> _T:
+    """Work done here and now: for disks in memory, and where there is nobody else."""
+    return work()
 
 
 class DiskBusyError(OSError):
@@ -101,6 +117,11 @@ class FileDisk:
         try:
             _write(handle, data)
             os.fsync(handle)
+        except OSError:
+            # Where there is no room for it whole, a part of it would only take more.
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise
         finally:
             os.close(handle)
         new.replace(self._path)

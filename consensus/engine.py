@@ -11,7 +11,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import trio
 
@@ -27,7 +28,7 @@ from consensus.alarms import Alarms
 from consensus.effects import Effect
 from consensus.events import Event
 from consensus.fetcher import Fetcher
-from consensus.halting import Halted, HaltReason
+from consensus.halting import Halted, HaltReason, disk_halt
 from consensus.inputs import EngineSettings, Found, Input, Synced, WatchOver
 from consensus.ledger import BuildRequest, Ledger
 from consensus.messages import (
@@ -50,6 +51,8 @@ from consensus.watch import Watch
 from p2p.network import MAX_CONSENSUS_FRAME, Inbound, Lane, Network, PeerConnected, PeerEvent, PeerId
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 QUEUE: Final = 64
 """Inputs that wait for the one task; a full queue slows down whoever fills it."""
@@ -140,12 +143,9 @@ class Engine:
 
     async def _begin_to_sign(self) -> None:
         """Nobody else has our key: start the instance anew, as a member, with all that was seen so far."""
-        seen = self._simplex.certificates(0, self._simplex.view + 1)
-        try:
-            self._watch.end()
-            self._store.save([c for c in seen if c.kind is not Kind.FINALIZE], ())
-        except (OSError, DatabaseError) as error:
-            raise Halted(HaltReason.DISK_FAILED, f"journal or signing log: {error}") from error
+        kept = [c for c in self._simplex.certificates(0, self._simplex.view + 1) if c.kind != Kind.FINALIZE]
+        await self._durably(self._watch.end)
+        await self._durably(partial(self._store.save, kept, ()))
         log.info("event=signing view=%d", self._simplex.view)
         await self._start_epoch()
 
@@ -159,9 +159,8 @@ class Engine:
 
     def status(self) -> EngineStatus:
         """Where we are."""
-        simplex = self._simplex
-        height, leader = self._ledger.final_head.height, simplex.leader(simplex.view)
-        return EngineStatus(simplex.epoch, simplex.view, height, simplex.is_member, leader)
+        now, height = self._simplex, self._ledger.final_head.height
+        return EngineStatus(now.epoch, now.view, height, now.is_member, now.leader(now.view))
 
     def sync_status(self) -> str:
         """What is fetched, what it waits for and from whom; empty if nobody is known to be ahead."""
@@ -178,14 +177,12 @@ class Engine:
     async def _start_epoch(self) -> None:
         self._events.clear()
         self._fetcher.forget_keys()
-        self._simplex = simplex = self._new_instance()
-        try:
-            saved = self._store.load(epoch=simplex.epoch, above=self._ledger.final_head.height)
-            own = ((), ()) if self._watch.signer is None else self._watch.signer.resume(simplex.epoch)
-        except (OSError, DatabaseError, DecodeError) as error:
-            raise Halted(HaltReason.DISK_FAILED, f"journal or signing log: {error}") from error
-        where = (simplex.epoch, self._ledger.final_head.height, simplex.is_member)
-        log.info("event=epoch_started epoch=%d height=%d member=%s", *where)
+        simplex, signer = self._new_instance(), self._watch.signer
+        above = self._ledger.final_head.height
+        saved = await self._durably(partial(self._store.load, epoch=simplex.epoch, above=above))
+        own = ((), ()) if signer is None else await self._durably(partial(signer.resume, simplex.epoch))
+        self._simplex = simplex
+        log.info("event=epoch_started epoch=%d height=%d member=%s", simplex.epoch, above, simplex.is_member)
         held = self._admission.enter(simplex.epoch)
         await self._step(events.Resumed(saved.certificates, saved.blocks, *own))
         for origin, message in held:
@@ -264,7 +261,7 @@ class Engine:
     async def _perform(self, effect: Effect) -> None:
         match effect:
             case effects.Sign() | effects.Propose() | effects.Save():
-                self._write(effect)
+                await self._durably(partial(self._write, effect))
             case effects.Validate(block, digest):
                 self._events.append(events.Validated(digest, await self._fault(block)))
             case effects.Finalize(blocks, certificate):
@@ -306,8 +303,13 @@ class Engine:
         except GuardError as error:
             # After a restart the guard may know more than the journal gave back; it has the last word.
             log.warning("event=guard_refused reason=%s", error)
-        except (OSError, DatabaseError) as error:
-            raise Halted(HaltReason.DISK_FAILED, str(error)) from error
+
+    async def _durably(self, work: Callable[[], _T]) -> _T:
+        """Do what waits for the disk. Only the one task uses what the work uses, and it waits here."""
+        try:
+            return await self._settings.durably(work)
+        except (OSError, DatabaseError, DecodeError) as error:
+            raise disk_halt(error) from error
 
     async def _fault(self, block: Block) -> str | None:
         try:
@@ -317,17 +319,16 @@ class Engine:
         return None
 
     async def _finalize(self, blocks: tuple[Block, ...], certificate: Certificate) -> None:
+        last = blocks[-1].header
         try:
             for block in blocks:
                 # One at a time, so that a long batch does not keep everyone else from running.
                 await self._ledger.validate(block)
             await self._ledger.finalize(blocks, certificate)
         except InvalidBlock as error:
-            height = blocks[-1].header.height
-            raise Halted(HaltReason.CERTIFIED_BLOCK_INVALID, f"up to height {height}: {error}") from error
+            raise Halted(HaltReason.CERTIFIED_BLOCK_INVALID, f"height {last.height}: {error}") from error
         except (OSError, DatabaseError) as error:
-            raise Halted(HaltReason.DISK_FAILED, str(error)) from error
-        last = blocks[-1].header
+            raise disk_halt(error) from error
         self._store.finalized(epoch=last.epoch, view=certificate.view, height=last.height)
         log.info(
             "event=finalized height=%d epoch=%d view=%d block=%s",
@@ -389,8 +390,7 @@ class Engine:
                 raise Halted(
                     HaltReason.SAFETY_VIOLATED, f"a certified block conflicts with final height {height}"
                 )
-            committee = self._ledger.committee(item.certificate.epoch)
-            self._verifier.check_seals(item.certificate, committee)
+            self._verifier.check_seals(item.certificate, self._ledger.committee(item.certificate.epoch))
             await self._finalize(blocks, item.certificate)
             last = blocks[-1].header
             if self._next_epoch() != self._simplex.epoch:

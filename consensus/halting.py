@@ -2,6 +2,8 @@
 
 from enum import Enum
 
+from chain.database.interface import is_full
+
 
 class HaltReason(Enum):
     """What is wrong with this machine, or with more than a third of the committee."""
@@ -12,6 +14,8 @@ class HaltReason(Enum):
     """Two thirds made final what does not execute here."""
     DISK_FAILED = "disk_failed"
     """Nobody knows any more what is durable."""
+    DISK_FULL = "disk_full"
+    """The same, for want of room: it goes on once there is some."""
     KEY_IN_USE_ELSEWHERE = "key_in_use_elsewhere"
     """A vote of our key that we never signed: another process holds it."""
 
@@ -22,3 +26,8 @@ class Halted(Exception):  # noqa: N818 - reads as a sentence where it is caught
     def __init__(self, reason: HaltReason, message: str) -> None:
         super().__init__(f"{reason.value}: {message}")
         self.reason = reason
+
+
+def disk_halt(error: Exception) -> Halted:
+    """The end of a node whose signing log or database could not be written or read."""
+    return Halted(HaltReason.DISK_FULL if is_full(error) else HaltReason.DISK_FAILED, str(error))

@@ -6,6 +6,7 @@ import trio
 
 from chain.types.block import Block
 from consensus import effects, events
+from consensus.disk import Durably, at_once
 from consensus.messages import Certificate
 from consensus.watch import WATCHED_HEIGHTS
 from p2p.network import Inbound, PeerEvent, PeerId
@@ -23,6 +24,8 @@ class EngineSettings:
     """Heights to watch for a second holder of our key before it signs; see `consensus.watch`. 0: none."""
     poll_interval: float = 5.0
     """Seconds between two looks at the heights of peers."""
+    durably: Durably = at_once
+    """How what waits for the disk is done; a node that must answer meanwhile has a thread for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """What the chain asks of its storage: an ordered map with atomic, durable batches."""
 
 import enum
+import errno
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class DatabaseReason(enum.Enum):
@@ -16,8 +17,10 @@ class DatabaseReason(enum.Enum):
     """There already is something at the path."""
     IO = "io"
     """The operating system or the disk failed."""
+    FULL = "full"
+    """No room is left, or no quota."""
     FAILED_BEFORE = "failed_before"
-    """A write failed earlier: what the disk holds is unknown until the database is opened again."""
+    """A call failed earlier: what the disk holds is unknown until the database is opened again."""
     CLOSED = "closed"
     """The database was closed."""
     CORRUPT = "corrupt"
@@ -42,8 +45,8 @@ class CorruptionError(DatabaseError):
 class Database(Protocol):
     """An ordered map from bytes to bytes.
 
-    After a write has failed every call but `close` raises FAILED_BEFORE, because nobody can tell which of the
-    two states the disk holds.
+    After a call has failed every other but `close` raises FAILED_BEFORE: after a write nobody can tell which
+    of the two states the disk holds, and a disk that once failed to read, or lied, serves nobody any more.
     """
 
     def get(self, key: bytes) -> bytes | None:
@@ -77,7 +80,7 @@ class Database(Protocol):
         Of several changes to one key the last one wins.
 
         Raises:
-            DatabaseError: IO (the first failure), FAILED_BEFORE or CLOSED.
+            DatabaseError: FULL or IO (the first failure), FAILED_BEFORE or CLOSED.
             CorruptionError: The storage found its own files damaged.
         """
         ...
@@ -85,6 +88,16 @@ class Database(Protocol):
     def close(self) -> None:
         """Let go of the storage. Closing twice is allowed."""
         ...
+
+
+FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a failure means that no room is left; anything else than room will mend it if not."""
+    if isinstance(error, DatabaseError):
+        return error.reason is DatabaseReason.FULL
+    return isinstance(error, OSError) and error.errno in FULL_ERRNOS
 
 
 def prefix_end(prefix: bytes) -> bytes | None:

@@ -5,8 +5,8 @@ value, and plyvel writes a half-filled batch when the block that fills it raises
 
 - it is opened with `paranoid_checks`, and every read verifies checksums;
 - every write is one transaction, synced before `write` returns;
-- the first failed write makes the database unusable until it is opened again (LevelDB refuses further writes
-  anyway);
+- the first failure, of a write or a read, makes the database unusable until it is opened again: LevelDB may
+  go on writing behind a torn record, and whoever serves strangers outlives what fails under one of them;
 - it is never repaired: `repair_db` replays the log without looking at its checksums. After a
   `CorruptionError` at open the caller copies the directory aside, opens leniently, and checks the chain of
   blocks itself (a torn tail after a power cut looks the same as damage, and it alone is harmless);
@@ -23,7 +23,14 @@ from typing import Any, Final
 
 import plyvel
 
-from chain.database.interface import CorruptionError, DatabaseError, DatabaseReason, key_range
+from chain.database.interface import (
+    FULL_ERRNOS,
+    CorruptionError,
+    DatabaseError,
+    DatabaseReason,
+    is_full,
+    key_range,
+)
 
 DEFAULT_CACHE_BYTES: Final = 64 << 20
 DEFAULT_WRITE_BUFFER_BYTES: Final = 16 << 20
@@ -50,7 +57,7 @@ def open_leveldb(
         write_buffer_bytes: Memory for recent writes before they go to a table.
 
     Raises:
-        DatabaseError: LOCKED, MISSING or IO.
+        DatabaseError: LOCKED, MISSING, FULL or IO.
         CorruptionError: A checksum is wrong, or the directory holds files but no database.
     """
     lock = _Lock(path, create=create)
@@ -74,17 +81,22 @@ def open_leveldb(
 
 
 def copy_aside(path: Path, destination: Path) -> None:
-    """Copy a closed database, so that a lenient open can do no further harm.
+    """Copy a closed database, so that a lenient open can do no further harm; the copy is whole, or not there.
 
     Raises:
-        DatabaseError: LOCKED, MISSING, EXISTS or IO.
+        DatabaseError: LOCKED, MISSING, EXISTS, FULL or IO.
     """
     lock = _Lock(path, create=False)
+    partial = destination.with_name(destination.name + ".partial")
     try:
         if destination.exists():
             raise DatabaseError(DatabaseReason.EXISTS, f"{destination} exists already")
-        shutil.copytree(path, destination)
+        # A full disk, or a kill, must not leave half a copy at every start.
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(path, partial)
+        partial.rename(destination)
     except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
         raise _translated(error, f"copying {path} to {destination}") from error
     finally:
         lock.release()
@@ -93,13 +105,15 @@ def copy_aside(path: Path, destination: Path) -> None:
 class LevelDatabase:
     """A `Database` on disk. Made by `open_leveldb`.
 
-    A write blocks for the time of a disk sync (0.5 to 18 ms measured); no two calls may run at the same time.
+    A write blocks for the time of a disk sync (0.5 to 18 ms measured, seconds on a disk that is busy or ill),
+    so it may run in a thread: reads go on beside it. No two writes may run at once, and none while it closes.
     """
 
     def __init__(self, database: Any, lock: "_Lock") -> None:  # plyvel has no types
         self._database = database
         self._lock = lock
-        self._failed = False
+        self.failure: DatabaseError | None = None
+        """What failed first, if anything did: the node must stop."""
         self.on_corruption: Callable[[], None] = lambda: None
         """Told when a checksum does not match: whoever opens the files next must know."""
 
@@ -141,7 +155,7 @@ class LevelDatabase:
         """Write a batch durably, all or nothing.
 
         Raises:
-            DatabaseError: IO (the first failure), FAILED_BEFORE or CLOSED.
+            DatabaseError: FULL or IO (the first failure), FAILED_BEFORE or CLOSED.
             CorruptionError: LevelDB found its own files damaged.
         """
         self._check_usable()
@@ -153,7 +167,6 @@ class LevelDatabase:
                     else:
                         batch.put(key, value)
         except plyvel.Error as error:
-            self._failed = True
             raise self._noted(error, "writing") from error
 
     def compact(self, low: bytes, high: bytes) -> None:
@@ -188,6 +201,7 @@ class LevelDatabase:
 
     def _noted(self, error: Exception, doing: str) -> DatabaseError:
         translated = _translated(error, doing)
+        self.failure = self.failure or translated
         if isinstance(translated, CorruptionError):
             self.on_corruption()
         return translated
@@ -195,8 +209,8 @@ class LevelDatabase:
     def _check_usable(self) -> None:
         if self._database.closed:
             raise DatabaseError(DatabaseReason.CLOSED, "the database is closed")
-        if self._failed:
-            raise DatabaseError(DatabaseReason.FAILED_BEFORE, "an earlier write failed; open it again")
+        if self.failure is not None:
+            raise DatabaseError(DatabaseReason.FAILED_BEFORE, f"open it again, it failed {self.failure}")
 
 
 class _Lock:
@@ -242,4 +256,6 @@ def _translated(error: Exception, doing: str) -> DatabaseError:
         text = error.args[0].decode(errors="replace")
     if isinstance(error, plyvel.CorruptionError):
         return CorruptionError(f"{doing}: {text}")
-    return DatabaseError(DatabaseReason.IO, f"{doing}: {text}")
+    # LevelDB hands on the operating system's sentence alone.
+    full = is_full(error) or any(os.strerror(number) in text for number in FULL_ERRNOS)
+    return DatabaseError(DatabaseReason.FULL if full else DatabaseReason.IO, f"{doing}: {text}")

@@ -13,12 +13,14 @@ class MemoryDatabase:
         self._values: dict[bytes, bytes] = {}
         self._keys: list[bytes] = []
         self._writes_until_failure: int | None = None
+        self._reason = DatabaseReason.IO
         self._failed = False
         self._closed = False
 
-    def fail_writes_after(self, successes: int) -> None:
-        """Let some more writes pass; the one after them raises IO, and every call after it FAILED_BEFORE."""
+    def fail_writes_after(self, successes: int, reason: DatabaseReason = DatabaseReason.IO) -> None:
+        """Let some more writes pass; the one after them raises, and every call after it FAILED_BEFORE."""
         self._writes_until_failure = successes
+        self._reason = reason
 
     def reopened(self) -> "MemoryDatabase":
         """Return a database with the same contents, as a restarted process would find it."""
@@ -56,13 +58,13 @@ class MemoryDatabase:
         """Write a batch, all or nothing.
 
         Raises:
-            DatabaseError: IO where a failure was asked for, then FAILED_BEFORE; CLOSED.
+            DatabaseError: As a failure was asked for, then FAILED_BEFORE; CLOSED.
         """
         self._check_usable()
         if self._writes_until_failure is not None:
             if self._writes_until_failure == 0:
                 self._failed = True
-                raise DatabaseError(DatabaseReason.IO, "the write failed, as the test asked")
+                raise DatabaseError(self._reason, "the write failed, as the test asked")
             self._writes_until_failure -= 1
         for key, value in changes:
             if value is None:

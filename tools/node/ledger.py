@@ -6,6 +6,7 @@ are therefore cheap, dropping one is forgetting it, and nothing is written befor
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
@@ -23,6 +24,7 @@ from chain.store import BlockStore, FinalBlock
 from chain.types.block import Block, Header
 from chain.types.committee import Committee
 from chain.types.params import MAX_BLOCK_OVERHEAD, ChainParams
+from consensus.disk import Durably, at_once
 from consensus.ledger import BuildRequest
 from consensus.messages import Certificate
 
@@ -54,9 +56,17 @@ class NodeLedger:
     """Implements `consensus.ledger.Ledger` over the store, execution and the mempool."""
 
     def __init__(
-        self, *, store: BlockStore, mempool: Mempool, params: ChainParams, models: ModelRegistry
+        self,
+        *,
+        store: BlockStore,
+        mempool: Mempool,
+        params: ChainParams,
+        models: ModelRegistry,
+        durably: Durably = at_once,
     ) -> None:
+        """Take the node's parts; ``durably`` is how what waits for the disk is done."""
         self._store = store
+        self._durably = durably
         self._mempool = mempool
         self._params = params
         self._models = models
@@ -163,6 +173,7 @@ class NodeLedger:
 
         Raises:
             InvalidBlock: One does not execute; nothing was written.
+            DatabaseError: The disk failed; the head is as it was.
         """
         await trio.lowlevel.checkpoint()
         final: list[FinalBlock] = []
@@ -180,7 +191,9 @@ class NodeLedger:
                     execution.next_committee if closes else None,
                 )
             )
-        self._store.append(final, execution.state)
+        batch = self._store.batch_of(final, execution.state)
+        await self._durably(partial(self._store.write, batch))
+        self._store.advance(batch)
         self._prune()
         self.on_final(blocks, certificate)
 

@@ -12,6 +12,7 @@ import trio
 
 from chain.store import BlockStore
 from chain.types.params import ChainParams
+from consensus.disk import Durably, at_once
 from tools.node.snapshots import KEPT
 
 STEP: Final = 16
@@ -73,6 +74,7 @@ class Pruner:
         *,
         measure: Callable[[], int],
         compact: Callable[[int, int], None],
+        durably: Durably = at_once,
     ) -> None:
         """Take the store, and its size on disk in bytes; ``compact`` gives back the room of some heights."""
         self._store = store
@@ -80,11 +82,12 @@ class Pruner:
         self._least = least_kept(params)
         self._measure = measure
         self._compact = compact
+        self._durably = durably
 
     async def run(self, heads: Heads) -> None:
         """Prune for ever."""
         while True:
-            if self.step():
+            if await self._durably(self.step):
                 await trio.sleep(PAUSE_SECONDS if self._rule.size is None else LOOK_SECONDS / 10)
             elif self._rule.size is None:
                 await heads.wait_beyond(self._store.head.height)

@@ -1,11 +1,12 @@
 """Training the digits network as work: every step a program that can be proven.
 
-`python -m genesis.digits_training [STEPS]` takes the whole run on this machine (half a minute) and prints
-what it learns; the checkpoint at its end is the same on every machine. `genesis.train_digits` made the
-network that genesis ships; this one is made by miners, a step at a time, and judged by images that no shard
-ever shows.
+`python -m genesis.digits_training` takes the whole run on this machine (half a minute) and prints what it
+learns; the checkpoint at its end is the same on every machine. `genesis.train_digits` made the network that
+genesis ships; this one is made by miners, a step at a time, and judged by images that no shard ever shows.
 """
 
+import argparse
+import json
 import sys
 from typing import Final
 
@@ -29,6 +30,8 @@ TRAINING: Final = MlpTraining("digits-training-1", WIDTHS, batch=64, rate=10, sl
 _SEED: Final = b"headrace digits training as work 1"
 
 _EVERY: Final = 250
+
+_LINE: Final = "step {step}: loss {thousandths} thousandths, held out {right} of {held_out} right\n"
 
 
 def start() -> TrainingState:
@@ -59,14 +62,28 @@ def held_out_right(state: TrainingState) -> tuple[int, int]:
 
 def main() -> None:
     """Train, and print how it goes."""
-    steps = int(sys.argv[1]) if len(sys.argv) > 1 else STEPS
+    parser = argparse.ArgumentParser(
+        prog="python -m genesis.digits_training", description=__doc__,
+        epilog="Example: python -m genesis.digits_training 500 --json",
+    )  # fmt: skip
+    parser.add_argument("steps", type=int, nargs="?", default=STEPS, help=f"of the run ({STEPS})")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args()
     trainer, state = Trainer(TRAINING, select_backend("auto")), start()
-    for index in range(steps):
+    progress = []
+    for index in range(options.steps):
         stepped = trainer.step(state, shard(index), step_seed(index))
         state = stepped.state
         if (index + 1) % _EVERY == 0:
-            sys.stdout.write(_line(index + 1, stepped.report, held_out_right(state)))
-    sys.stdout.write(f"checkpoint {state.checkpoint.digest.hex()}\n")
+            progress.append(_progress(index + 1, stepped.report, held_out_right(state)))
+            if not options.json:
+                sys.stdout.write(_LINE.format(**progress[-1]))
+                sys.stdout.flush()
+    digest = state.checkpoint.digest.hex()
+    if options.json:
+        sys.stdout.write(json.dumps({"progress": progress, "checkpoint": digest}) + "\n")
+    else:
+        sys.stdout.write(f"checkpoint {digest}\n")
 
 
 def step_seed(index: int) -> bytes:
@@ -74,10 +91,10 @@ def step_seed(index: int) -> bytes:
     return _SEED + b" step %d" % index
 
 
-def _line(step: int, report: StepReport, right: tuple[int, int]) -> str:
+def _progress(step: int, report: StepReport, right: tuple[int, int]) -> dict[str, int]:
     loss = (report.loss * 1000) >> NATS
     hits, count = right
-    return f"step {step}: loss {loss} thousandths, held out {hits} of {count} right\n"
+    return {"step": step, "thousandths": loss, "right": hits, "held_out": count}
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""The same bits everywhere: `python -m tests.pouw.bit_equality [--short]`.
+"""The same bits everywhere: `python -m tests.pouw.bit_equality --short`.
 
 Every environment is a process of its own, because instruction sets are chosen when libraries load. Each runs
 drawn ops, inference (prefill, decoding, batches) and training, and prints the roots that it would publish.
 Environments that this machine cannot offer are named and left out.
 """
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
@@ -131,16 +132,26 @@ def check(*, short: bool) -> Iterator[tuple[Environment, Outcome, list[str]]]:
         yield environment, outcome, differences(environment, outcome, expected)
 
 
-def main() -> None:
-    """Print a line for each environment; exit with 1 if any differs."""
-    wrong = False
-    for environment, outcome, found in check(short="--short" in sys.argv[1:]):
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a line for each environment; 1 if any differs."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.pouw.bit_equality", description=__doc__,
+        epilog="Example: python -m tests.pouw.bit_equality --short --json",
+    )  # fmt: skip
+    parser.add_argument("--short", action="store_true", help="fewer environments, each with less to do")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
+    document = []
+    for environment, outcome, found in check(short=options.short):
+        document.append({"environment": environment.label, "differences": found, **asdict(outcome)})
         verdict = "same roots" if not found else "; ".join(found)
-        wrong |= bool(found)
         who = f"{outcome.name}, loops: {outcome.loops}; {outcome.seconds:.0f} s"
-        print(f"{environment.label}: {verdict} [{who}]", flush=True)
-    sys.exit(wrong)
+        if not options.json:
+            print(f"{environment.label}: {verdict} [{who}]", flush=True)
+    if options.json:
+        print(json.dumps(document))
+    return int(any(entry["differences"] for entry in document))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

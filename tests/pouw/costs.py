@@ -1,12 +1,13 @@
-"""What work, commits and proofs of the digits cost on this machine.
+"""What work, commits and proofs of the digits cost on this machine: `python -m tests.pouw.costs`.
 
-`python -m tests.pouw.costs [cpu|reference]`. Processor time of this process, one thread; the least of
-several runs where one is short.
+Processor time of this process, one thread; the least of several runs where one is short.
 """
 
-import sys
+import argparse
+import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import overload
 
 from genesis.digits import load_digits, load_model
@@ -23,6 +24,9 @@ from pouw.trace import Trace, run_program
 from pouw.verifier import Statement, WorkItem, check_proof
 
 SAMPLES = 64
+COUNTS = (16, 128, 1024)
+"""Units of a commit."""
+
 DIGITS = load_digits()
 MODEL = load_model()
 COMMONS_BATCH = 16
@@ -71,7 +75,28 @@ def spent(action: Callable[[], object], times: int = 1) -> float:
     return min(least)
 
 
-def report(count: int, backend: Backend) -> str:
+@dataclass(frozen=True)
+class Costs:
+    """Of one commit: milliseconds of each unit, then of the whole; KiB of its proof."""
+
+    units: int
+    draw_ms: float
+    run_ms: float
+    commit_ms: float
+    prove_ms: float
+    check_ms: float
+    proof_kib: float
+
+    def __str__(self) -> str:
+        each = " ".join(f"{spent:6.3f}" for spent in (self.draw_ms, self.run_ms, self.commit_ms))
+        return (
+            f"{self.units:5d} units {each} ms  prove {self.prove_ms:5.1f} ms  check {self.check_ms:4.1f} ms  "
+            f"{self.proof_kib:4.1f} KiB"
+        )
+
+
+def costs_of(count: int, backend: Backend) -> Costs:
+    """Measure a commit of so many units."""
     builder = CommitBuilder(b"headrace-costs", b"miner")
     batches: list[Array] = []
     traces: list[Trace] = []
@@ -87,19 +112,30 @@ def report(count: int, backend: Backend) -> str:
 
     size = measure(fields, limit=MAX_PROOF_BYTES) / 1024
     checking = spent(check, times=20)
-    per_unit = " ".join(f"{x / count:6.3f}" for x in (drawing, running, adding))
-    return (
-        f"{count:5d} units {per_unit} ms  prove {proving:5.1f} ms  check {checking:4.1f} ms  {size:4.1f} KiB"
+    return Costs(count, drawing / count, running / count, adding / count, proving, checking, size)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a line for each size of a commit."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.pouw.costs", description=__doc__,
+        epilog="Example: python -m tests.pouw.costs reference --units 16 128",
+    )  # fmt: skip
+    parser.add_argument("device", nargs="?", default="cpu", help="what computes: cpu, reference, cuda (cpu)")
+    parser.add_argument(
+        "--units", type=int, nargs="+", default=COUNTS, metavar="N", help="of each commit (16 128 1024)"
     )
-
-
-def main() -> None:
-    device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
-    backend = select_backend(device, threads=1)  # type: ignore[arg-type]
-    sys.stdout.write(f"{backend.name}; a unit is {PROGRAM.units} work units\n")
-    sys.stdout.write("commit       draw    run  commit (each)\n")
-    for count in (16, 128, 1024):
-        sys.stdout.write(report(count, backend) + "\n")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
+    backend = select_backend(options.device, threads=1)
+    if options.json:
+        found = [asdict(costs_of(count, backend)) for count in options.units]
+        print(json.dumps({"backend": backend.name, "work_units": PROGRAM.units, "commits": found}))
+        return
+    print(f"{backend.name}; a unit is {PROGRAM.units} work units")
+    print("commit       draw    run  commit (each)")
+    for count in options.units:
+        print(costs_of(count, backend), flush=True)
 
 
 if __name__ == "__main__":

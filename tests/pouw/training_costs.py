@@ -4,9 +4,11 @@ Processor time of one thread in milliseconds, the lower quartile of several runs
 network, gradient and optimiser, on the same rows in the same process.
 """
 
+import argparse
+import json
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -68,8 +70,30 @@ def float_step(training: MlpTraining, inputs: Array) -> Callable[[], object]:
     return step
 
 
-def line(widths: tuple[int, ...], batch: int) -> str:
-    """One row of the table."""
+@dataclass(frozen=True)
+class Costs:
+    """Of one step; one row of the table."""
+
+    widths: tuple[int, ...]
+    batch: int
+    units: int
+    run_ms: float
+    float32_ms: float
+    build_ms: float
+    commit_ms: float
+    proof_kib: float
+    check_ms: float
+
+    def __str__(self) -> str:
+        return (
+            f"| {self.widths}, {self.batch} | {self.units:,} | {self.run_ms:.1f} | {self.float32_ms:.1f} "
+            f"| {self.run_ms / self.float32_ms:.2f} | {self.build_ms:.1f} | {self.commit_ms:.1f} "
+            f"| {self.proof_kib:.0f} KiB | {self.check_ms:.1f} |"
+        )
+
+
+def costs_of(widths: tuple[int, ...], batch: int, *, runs: int) -> Costs:
+    """Measure a step of such a network; what is slow is run half as often."""
     backend = select_backend("cpu", threads=1, loops="now")
     training = MlpTraining("costs", widths, batch)
     state, inputs = start_training(training, b"costs"), rows(training)
@@ -86,24 +110,41 @@ def line(widths: tuple[int, ...], batch: int) -> str:
     proof = builder.prove(b"seed", 64)
     item = WorkItem(bytes(32), program, inputs.__getitem__, kept=kept_roots(program, trace))
     statement = Statement(b"chain", b"miner", [item], builder.root, builder.units)
-    exact = milliseconds(lambda: run_program(program, state.weights, inputs, backend), 12)
-    real = milliseconds(float_step(training, inputs), 12)
-    build = milliseconds(lambda: step_program(training, state.checkpoint, b"costs"), 12)
-    hashed = milliseconds(commit, 6)
-    check = milliseconds(lambda: check_proof(statement, proof, seed=b"seed", samples=64), 12)
-    size = measure(proof.to_fields(), limit=1 << 30) / 1024
-    return (
-        f"| {widths}, {batch} | {program.units:,} | {exact:.1f} | {real:.1f} | {exact / real:.2f} "
-        f"| {build:.1f} | {hashed:.1f} | {size:.0f} KiB | {check:.1f} |"
+    return Costs(
+        widths=widths,
+        batch=batch,
+        units=program.units,
+        run_ms=milliseconds(lambda: run_program(program, state.weights, inputs, backend), runs),
+        float32_ms=milliseconds(float_step(training, inputs), runs),
+        build_ms=milliseconds(lambda: step_program(training, state.checkpoint, b"costs"), runs),
+        commit_ms=milliseconds(commit, max(1, runs // 2)),
+        check_ms=milliseconds(lambda: check_proof(statement, proof, seed=b"seed", samples=64), runs),
+        proof_kib=measure(proof.to_fields(), limit=1 << 30) / 1024,
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.pouw.training_costs", description=__doc__,
+        epilog="Example: python -m tests.pouw.training_costs --cases 2 --runs 4",
+    )  # fmt: skip
+    parser.add_argument("--cases", type=int, default=len(CASES), help=f"the first so many ({len(CASES)})")
+    parser.add_argument("--runs", type=int, default=12, help="of each job (12)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
+    if options.runs < 1:
+        parser.error(f"--runs is at least 1, not {options.runs}")
     torch.set_num_threads(1)
-    print("| widths, batch | units | run | float32 | ratio | build | commit | proof | check |")
-    for widths, batch in CASES:
-        print(line(widths, batch))
+    if not options.json:
+        print("| widths, batch | units | run | float32 | ratio | build | commit | proof | check |")
+    found = []
+    for widths, batch in CASES[: options.cases]:
+        found.append(costs_of(widths, batch, runs=options.runs))
+        if not options.json:
+            print(found[-1], flush=True)
+    if options.json:
+        print(json.dumps([asdict(costs) for costs in found]))
 
 
 if __name__ == "__main__":

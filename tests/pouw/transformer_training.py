@@ -1,13 +1,16 @@
 """A transformer's training in integers against its float32 twin: `python -m tests.pouw.transformer_training`.
 
-`… [STEPS] [chance]` trains both from the same start on the same windows of the text of `pydoc_data.topics`,
-with the same rates and optimiser, and prints the loss of text that neither ever sees. Every step in integers
-is a program on the checkpoint that the step before it left, as a miner runs it. With `chance` errors are
-rounded by chance, else half up. Figures for `pouw/training.md`.
+Trains both from the same start on the same windows of the text of `pydoc_data.topics`, with the same rates
+and optimiser, and prints the loss of text that neither ever sees. Every step in integers is a program on the
+checkpoint that the step before it left, as a miner runs it. With `chance` errors are rounded by chance, else
+half up. Figures for `pouw/training.md`.
 """
 
-import sys
+import argparse
+import json
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pydoc_data.topics import topics
 
 import torch
@@ -62,15 +65,33 @@ def float_loss(twin: FloatTraining, shown: Array) -> float:
     return sum(means) / len(means)
 
 
-def compare(training: TransformerTraining) -> None:
-    """Train both, a step of each in turn."""
+@dataclass(frozen=True)
+class Figures:
+    """After so many steps: nats a byte of held-out text, and milliseconds a step."""
+
+    step: int
+    integers: float
+    float32: float
+    integers_ms: float
+    float32_ms: float
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}: integers {self.integers:.4f}, float32 {self.float32:.4f} nats a byte "
+            f"({self.integers / self.float32 - 1:+.2%}); {self.integers_ms:.0f} and {self.float32_ms:.0f} "
+            "ms a step"
+        )
+
+
+def compare(training: TransformerTraining, say: Callable[[object], None]) -> tuple[list[Figures], bytes]:
+    """Train both, a step of each in turn; gives the figures and the last checkpoint's digest."""
     text = encode("\n".join(topics[name] for name in sorted(topics)))
     seen, shown = text[:-HELD_OUT], text_windows(text[-HELD_OUT:], training.tokens)
     backend, state = select_backend("cpu", threads=1), start_training(training, SEED)
     twin, trainer = FloatTraining(training, state.weights), TextTrainer(training, backend)
     count = sum(master.numel() for master in twin.masters.values())
-    print(f"{backend.name}; {count:,} parameters, {len(seen):,} bytes of text")
-    spent = [0.0, 0.0]
+    say(f"{backend.name}; {count:,} parameters, {len(seen):,} bytes of text")
+    spent, found = [0.0, 0.0], []
     for step in range(training.steps):
         inputs = text_batch(seen, seed=SEED, index=step, sequences=training.sequences, tokens=training.tokens)
         times = [time.thread_time()]
@@ -84,29 +105,43 @@ def compare(training: TransformerTraining) -> None:
         if (step + 1) % EVERY == 0 or step + 1 == training.steps:
             mine, other = held_out_loss(training, state, shown, backend), float_loss(twin, shown)
             exact, real = (1e3 * total / (step + 1) for total in spent)
-            print(
-                f"step {step + 1}: integers {mine:.4f}, float32 {other:.4f} nats a byte "
-                f"({mine / other - 1:+.2%}); {exact:.0f} and {real:.0f} ms a step",
-                flush=True,
-            )
-    print(f"checkpoint {state.checkpoint.digest.hex()}")
+            found.append(Figures(step + 1, mine, other, exact, real))
+            say(found[-1])
+    say(f"checkpoint {state.checkpoint.digest.hex()}")
+    return found, state.checkpoint.digest
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train as the command line says."""
-    steps = next((int(word) for word in sys.argv[1:] if word.isdigit()), 1000)
-    compare(
-        TransformerTraining(
-            "text",
-            SHAPE,
-            sequences=16,
-            tokens=64,
-            warm_up=min(50, steps // 2),
-            steady=steps // 2,
-            steps=steps,
-            chance="chance" in sys.argv,
-        )
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.pouw.transformer_training", description=__doc__,
+        epilog="Example: python -m tests.pouw.transformer_training 300 chance",
+    )  # fmt: skip
+    parser.add_argument("steps", type=int, nargs="?", default=1000, help="of each (1000)")
+    parser.add_argument("rounding", nargs="?", choices=["half-up", "chance"], default="half-up")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
+    steps: int = options.steps
+    if steps < 2:
+        parser.error(f"at least 2 steps, not {steps}")
+    training = TransformerTraining(
+        "text",
+        SHAPE,
+        sequences=16,
+        tokens=64,
+        warm_up=min(50, steps // 2),
+        steady=steps // 2,
+        steps=steps,
+        chance=options.rounding == "chance",
     )
+
+    def say(line: object) -> None:
+        if not options.json:
+            print(line, flush=True)
+
+    found, digest = compare(training, say)
+    if options.json:
+        print(json.dumps({"figures": [asdict(one) for one in found], "checkpoint": digest.hex()}))
 
 
 if __name__ == "__main__":

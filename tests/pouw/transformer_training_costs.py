@@ -1,13 +1,15 @@
-"""What a transformer's training step costs: `python -m tests.pouw.transformer_training_costs [cpu|…]`.
+"""What a transformer's training step costs: `python -m tests.pouw.transformer_training_costs`.
 
 Processor time of one thread in milliseconds, the lower quartile of several runs in turn; float32 is torch's
 own forward, gradient and the same optimiser, on the same tokens in the same process. Figures for
 `pouw/training.md`.
 """
 
-import sys
+import argparse
+import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -40,9 +42,34 @@ def milliseconds(jobs: Sequence[Callable[[], object]], runs: int) -> list[float]
     return [sorted(times)[runs // 4] * 1e3 for times in spent]
 
 
-def line(device: str, width: int, sequences: int, tokens: int) -> str:
-    """One row of the table."""
-    backend = select_backend(device, threads=1)  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class Costs:
+    """Of one step; one row of the table."""
+
+    width: int
+    sequences: int
+    tokens: int
+    units: int
+    run_ms: float
+    float32_ms: float
+    build_ms: float
+    commit_ms: float
+    trace_mib: float
+    proof_kib: float
+    check_ms: float
+
+    def __str__(self) -> str:
+        return (
+            f"| {self.width}, {self.sequences} x {self.tokens} | {self.units / 1e9:.1f} G "
+            f"| {self.run_ms:.0f} | {self.float32_ms:.0f} | {self.run_ms / self.float32_ms:.2f} "
+            f"| {self.build_ms:.0f} | {self.commit_ms:.0f} | {self.trace_mib:.0f} MiB "
+            f"| {self.proof_kib:.0f} KiB | {self.check_ms:.0f} |"
+        )
+
+
+def costs_of(device: str, width: int, sequences: int, tokens: int) -> Costs:
+    """Measure a step of such a model."""
+    backend = select_backend(device, threads=1)
     shape = LlamaShape(256, width, 2, width // 32, width // 32, 32, 2 * width, tokens)
     training = TransformerTraining("costs", shape, sequences, tokens)
     state = start_training(training, b"costs")
@@ -71,19 +98,31 @@ def line(device: str, width: int, sequences: int, tokens: int) -> str:
         runs=7 if width < 512 else 3,
     )
     size = measure(proof.to_fields(), limit=1 << 30) / 1024
-    return (
-        f"| {width}, {sequences} x {tokens} | {program.units / 1e9:.1f} G | {exact:.0f} | {real:.0f} "
-        f"| {exact / real:.2f} | {build:.0f} | {hashed:.0f} | {trace.size / 2**20:.0f} MiB | {size:.0f} KiB "
-        f"| {check:.0f} |"
+    return Costs(
+        width, sequences, tokens, program.units, exact, real, build, hashed, trace.size / 2**20, size, check
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.pouw.transformer_training_costs", description=__doc__,
+        epilog="Example: python -m tests.pouw.transformer_training_costs cpu --cases 2",
+    )  # fmt: skip
+    parser.add_argument("device", nargs="?", default="cpu", help="what computes: cpu, reference, cuda (cpu)")
+    parser.add_argument("--cases", type=int, default=len(CASES), help=f"the first so many ({len(CASES)})")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    print("| width, tokens | units | run | float32 | ratio | build | commit | trace | proof | check |")
-    for case in CASES:
-        print(line(sys.argv[1] if len(sys.argv) > 1 else "cpu", *case), flush=True)
+    if not options.json:
+        print("| width, tokens | units | run | float32 | ratio | build | commit | trace | proof | check |")
+    found = []
+    for case in CASES[: options.cases]:
+        found.append(costs_of(options.device, *case))
+        if not options.json:
+            print(found[-1], flush=True)
+    if options.json:
+        print(json.dumps([asdict(costs) for costs in found]))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
-"""What importing costs in accuracy, with models trained here.
+"""What importing costs in accuracy: `python -m tests.tools.importer.accuracy`.
 
-`python -m tests.tools.importer.accuracy [decoder|encoder] [STEPS]` trains a small decoder (0.5 M parameters,
-grouped queries, a byte-level BPE of 512 tokens) and a small encoder (masked tokens) in float32 with the
-`transformers` library on the documentation that comes with Python, imports both as `headrace model import`
-does, and prints what their manifests say. About a minute of one core each.
+Trains a small decoder (0.5 M parameters, grouped queries, a byte-level BPE of 512 tokens) and a small encoder
+(masked tokens) in float32 with the `transformers` library on the documentation that comes with Python,
+imports both as `headrace model import` does, and prints what their manifests say. About a minute of one core
+each.
 """
 
-import sys
+import argparse
+import json
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pouw.backends.select import select_backend
 from tests.tools.importer import foreign
 from tools.importer.import_model import ImportOptions, import_model
 from tools.models.artifact import Accuracy
+from tools.models.records import write_record
 
 STEPS = 600
 
@@ -35,27 +38,49 @@ def encoder(folder: Path, steps: int) -> None:
     )  # fmt: skip
 
 
-def measure(family: str, steps: int) -> Accuracy:
+FAMILIES = {"decoder": decoder, "encoder": encoder}
+
+
+def measure(family: str, steps: int, *, progress: Callable[[str], None] = print) -> Accuracy:
     """Train, import, and say how far the integers are from the floats."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / family
         folder.mkdir()
-        {"decoder": decoder, "encoder": encoder}[family](folder, steps)
+        FAMILIES[family](folder, steps)
         backend = select_backend("auto")
-        artifact = import_model(folder, Path(name) / "out", ImportOptions(), backend, progress=print)
+        artifact = import_model(folder, Path(name) / "out", ImportOptions(), backend, progress=progress)
     assert artifact.accuracy is not None
     return artifact.accuracy
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print both families' figures."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.tools.importer.accuracy", description=__doc__,
+        epilog="Example: python -m tests.tools.importer.accuracy decoder --steps 300",
+    )  # fmt: skip
+    parser.add_argument("families", nargs="*", metavar="decoder|encoder", help="both unless named")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"of training ({STEPS})")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.families if name not in FAMILIES]
+    if unknown or options.steps < 1:
+        parser.error(f"{' and '.join(FAMILIES)} with at least 1 step, not {unknown} with {options.steps}")
     # Threads that wait for each other cost more than they save on models so small.
     foreign.torch.set_num_threads(1)
-    families = [name for name in ("decoder", "encoder") if name in sys.argv[1:]] or ["decoder", "encoder"]
-    steps = next((int(word) for word in sys.argv[1:] if word.isdigit()), STEPS)
-    for family in families:
+
+    def say(line: str) -> None:
+        if not options.json:
+            print(line, flush=True)
+
+    document = {}
+    for family in options.families or FAMILIES:
         start = time.process_time()
-        print(family, measure(family, steps), f"{time.process_time() - start:.0f} s", flush=True)
+        found = measure(family, options.steps, progress=say)
+        document[family] = write_record(found)
+        say(f"{family} {found} {time.process_time() - start:.0f} s")
+    if options.json:
+        print(json.dumps(document))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final
 
 from chain.types.statement import Kind
-from consensus.messages import Certificate, ConsensusMessage, Proposal, Vote
+from consensus.messages import Certificate, ConsensusMessage, Hearsay, Proposal, Vote
 from p2p.network import PeerId
 
 HELD_PER_PEER: Final = 64
@@ -50,6 +50,9 @@ class Admission:
         """Judge a message by its epoch alone; ``now_ms`` is a clock of which only differences matter."""
         if message.epoch == self._epoch:
             return Place.NOW
+        if isinstance(message, Hearsay):
+            # Nothing waits for it, and the protocol goes on without.
+            return Place.OLD
         if message.epoch == self._epoch + 1:
             self._hold(origin, message)
             return Place.HELD

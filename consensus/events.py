@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from chain.types.block import Block, Header
+from chain.types.statement import Statement
 from consensus.messages import Certificate, Proposal, Vote
 from p2p.network import PeerId
 
@@ -55,6 +56,14 @@ class CertificateSeen:
 
     origin: PeerId
     certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class HearsaySeen:
+    """What validators of this epoch signed, as somebody else passed it on: as much of it as was news."""
+
+    said: tuple[tuple[bytes, Statement, bytes], ...]
+    """Signer, statement, signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,7 @@ Event = (
     | ProposalSeen
     | VoteSeen
     | CertificateSeen
+    | HearsaySeen
     | BlockFetched
     | TimerFired
     | Validated

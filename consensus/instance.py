@@ -14,6 +14,7 @@ from consensus import effects
 from consensus.effects import Effect
 from consensus.leader import leader_of
 from consensus.messages import Certificate
+from consensus.passing_on import Outcomes
 from consensus.rounds import Round, Rounds
 from consensus.timers import Pace, Presence
 from consensus.tree import BlockTree, Dead, Missing, Ready, Unchecked
@@ -65,6 +66,7 @@ class Instance:
         self.rounds = Rounds(setting.committee, floor)
         self.tree = BlockTree(setting.base, setting.base_digest)
         self.witness = Witness()
+        self.outcomes = Outcomes()
         self.presence = Presence(len(setting.committee.validators))
         self.out: list[Effect] = []
         """Effects of the running step, in order."""
@@ -172,12 +174,22 @@ class Instance:
         validators = self.setting.committee.validators
         return tuple(validators[seal.validator].consensus_key for seal in certificate.signatures)
 
+    def settle(self, path: tuple[Block, ...], certificate: Certificate) -> None:
+        """S7: the blocks of ``path`` are final, oldest first; the certificate is for the last."""
+        self.out.append(effects.Finalize(path, certificate))
+        digests = (*(block.header.parent for block in path[1:]), certificate.digest)
+        for block, digest in zip(path, digests, strict=True):
+            self.outcomes.won(Kind.NOTARIZE, block.header.view, digest)
+        self.outcomes.decide(certificate.view + 1)
+        self.rebase(path[-1].header, certificate)
+
     def rebase(self, header: Header, certificate: Certificate) -> None:
         """S7: ``header`` is final; drop everything older."""
         self.certificate = certificate
         self.tree.rebase(header, certificate.digest)
         self.rounds.raise_floor(certificate.view + 1)
         self.witness.forget(certificate.view + 1 - WITNESSED_VIEWS)
+        self.outcomes.forget(certificate.view + 1 - WITNESSED_VIEWS)
         self._saved = {digest for digest in self._saved if self.tree.block(digest) is not None}
         self._validating = {digest for digest in self._validating if self.tree.block(digest) is not None}
         self.done = header.height == self.setting.last_height

@@ -1,4 +1,4 @@
-"""What validators say to one another: proposals, votes, and the certificates that votes add up to.
+"""What validators say to one another: proposals, votes, the certificates that votes add up to, and hearsay.
 
 Every signature covers a `Statement` and the chain id, and nothing else, so two signatures by one key over two
 statements that exclude each other are evidence wherever they were found.
@@ -7,6 +7,7 @@ statements that exclude each other are evidence wherever they were found.
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, ClassVar
 
 from chain.codec import U16, U64, AtMost, Hash32, PublicKey, Signature, decode, encode
@@ -149,7 +150,43 @@ class Certificate:
                 raise CertificateError(CertificateFault.BAD_SIGNATURE, f"validator {seal.validator}")
 
 
-ConsensusMessage = Vote | Proposal | Certificate
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What one validator said in a view, in the mouth of another."""
+
+    validator: U16
+    """Position in the committee of the epoch."""
+    kind: Kind
+    digest: Hash32
+    signature: Signature
+
+    def __post_init__(self) -> None:
+        check_digest(self.kind, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Hearsay:
+    """What somebody heard others say in a view that is over; it counts for nothing but as evidence."""
+
+    TAG: ClassVar[int] = 4
+    epoch: U64
+    view: U64
+    words: Annotated[tuple[Word, ...], AtMost(len(Kind) * MAX_SEATS)]
+    """Strictly ascending by validator and kind: one of a kind and key."""
+
+    def __post_init__(self) -> None:
+        if not self.words:
+            raise ValueError("hearsay without a word")
+        places = [(word.validator, word.kind) for word in self.words]
+        if any(later <= earlier for earlier, later in pairwise(places)):
+            raise ValueError("the words of hearsay do not ascend by validator and kind")
+
+    def statement(self, word: Word) -> Statement:
+        """What the signature of one of the words covers."""
+        return Statement(word.kind, self.epoch, self.view, word.digest)
+
+
+ConsensusMessage = Vote | Proposal | Certificate | Hearsay
 
 
 @dataclass(frozen=True, slots=True)

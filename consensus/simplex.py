@@ -11,11 +11,12 @@ from typing import Any, Final
 from chain.types.block import Block, Header
 from chain.types.committee import Committee
 from chain.types.statement import Kind, Statement
-from consensus import effects, events, proposing
+from consensus import effects, events, news, proposing
 from consensus.effects import Effect
 from consensus.events import Event, Timer
 from consensus.instance import FETCHED_VIEWS, Instance, Setting
-from consensus.messages import Certificate, ConsensusMessage, Proposal, Vote
+from consensus.messages import Certificate, ConsensusMessage, Hearsay, Vote
+from consensus.passing_on import pass_on
 from consensus.rounds import VIEWS_AHEAD, Round
 from consensus.tree import Missing, SafetyViolation
 from p2p.network import PeerId
@@ -35,6 +36,7 @@ class Simplex:
             events.ProposalSeen: self._on_proposal,
             events.VoteSeen: self._on_vote,
             events.CertificateSeen: self._on_certificate_seen,
+            events.HearsaySeen: self._on_hearsay,
             events.BlockFetched: self._on_fetched,
             events.TimerFired: self._on_timer,
             events.Validated: self._on_validated,
@@ -107,38 +109,11 @@ class Simplex:
 
         A repeated vote of a view that is over is news once a peer: the peer is stuck there and wants help.
         """
-        rounds, view = self._state.rounds, self._state.view
-        if self._is_contradiction(message):
-            return False
-        found = rounds.find(message.view)
-        if isinstance(message, Proposal):
-            if not rounds.floor <= message.view <= view + proposing.PROPOSALS_AHEAD:
-                return True
-            kept = () if found is None else found.proposals
-            return any(message.signature == proposal.signature for _, proposal, _ in kept)
-        if isinstance(message, Certificate):
-            have = () if found is None else found.certificates()
-            return message.view < rounds.floor or any(message.statement == c.statement for c in have)
-        index = self._state.index.get(message.signer)
-        if index is None or message.view > view + VIEWS_AHEAD:
-            return True
-        if message.view >= rounds.floor and (found is None or not found.votes.has(index, message)):
-            return False
-        return message.view >= view or message.kind is Kind.FINALIZE or origin in self._helped
+        return news.is_known(self._state, message, was_helped=origin in self._helped)
 
-    def _is_contradiction(self, message: ConsensusMessage) -> bool:
-        """Whether a message, should its signatures hold, convicts somebody who is not accused yet."""
-        witness = self._state.witness
-        if isinstance(message, Certificate):
-            validators = self.committee.validators
-            places = (seal.validator for seal in message.signatures)
-            signers = (validators[place].consensus_key for place in places if place < len(validators))
-            return witness.contradicts(signers, message.statement)
-        if isinstance(message, Proposal):
-            return witness.has_proposed_else(self.leader(message.view), message.view, message.signature)
-        return message.signer in self._state.index and witness.contradicts(
-            (message.signer,), message.statement
-        )
+    def news(self, hearsay: Hearsay) -> tuple[tuple[bytes, Statement, bytes], ...]:
+        """Signer, statement and signature of what hearsay may tell us: alone worth verifying."""
+        return news.news(self._state, hearsay)
 
     def step(self, event: Event) -> list[Effect]:
         """Take one event; the effects are to be performed in order.
@@ -198,6 +173,7 @@ class Simplex:
             self._set_timer(Timer.PROPOSAL, pace.proposal(fruitless, silent=found.skipped))
             self._set_timer(Timer.CERTIFICATE, pace.certificate(fruitless))
         self._set_timer(Timer.RESEND, pace.resend(0))
+        self._pass_on()
         self._advance()
 
     def _set_timer(self, timer: Timer, delay_ms: int) -> None:
@@ -273,6 +249,15 @@ class Simplex:
             violation.evidence = tuple(accused)
             raise
 
+    def _on_hearsay(self, event: events.HearsaySeen) -> None:
+        for said in event.said:
+            self._state.note(*said)
+
+    def _pass_on(self) -> None:
+        """Tell the others what they may not have heard of views that are over."""
+        if self._state.me is not None:
+            self._state.out += map(effects.Broadcast, pass_on(self._state))
+
     def _on_certificate(self, certificate: Certificate) -> None:
         """S5, S6, S7: keep it, pass it on, act on it, enter the next view."""
         state = self._state
@@ -302,6 +287,7 @@ class Simplex:
         state, found = self._state, self._state.rounds.at(certificate.view)
         if not found.put(certificate):
             return False
+        state.outcomes.won(certificate.kind, certificate.view, certificate.digest)
         if certificate.kind is Kind.FINALIZE and (
             state.pending is None or certificate.view > state.pending.view
         ):
@@ -327,8 +313,7 @@ class Simplex:
             return
         state.pending = None
         if path:
-            state.out.append(effects.Finalize(path, certificate))
-            state.rebase(path[-1].header, certificate)
+            state.settle(path, certificate)
 
     def _on_advanced(self, event: events.Advanced) -> None:
         state = self._state
@@ -336,6 +321,7 @@ class Simplex:
             return
         if state.pending is not None and state.pending.view <= event.certificate.view:
             state.pending = None
+        state.outcomes.skip(event.certificate.view + 1)
         state.rebase(event.header, event.certificate)
         if not state.done and event.certificate.view >= state.view:
             self._enter(event.certificate.view + 1)

@@ -7,7 +7,7 @@ from chain.types.statement import Statement
 from consensus import events
 from consensus.batch import body_matches
 from consensus.halting import Halted, HaltReason
-from consensus.messages import Certificate, CertificateError, ConsensusMessage, Proposal, Vote
+from consensus.messages import Certificate, CertificateError, ConsensusMessage, Hearsay, Proposal, Vote
 from consensus.signer import Signer
 from consensus.simplex import Simplex
 from p2p.network import PeerId
@@ -44,6 +44,8 @@ class Verifier:
             return self._vote(origin, message)
         if isinstance(message, Proposal):
             return self._proposal(simplex, origin, message)
+        if isinstance(message, Hearsay):
+            return self._hearsay(simplex, message)
         return self._certificate(simplex, origin, message)
 
     def check_seals(self, certificate: Certificate, committee: Committee) -> None:
@@ -110,3 +112,15 @@ class Verifier:
             raise Lie(f"a {certificate.kind.name} certificate of view {certificate.view}: {error}") from error
         self.check_seals(certificate, simplex.committee)
         return events.CertificateSeen(origin, certificate)
+
+    def _hearsay(self, simplex: Simplex, hearsay: Hearsay) -> events.Event:
+        """Only what is news is verified, so a lie costs one signature and honest repeats cost none."""
+        if hearsay.words[-1].validator >= len(simplex.committee.validators):
+            raise Lie(f"hearsay of view {hearsay.view} about validators that there are not")
+        news = simplex.news(hearsay)
+        for signer, statement, signature in news:
+            if not statement.is_signed(signer, signature, self._chain_id):
+                raise Lie(f"hearsay of view {hearsay.view} of what {signer.hex()} did not sign")
+            if self._signer is not None and signer == self._signer.public_key:
+                self._check_own(statement, "hearsay")
+        return events.HearsaySeen(news)

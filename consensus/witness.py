@@ -1,15 +1,15 @@
 """What each key was seen to sign, kept long enough to catch it in a contradiction.
 
 A liar tells different validators different things, so the two halves of its contradiction meet late if at
-all: in a certificate that somebody else put together, often when the view is final here and its votes are
-forgotten. So the first signature of each kind, key and view is kept apart from the votes, until
-`WITNESSED_VIEWS` views after it could matter to the protocol.
+all: in a certificate that somebody else put together, or in hearsay (`consensus.passing_on`), often when
+the view is final here and its votes are forgotten. So the first signature of each kind, key and view is kept
+apart from the votes, until `WITNESSED_VIEWS` views after it could matter to the protocol.
 
 Memory bound: of the views from `WITNESSED_VIEWS` below the last final one to the highest whose messages are
 taken, four signatures a validator. A key is accused once an epoch, which is all that the ledger asks for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from chain.types.evidence import Evidence, evidence_of
@@ -72,6 +72,27 @@ class Witness:
             return False
         said = self._said.get(view, {}).get(leader, ())
         return any(earlier.kind is Kind.PROPOSE and known != signature for earlier, known in said)
+
+    def is_news(self, signer: bytes, statement: Statement) -> bool:
+        """Whether a statement, not verified so far, would be remembered or would convict its signer."""
+        if signer in self._accused or statement.view < self._floor:
+            return False
+        said = self._said.get(statement.view, {}).get(signer, ())
+        return all(earlier != statement for earlier, _ in said)
+
+    def statements(self, view: int) -> Iterable[Statement]:
+        """All that was said in a view, each once, whoever said it."""
+        return self._statements.get(view, ())
+
+    def said(self, view: int) -> Iterator[tuple[bytes, Statement, bytes]]:
+        """Signer, statement and signature of all that was said in a view by keys not accused so far."""
+        for signer, said in self._said.get(view, {}).items():
+            if signer not in self._accused:
+                yield from ((signer, *signed) for signed in said)
+
+    def views(self) -> list[int]:
+        """Views in which anything was said, in order."""
+        return sorted(self._said)
 
     def forget(self, below: int) -> None:
         """Drop the views below ``below``, for good."""

@@ -9,7 +9,7 @@ from chain.types.block import Block
 from consensus import effects, events
 from consensus.admission import Admission, Place
 from consensus.ledger import BuildRequest
-from consensus.messages import Certificate, ConsensusMessage, Vote
+from consensus.messages import Certificate, ConsensusMessage, Hearsay, Vote
 from consensus.opening import open_epoch
 from consensus.requests import MAX_BLOCKS, BlocksRequest, BlocksResponse
 from consensus.safe_store import SafeStore
@@ -94,6 +94,8 @@ class Node:
             self.handle(events.VoteSeen(origin, message))
         elif isinstance(message, Certificate):
             self.handle(events.CertificateSeen(origin, message))
+        elif isinstance(message, Hearsay):
+            self.handle(events.HearsaySeen(self.simplex.news(message)))
         else:
             self.handle(events.ProposalSeen(origin, message, digest or message.block.digest))
 

@@ -18,7 +18,7 @@ from chain.types.evidence import Evidence
 from chain.types.params import ChainParams
 from chain.types.statement import Statement, excludes
 from consensus import effects, events
-from consensus.messages import Certificate, ConsensusMessage, Proposal
+from consensus.messages import Certificate, ConsensusMessage, Hearsay, Proposal
 from consensus.signing_guard import GuardError
 from tests.consensus.fakes import TagKey, committee_of
 from tests.consensus.node import Node
@@ -70,6 +70,8 @@ class World:
         self.refusals: list[tuple[int, GuardError]] = []
         self.accusations: list[tuple[int, Evidence]] = []
         self.reports: list[tuple[int, int, str]] = []
+        self.hearsay = 0
+        """Of honest nodes."""
         self.nodes = [node_type(self, i, keys[i], face=0 if i < traitors else None) for i in range(count)] + [
             node_type(self, count + i, keys[i], face=1) for i in range(traitors)
         ]
@@ -164,6 +166,9 @@ class World:
 
     def _note(self, sender: Node, message: ConsensusMessage, digest: bytes | None) -> None:
         """No honest key ever says two things that exclude each other."""
+        if isinstance(message, Hearsay):
+            self.hearsay += sender.is_honest
+            return
         if not self.heeds_speech or not sender.is_honest or isinstance(message, Certificate):
             return
         statement = message.statement

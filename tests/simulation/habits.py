@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from chain.execution.invalid import InvalidBlock
-from chain.types.block import Block, Header, beacon_input
+from chain.hashing import digest
+from chain.types.block import Block
 from chain.types.statement import NOTHING, Kind, Statement
 from chain.types.transaction import CommitWork, ProveWork, SignedTransaction
 from consensus import effects
@@ -12,6 +12,13 @@ from consensus.ledger import BuildRequest
 from consensus.messages import Certificate, ConsensusMessage, Proposal, Seal, Vote
 from consensus.requests import BlocksRequest, BlocksResponse
 from tests.consensus.batches import make_batch
+from tests.simulation.forging import (
+    beacon_proof,
+    forged_certificate,
+    other_proposal,
+    proposed,
+    signed_vote,
+)
 from tests.simulation.keys import TagKey
 from tests.simulation.questions import Answer, honest_fetch
 
@@ -82,9 +89,18 @@ class Withholding(Habit):
 
 
 class Equivocating(Habit):
-    """Signs two things where it may sign one, and tells each half of the others another."""
+    """Signs two things where it may sign one, and tells each half of the others another.
+
+    Every third view it whispers: see `Whispering`.
+    """
+
+    def __init__(self) -> None:
+        self._whispering = Whispering()
 
     def broadcast(self, node: "Node", message: ConsensusMessage) -> None:
+        if message.view % 3 == 2:
+            self._whispering.broadcast(node, message)
+            return
         other = self._other(node, message)
         if other is None:
             node.world.broadcast(node, message)
@@ -100,24 +116,10 @@ class Equivocating(Habit):
 
     def _other(self, node: "Node", message: ConsensusMessage) -> ConsensusMessage | None:
         if isinstance(message, Proposal):
-            return self._other_proposal(node, message)
+            return other_proposal(node, message)
         if isinstance(message, Vote):
             return signed_vote(node, self._other_statement(node, message))
         return None
-
-    def _other_proposal(self, node: "Node", proposal: Proposal) -> Proposal | None:
-        header = proposal.block.header
-        if header.view != proposal.view:
-            return None
-        request = BuildRequest(
-            header.parent, header.epoch, header.view, header.timestamp_ms + 1, header.proposer,
-            header.vrf_proof,
-        )  # fmt: skip
-        try:
-            return signed_proposal(node, proposal.view, node.ledger.make(request))
-        except (InvalidBlock, KeyError):
-            # After a restart its ledger may not know the parent of what it says again.
-            return None
 
     def _other_statement(self, node: "Node", vote: Vote) -> Statement:
         other = [block for block in proposed(node, vote.view) if block != vote.digest]
@@ -125,10 +127,42 @@ class Equivocating(Habit):
             return Statement(Kind.NOTARIZE, vote.epoch, vote.view, other[0])
         if vote.kind is Kind.FINALIZE:
             return Statement(Kind.NULLIFY, vote.epoch, vote.view, NOTHING)
-        digest = proposed(node, vote.view)
-        if vote.kind is Kind.NULLIFY and digest:
-            return Statement(Kind.FINALIZE, vote.epoch, vote.view, digest[0])
+        named = proposed(node, vote.view)
+        if vote.kind is Kind.NULLIFY and named:
+            return Statement(Kind.FINALIZE, vote.epoch, vote.view, named[0])
         return Statement(Kind.NULLIFY, vote.epoch, vote.view, NOTHING)
+
+
+class Whispering(Habit):
+    """Tells everybody something else, and nobody so much that it could be caught by one of them alone.
+
+    As the leader it makes two blocks and shows each to every other node; it votes for blocks that are none,
+    another one to each of two nodes; and it passes on nothing, so that none of its seals gets around.
+    """
+
+    def broadcast(self, node: "Node", message: ConsensusMessage) -> None:
+        others = [other for other in node.world.nodes if other is not node]
+        if isinstance(message, Proposal):
+            second = other_proposal(node, message)
+            if second is None:
+                return
+            for receiver in others:
+                node.world.send(node, receiver.number, (message, second)[receiver.number % 2])
+            told = others[:2]
+        elif isinstance(message, Vote):
+            told = node.world.rng.sample(others, 2)
+            for receiver in told:
+                fake = digest("simulation/whisper", receiver.number.to_bytes(8, "big"))
+                statement = Statement(Kind.NOTARIZE, message.epoch, message.view, fake)
+                node.world.send(node, receiver.number, signed_vote(node, statement))
+        else:
+            node.world.faults["message withheld"] += 1
+            return
+        node.world.faults["whisper"] += 1
+        node.world.watch.told_apart(node, told)
+
+    def send(self, node: "Node", to: int, message: ConsensusMessage) -> None:
+        node.world.faults["message withheld"] += 1
 
 
 class Amnesiac(Habit):
@@ -330,43 +364,9 @@ HABITS: dict[str, type[Habit]] = {
 }
 """Every way. Those about work vote honestly and cheat in `tests.simulation.cheats`."""
 
-
-def proposed(node: "Node", view: int) -> list[bytes]:
-    """Digests of the blocks that this node has seen proposed in a view."""
-    found = node.simplex._state.rounds.find(view)
-    return [] if found is None else [digest for digest, _, _ in found.proposals]
-
-
-def signed_vote(node: "Node", statement: Statement, *, key: TagKey | None = None) -> Vote:
-    """A vote past every signing guard."""
-    key = key or node.key
-    signature = key.sign(statement.signing_bytes(node.world.params.chain_id))
-    return Vote(statement.kind, statement.epoch, statement.view, statement.digest, key.public_key, signature)
-
-
-def signed_proposal(node: "Node", view: int, block: Block) -> Proposal:
-    """A proposal past every signing guard."""
-    statement = Statement(Kind.PROPOSE, node.simplex.epoch, view, block.digest)
-    signature = node.key.sign(statement.signing_bytes(node.world.params.chain_id))
-    return Proposal(node.simplex.epoch, view, block, signature)
-
-
-def forged_certificate(
-    node: "Node", pattern: Certificate | None, digest: bytes, *, statement: Statement | None = None
-) -> Certificate:
-    """A certificate with all the seals that one key can make: its own, in the name of everybody."""
-    if statement is None:
-        assert pattern is not None
-        statement = Statement(pattern.kind, pattern.epoch, pattern.view, digest)
-    mine = node.key.sign(statement.signing_bytes(node.world.params.chain_id))
-    count = len(node.simplex.committee.validators)
-    seals = tuple(Seal(index, mine) for index in range(count))
-    return Certificate(statement.kind, statement.epoch, statement.view, statement.digest, seals)
-
-
-def beacon_proof(node: "Node", parent: Header, view: int) -> bytes:
-    return node.signer.prove(beacon_input(node.world.params.chain_id, parent.beacon, view))
+_PINNED: dict[str, type[Habit]] = {"whispering": Whispering}
+"""Ways that no plan draws, only tests and planted bugs; the equivocating whisper every third view."""
 
 
 def habit_of(name: str) -> Habit:
-    return HABITS[name]()
+    return (HABITS | _PINNED)[name]()

@@ -183,6 +183,11 @@ CONSENSUS_BUGS = (
         patch((Node, "perform", _never_resend)),
     ),
     Bug(
+        "does_not_pass_on", "what lost in a view stays with whoever it was told to",
+        patch((Simplex, "_pass_on", lambda self: None)),
+        profile="ledger", habits=("whispering",), sizes=(4,),
+    ),
+    Bug(
         "believes_sync", "blocks of a peer are taken for final whatever proves them",
         patch((tests.simulation.questions, "check_batch", lambda batch, anchor, chain_id: None)),
         habits=("lying_sync",),

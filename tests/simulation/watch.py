@@ -12,8 +12,9 @@ from chain.execution import queries
 from chain.types.committee import Committee
 from chain.types.evidence import Evidence
 from chain.types.statement import Statement, excludes
-from consensus.messages import Certificate, ConsensusMessage, Proposal
+from consensus.messages import Certificate, ConsensusMessage, Hearsay, Proposal
 from consensus.signing_guard import GuardError, GuardReason
+from tests.simulation.wire import Links, Wire
 
 if TYPE_CHECKING:
     from tests.simulation.node import Node
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 CONVICTED_WITHIN = 10
 """Heights from the moment a contradiction is seen in a well network to its conviction."""
+
+_PASSED_ON_WITHIN = 4
+"""Heights in which what was told to some is told to all; what is told later in an epoch ends with it."""
 
 
 class Violation(AssertionError):  # noqa: N818 - reads as a sentence where it is caught
@@ -85,6 +89,10 @@ class Watch:
 
     def said(self, sender: "Node", message: ConsensusMessage, digest: bytes | None) -> None:
         """No honest key ever says two things that exclude each other."""
+        if isinstance(message, Hearsay):
+            # The words of others: nobody answers for them but their signers.
+            self._world.note("tells", sender.number, message.epoch, message.view, len(message.words))
+            return
         if isinstance(message, Proposal):
             assert digest is not None
             self._world.note("says", sender.number, 0, message.epoch, message.view, digest)
@@ -112,6 +120,22 @@ class Watch:
             self._due.setdefault(evidence.signer, (accuser, accuser.life, accuser.height, evidence.epoch))
         if accuser.is_honest and evidence.signer in {node.key.public_key for node in self._world.honest}:
             self.fail(f"node {accuser.number} accuses an honest validator: {evidence}")
+
+    def told_apart(self, traitor: "Node", told: list["Node"]) -> None:
+        """Two nodes have each been told one half of a contradiction: due as if it had been seen.
+
+        Only in a well network, between honest nodes that keep up, and not where the epoch is about to end.
+        """
+        first, second, world = *told, self._world
+        params = world.params
+        is_well = world.wire == Wire() and world.drops is None and world.links == Links()
+        places = [(node.simplex.epoch, node.simplex.view) for node in (traitor, first, second)]
+        is_close = max(places)[0] == min(places)[0] and max(places)[1] - min(places)[1] <= 1
+        is_early = params.last_height(places[1][0]) - first.height >= _PASSED_ON_WITHIN
+        are_honest = all(node.is_up and node.is_honest for node in told)
+        if is_well and is_close and is_early and are_honest and first.worker is not None:
+            due = first, first.life, first.height, places[1][0]
+            self._due.setdefault(traitor.key.public_key, due)
 
     def check_convictions(self) -> None:
         """A contradiction that was seen is on the chain ten heights later, if who saw it stayed alive.

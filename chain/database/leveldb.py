@@ -61,6 +61,7 @@ def open_leveldb(
         CorruptionError: A checksum is wrong, or the directory holds files but no database.
     """
     lock = _Lock(path, create=create)
+    is_new = not (path / "CURRENT").exists()
     try:
         _check_directory(path, create=create)
         database = plyvel.DB(
@@ -72,8 +73,12 @@ def open_leveldb(
             bloom_filter_bits=_BLOOM_BITS,
         )
     except (plyvel.Error, OSError) as error:
+        failure = _translated(error, f"opening {path}")
+        if is_new and is_full(failure) and not (path / "CURRENT").exists():
+            # It was empty. Half a database that found no room would be taken for a damaged one.
+            shutil.rmtree(path, ignore_errors=True)
         lock.release()
-        raise _translated(error, f"opening {path}") from error
+        raise failure from error
     except DatabaseError:
         lock.release()
         raise

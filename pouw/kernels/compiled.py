@@ -9,6 +9,28 @@ from numba.core.errors import NumbaError as CompileError  # noqa: F401 - named h
 
 _LOG: Final = logging.getLogger("headrace.work")
 
+
+class _KeptIfPossible:
+    """Numba's cache of one loop, on a disk that may be full: what cannot be kept is compiled again, no more.
+
+    Args:
+        cache: numba's own.
+    """
+
+    def __init__(self, cache: Any) -> None:
+        self._kept = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kept, name)
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        """Keep what was compiled, if there is room."""
+        try:
+            self._kept.save_overload(signature, data)
+        except OSError as error:
+            _LOG.warning("compiled loops are not kept: %s", error)
+
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -26,6 +48,7 @@ def compiled(function: _F) -> _F:
     loop = numba.njit(nogil=True, error_model="numpy")(function)
     try:
         loop.enable_caching()
+        loop._cache = _KeptIfPossible(loop._cache)
     except RuntimeError as error:
         # A read-only installation of a user without a home: "no locator available".
         _LOG.info("compiled loops are not kept: %s", error)

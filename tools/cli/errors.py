@@ -13,6 +13,8 @@ class Exit(enum.IntEnum):
     """No node answers."""
     REFUSED = 4
     """Refused for safety: going on could lose a key or coins."""
+    DISK = 5
+    """This machine's disk is full, or failed."""
     INTERRUPTED = 130
 
 

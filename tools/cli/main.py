@@ -1,8 +1,8 @@
 """The `headrace` command.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 no node answers, 4 refused for safety, 130 interrupted. With `--json`
-a result is one JSON document on standard output, and an error one on standard error:
-`{"error": {"code", "message", "next", "exit"}}`.
+Exit codes: 0 done, 1 error, 2 usage, 3 no node answers, 4 refused for safety, 5 disk full or failed, 130
+interrupted. With `--json` a result is one JSON document on standard output, and an error one on standard
+error: `{"error": {"code", "message", "next", "exit"}}`.
 """
 
 import json

@@ -1,6 +1,5 @@
 """`headrace node`: run a node."""
 
-import errno
 import logging
 import os
 import sys
@@ -120,8 +119,9 @@ def run(home: Path, prune: str | None, *, state_sync: bool | None) -> None:
     import trio
 
     from tools.cli.secrets import read_password
+    from tools.cli.stopped import why_stopped
     from tools.node.config import ConfigError, read_config
-    from tools.node.run import run_node
+    from tools.node.run import run_node, written_folders
 
     try:
         config = read_config(home / CONFIG_NAME)
@@ -147,10 +147,12 @@ def run(home: Path, prune: str | None, *, state_sync: bool | None) -> None:
 
     try:
         trio.run(main)
-    except BaseExceptionGroup as group:
-        raise _why_stopped(group) from None
-    except tuple(_explained()) as error:
-        raise _stopped(error) from None
+    except Exception as error:
+        # Whatever ended it: told in a sentence if it is known, else as it is, with its traceback.
+        why = why_stopped(error, written_folders(config))
+        if why is None:
+            raise
+        raise why from None
 
 
 def _prune_rule(text: str) -> str:
@@ -161,48 +163,6 @@ def _prune_rule(text: str) -> str:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--prune") from None
     return text
-
-
-def _explained() -> list[type[Exception]]:
-    """Errors that say by themselves what is wrong with this machine or its settings."""
-    from chain.crypto.keystore import KeystoreError
-    from chain.database.interface import DatabaseError
-    from chain.store import ForeignDatabase
-    from consensus.signing_guard import GuardError
-    from genesis.document import GenesisError
-
-    return [KeystoreError, DatabaseError, ForeignDatabase, GuardError, GenesisError, OSError, CliError]
-
-
-def _why_stopped(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error behind a node's end if it explains itself; else all of them, with their tracebacks."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return _stopped(error) if isinstance(error, tuple(_explained())) else group
-
-
-def _stopped(error: BaseException) -> CliError:
-    if isinstance(error, CliError):
-        return error
-    safety = type(error).__name__ in ("GuardError", "ForeignDatabase")
-    return CliError(
-        f"the node cannot go on: {error}",
-        code=type(error).__name__,
-        next_step=_way_out(error),
-        exit_code=Exit.REFUSED if safety else Exit.ERROR,
-    )
-
-
-def _way_out(error: BaseException) -> str:
-    from consensus.signing_guard import GuardError
-    from tools.cli.guard import NEXT
-
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return "another program has the port: change `listen` or `port` in the node's config.toml"
-    if isinstance(error, GuardError) and error.reason in NEXT:
-        return NEXT[error.reason]
-    return "see the message; nothing was lost"
 
 
 def _make_keys(folder: Path, roles: "list[KeyRole]", password_file: Path | None) -> list[tuple[Path, bool]]:

@@ -40,6 +40,8 @@ def status(url: str | None, testnet_dir: Path | None, *, as_json: bool) -> None:
     lines += ["", *_holders(now, seats, miners, names)]
     if now.syncing:
         lines += ["", f"not in step with the chain: {now.syncing}"]
+    if now.disk:
+        lines += ["", now.disk]
     emit(document, lines, as_json=as_json)
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from chain.database.leveldb import LevelDatabase
 from chain.store import UNDO_BLOCKS, BlockStore
+from consensus.disk import Durably
 from consensus.state_sync import StateSync, StateSyncSettings
 from genesis.document import GenesisDocument
 from p2p.network import Network
@@ -48,7 +49,13 @@ def state_sync_for(
 
 
 def pruner_for(
-    config: NodeConfig, genesis: GenesisDocument, store: BlockStore, database: LevelDatabase, path: Path
+    config: NodeConfig,
+    genesis: GenesisDocument,
+    store: BlockStore,
+    database: LevelDatabase,
+    path: Path,
+    *,
+    durably: Durably,
 ) -> Pruner | None:
     """What keeps the database at `path` as small as its operator wants it."""
     if not config.prune:
@@ -59,4 +66,5 @@ def pruner_for(
         genesis.params,
         measure=lambda: size_on_disk(path),
         compact=lambda low, high: compact_heights(database, low, high),
+        durably=durably,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from consensus.watch import WATCHED_HEIGHTS
+from tools.node.disk import RoomRule, size_of
 from tools.node.pruning import PruneRule
 
 MAX_FILE_BYTES: Final = 1 << 20
@@ -49,6 +50,16 @@ class NodeConfig:
     `never`."""
     prune: str = ""
     """Blocks to keep, like `5000`, or bytes on disk to stay below, like `2GB`; empty keeps everything."""
+    reserve: str = "512MB"
+    """With less room than this on the disk, like `2GB`, the node warns in its log and status."""
+    floor: str = "128MB"
+    """With less room than this it stops in order, and does not start: what it has begun needs some. `0MB`:
+    only a write that fails stops it."""
+
+    @property
+    def room(self) -> RoomRule:
+        """How much room there is to be on the disk."""
+        return RoomRule(reserve=size_of(self.reserve) or 0, floor=size_of(self.floor) or 0)
 
 
 # Setting -> (table in the file, name in the table); the file groups by concern, the code is flat.
@@ -67,7 +78,11 @@ _PLACES: Final[dict[str, tuple[str, str]]] = {
     "log_level": ("log", "level"),
     "state_sync": ("storage", "state_sync"),
     "prune": ("storage", "prune"),
+    "reserve": ("storage", "reserve"),
+    "floor": ("storage", "floor"),
 }
+
+_CHOICES: Final = {"log_level": LOG_LEVELS, "state_sync": STATE_SYNC}
 
 _RANGES: Final = {"rpc_port": ("a port", 65535), "watch_heights": ("a number of heights", 10_000)}
 
@@ -108,7 +123,10 @@ def config_from(top: dict[str, Any], *, base: Path) -> NodeConfig:
     for table, left in tables.items():
         for name in left:
             raise ConfigError(f"{table}.{name}: unknown setting" if table else f"{name}: unknown setting")
-    return NodeConfig(**values)
+    config = NodeConfig(**values)
+    if config.room.floor > config.room.reserve:
+        raise ConfigError(f"storage.floor: {config.floor} is more than the reserve of {config.reserve}")
+    return config
 
 
 def _converted(where: str, setting: str, value: Any, base: Path) -> Any:
@@ -123,15 +141,15 @@ def _converted(where: str, setting: str, value: Any, base: Path) -> Any:
         if type(value) is not int or not 0 <= value <= limit:
             raise ConfigError(f"{where}: {value!r} is not {what} (0 to {limit})")
         return value
-    if setting == "log_level" and value not in LOG_LEVELS:
-        raise ConfigError(f"{where}: {value!r} is none of {', '.join(LOG_LEVELS)}")
-    if setting == "state_sync" and value not in STATE_SYNC:
-        raise ConfigError(f"{where}: {value!r} is none of {', '.join(STATE_SYNC)}")
+    if setting in _CHOICES and value not in _CHOICES[setting]:
+        raise ConfigError(f"{where}: {value!r} is none of {', '.join(_CHOICES[setting])}")
     if setting == "prune":
         try:
             PruneRule.parse(_text(where, value))
         except ValueError as error:
             raise ConfigError(f"{where}: {error}") from None
+    if setting in ("reserve", "floor") and size_of(_text(where, value)) is None:
+        raise ConfigError(f"{where}: {value!r} is no size like 500MB")
     return _text(where, value)
 
 

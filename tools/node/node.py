@@ -32,6 +32,7 @@ from consensus.state_sync import StateSync
 from genesis.document import GenesisDocument
 from p2p.network import Direction, Inbound, Lane, Network, PeerConnected, PeerEvent
 from tools.node.announcement import Announcement
+from tools.node.disk import DiskWatch
 from tools.node.gossip import TransactionGossip
 from tools.node.ledger import NodeLedger
 from tools.node.pruning import Pruner
@@ -64,6 +65,7 @@ class NodeParts:
     """Brings in a state before anything else; only with a store that stands at genesis."""
     pruner: Pruner | None = field(default=None, repr=False)
     scrubber: Scrubber | None = field(default=None, repr=False)
+    disk: DiskWatch | None = field(default=None, repr=False)
 
 
 class Node:
@@ -129,6 +131,7 @@ class Node:
             epoch=params.epoch_of(self.head.height + 1),
             lag_ms=lag,
             syncing=self._why_behind(lag),
+            disk=self._parts.disk.describe() if self._parts.disk is not None else "",
             committee=self._parts.ledger.committee(params.epoch_of(self.head.height + 1)),
         )
 
@@ -181,6 +184,8 @@ class Node:
             task_status = trio.TASK_STATUS_IGNORED
             await self._begin(self._beginning)
         async with trio.open_nursery() as nursery:
+            if self._parts.disk is not None:
+                nursery.start_soon(self._parts.disk.run)
             if self._parts.pruner is not None:
                 nursery.start_soon(self._parts.pruner.run, self)
             if self._parts.scrubber is not None:
@@ -194,6 +199,8 @@ class Node:
     async def _begin(self, sync: StateSync) -> None:
         """Start from a late state if there is one; what peers say of the present is of no use yet."""
         async with trio.open_nursery() as nursery:
+            if self._parts.disk is not None:
+                nursery.start_soon(self._parts.disk.run)
             nursery.start_soon(_discard, self._parts.network.inbound)
             nursery.start_soon(_discard, self._parts.network.events)
             epoch = await sync.run()

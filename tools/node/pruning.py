@@ -13,6 +13,7 @@ import trio
 from chain.store import BlockStore
 from chain.types.params import ChainParams
 from consensus.disk import Durably, at_once
+from tools.node.disk import size_of
 from tools.node.snapshots import KEPT
 
 STEP: Final = 16
@@ -23,8 +24,6 @@ PAUSE_SECONDS: Final = 0.1
 
 LOOK_SECONDS: Final = 30.0
 """Between two looks at the size on disk, which follows a deletion late."""
-
-_UNITS: Final = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +41,9 @@ class PruneRule:
         Raises:
             ValueError: It is neither.
         """
-        number, unit = text[:-2].strip(), _UNITS.get(text[-2:].upper())
-        if unit is not None and number.isascii() and number.isdigit():
-            return cls(size=int(number) * unit)
+        size = size_of(text)
+        if size is not None:
+            return cls(size=size)
         if text.isascii() and text.isdigit():
             return cls(blocks=int(text))
         raise ValueError(f"{text!r} is no number of blocks like 5000, and no size like 2GB")

@@ -38,6 +38,7 @@ from p2p.libp2p_network import Libp2pNetwork, open_network
 from p2p.network import MAX_CONSENSUS_FRAME, MAX_TRANSACTIONS_FRAME, Network
 from tools.node.beginning import pruner_for, state_sync_for, undo_blocks
 from tools.node.config import NodeConfig
+from tools.node.disk import DiskThread, DiskWatch, check_room
 from tools.node.journal import StoreJournal
 from tools.node.ledger import NodeLedger
 from tools.node.node import Node, NodeParts
@@ -78,8 +79,8 @@ async def run_node(
         started: Told when peers and RPC clients can connect.
 
     Raises:
-        GenesisError, KeystoreError, GuardError, DatabaseError, ForeignDatabase, OSError: Why it cannot
-            start or go on; each message says what to do.
+        GenesisError, KeystoreError, GuardError, DatabaseError, ForeignDatabase, DiskFullError, Halted,
+        OSError: Why it cannot start or go on; each message says what to do.
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
@@ -104,6 +105,8 @@ async def _opened(
     check_frames(genesis)
     models = registry_of(genesis)
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folders = written_folders(config)
+    free = check_room(folders, config.room.floor)
     secrets = _Secrets(config, password)
     consensus = secrets.open(config.consensus_key) if config.consensus_key else None
     identity = (
@@ -120,30 +123,36 @@ async def _opened(
     path = config.data_dir / "chain"
     database, store = _open_chain(path, genesis)
     try:
-        settings = NetworkConfig(
+        peers = NetworkConfig(
             identity_seed=identity,
             listen=config.listen,
             bootstrap=config.bootstrap,
             chain_tag=genesis.digest,
             address_book=config.data_dir / ADDRESS_BOOK,
         )
-        async with open_network(settings) as network:
-            parts = _assembled(
-                genesis, models, store, signer, consensus, network, watch_heights=config.watch_heights
-            )
+        async with open_network(peers) as network:
+            thread = DiskThread()
+            settings = EngineSettings(watch_heights=config.watch_heights, durably=thread)
+            parts = _assembled(genesis, models, store, signer, consensus, network, settings=settings)
             yield (
                 Node(
                     replace(
                         parts,
                         state_sync=state_sync_for(config, genesis, store, network, now_ms=wall_clock_ms()),
-                        pruner=pruner_for(config, genesis, store, database, path),
+                        pruner=pruner_for(config, genesis, store, database, path, durably=thread),
                         scrubber=Scrubber(database),
+                        disk=DiskWatch(folders, config.room, thread, lambda: database.failure, free),
                     )
                 ),
                 network,
             )
     finally:
         store.close()
+
+
+def written_folders(config: NodeConfig) -> tuple[Path, ...]:
+    """What a running node writes to: its data, and where the signing log lies."""
+    return (config.data_dir, *([config.consensus_key.parent] if config.consensus_key else []))
 
 
 def check_frames(genesis: GenesisDocument) -> None:
@@ -170,11 +179,11 @@ def _assembled(
     consensus: SecretKey | None,
     network: Network,
     *,
-    watch_heights: int,
+    settings: EngineSettings,
 ) -> NodeParts:
     params = genesis.params
     mempool = Mempool(params)
-    ledger = NodeLedger(store=store, mempool=mempool, params=params, models=models)
+    ledger = NodeLedger(store=store, mempool=mempool, params=params, models=models, durably=settings.durably)
 
     def possess(miner: bytes) -> bytes:
         assert consensus is not None, "asked for a possession without a key"
@@ -186,7 +195,7 @@ def _assembled(
         journal=StoreJournal(store),
         signer=signer,
         now_ms=wall_clock_ms,
-        settings=EngineSettings(watch_heights=watch_heights),
+        settings=settings,
     )
     return NodeParts(
         genesis=genesis,

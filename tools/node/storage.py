@@ -10,6 +10,7 @@ and is never touched here: a resynchronised node still remembers what it signed.
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from chain.database.interface import CorruptionError
@@ -89,6 +90,14 @@ def mark_of(path: Path) -> Path:
     return path.with_name(path.name + ".damaged")
 
 
+def _mark(path: Path) -> None:
+    try:
+        mark_of(path).touch()
+    except OSError as error:
+        # No room even for that. The node stops all the same, and every read of the next run is checked again.
+        _log.error("damage not marked path=%s error=%r", mark_of(path), str(error))
+
+
 def _opened(path: Path, *, genesis: bytes, paranoid: bool) -> tuple[LevelDatabase, BlockStore | None]:
     database = open_leveldb(path, paranoid=paranoid)
     try:
@@ -96,7 +105,7 @@ def _opened(path: Path, *, genesis: bytes, paranoid: bool) -> tuple[LevelDatabas
     except BaseException:
         database.close()
         raise
-    database.on_corruption = mark_of(path).touch
+    database.on_corruption = partial(_mark, path)
     return database, store
 
 

@@ -42,6 +42,8 @@ class Status:
     """Why the node does not follow the chain yet, what it waits for and from whom; empty when it does."""
     first_block: U64 = 1
     """Least height from 1 on whose block is here; later on a node that began with a state, or prunes."""
+    disk: str = ""
+    """What is wrong with the node's disk, low or slow, with figures; empty when nothing is."""
 
 
 @dataclass(frozen=True, slots=True)

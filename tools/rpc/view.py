@@ -28,6 +28,8 @@ class NodeStatus:
     """Why the node does not follow the chain yet, as a sentence; empty when it does."""
     committee: Committee
     """Votes on the next height."""
+    disk: str = ""
+    """What is wrong with the node's disk, as a sentence; empty when nothing is."""
 
 
 @dataclass(frozen=True, slots=True)

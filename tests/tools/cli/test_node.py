@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from chain.database.interface import DatabaseError, DatabaseReason
+from consensus.halting import Halted, HaltReason
 from genesis.document import to_json
 from tests.tools.chain_node import chain_node
 from tests.tools.cli.conftest import PASSWORD
 from tools.cli.errors import Exit
-from tools.cli.node import _stopped
+from tools.cli.stopped import why_stopped
 from tools.node.config import read_config
+from tools.node.disk import DiskFullError
 from tools.rpc.server import bind
 
 
@@ -131,9 +134,47 @@ def test_init_takes_peers_with_their_ids_only(headrace, tmp_path, genesis_file, 
 
 
 def test_a_port_in_use_is_said_to_be_one():
-    error = _stopped(OSError(errno.EADDRINUSE, "Address already in use"))
+    error = why_stopped(OSError(errno.EADDRINUSE, "Address already in use"), [])
+    assert error is not None
     assert "change `listen` or `port`" in error.next_step
-    assert "nothing was lost" in _stopped(OSError(errno.ENOSPC, "No space left")).next_step
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), "DISK_FULL", "MB left: "),
+        (OSError(errno.EIO, "Input/output error"), "DISK_FAILED", "Input/output error"),
+        (Halted(HaltReason.DISK_FULL, "writing"), "DISK_FULL", "disk_full: writing"),
+        (DatabaseError(DatabaseReason.FULL, "writing"), "DISK_FULL", "writing"),
+        (DatabaseError(DatabaseReason.FAILED_BEFORE, "again"), "DISK_FAILED", "again"),
+        (DiskFullError("nearly full"), "DISK_FULL", "nearly full"),
+        (
+            ExceptionGroup(
+                "several saw it",
+                [
+                    ExceptionGroup("", [DatabaseError(DatabaseReason.FAILED_BEFORE, "after")]),
+                    Halted(HaltReason.DISK_FULL, "first"),
+                ],
+            ),
+            "DISK_FULL",
+            "first",
+        ),
+    ],
+)
+def test_a_full_or_failing_disk_is_told_with_a_code_of_its_own(tmp_path, error, code, message):
+    told = why_stopped(error, [tmp_path])
+    assert told is not None
+    assert (told.code, told.exit_code) == (code, Exit.DISK)
+    assert message in told.message
+    assert "start again" in told.next_step
+
+
+def test_what_stops_a_node_for_safety_is_told_as_such(tmp_path):
+    told = why_stopped(ExceptionGroup("", [Halted(HaltReason.KEY_IN_USE_ELSEWHERE, "key")]), [tmp_path])
+    assert told is not None
+    assert (told.code, told.exit_code) == ("Halted", Exit.REFUSED)
+    assert why_stopped(ValueError("a bug"), [tmp_path]) is None
+    assert why_stopped(ExceptionGroup("", [told, ValueError("a bug")]), [tmp_path]) is None
 
 
 def test_a_validator_without_its_signing_log_does_not_start(headrace, tmp_path, genesis_file):

@@ -47,6 +47,7 @@ def status(node: NodeView) -> Status:
         own_seats=now.committee.seats_of(own) if own is not None else 0,
         syncing=now.syncing,
         first_block=node.store.first,
+        disk=now.disk,
     )
 
 

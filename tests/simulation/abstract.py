@@ -1,4 +1,4 @@
-"""The ledger of the profile "consensus": no transactions, and committees drawn anew for every epoch."""
+"""The ledger of the profile "consensus": no transactions, and committees as the plan says."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -10,6 +10,7 @@ from chain.types.transaction import SignedTransaction
 from consensus.messages import Certificate
 from tests.consensus.fakes import ChainTwin, committee_of
 from tests.simulation.disks import DatabaseJournal, SimDatabase
+from tests.simulation.plan import Plan
 
 Committees = Callable[[int], Committee]
 
@@ -51,18 +52,32 @@ class AbstractLedger(ChainTwin):
         self.blocks = {d: self.blocks[d] for d in self.final[1:]}
 
 
-def whole_committee(keys: Sequence[bytes]) -> Committees:
+def whole(_plan: Plan, keys: Sequence[bytes]) -> Committees:
     """One seat each, always."""
     committee = committee_of(keys)
     return lambda _: committee
 
 
-def drawn_committees(seed: int, keys: Sequence[bytes], traitors: int) -> Committees:
-    """Seats by chance for every epoch: for some none, and less than a third for the first few keys."""
+def alternating(_plan: Plan, keys: Sequence[bytes]) -> Committees:
+    """Two committees without a common member, in turn."""
+    half = len(keys) // 2
+    committees = committee_of(keys[:half]), committee_of(keys[half:])
+    return lambda epoch: committees[epoch % 2]
+
+
+def uneven(_plan: Plan, keys: Sequence[bytes]) -> Committees:
+    """Three seats, two, one, one, and so on; which hand holds how many turns with the epochs."""
+    ordered = sorted(keys)
+    return lambda epoch: committee_of(ordered, seats=lambda index: (3, 2, 1, 1)[(index + epoch) % 4])
+
+
+def drawn(plan: Plan, keys: Sequence[bytes]) -> Committees:
+    """Seats by chance for every epoch: for some none, and less than a third for the traitors."""
     known: dict[int, Committee] = {}
+    traitors = len(plan.habits)
 
     def draw(epoch: int) -> Committee:
-        rng = Random(f"{seed}/{epoch}")
+        rng = Random(f"{plan.seed}/{epoch}")
         seats = [0]
         while 3 * sum(seats[:traitors]) >= sum(seats):
             seats = [rng.choice([0, 1, 1, 2, 3]) for _ in keys]
@@ -75,3 +90,12 @@ def drawn_committees(seed: int, keys: Sequence[bytes], traitors: int) -> Committ
         return known[epoch]
 
     return committee
+
+
+COMMITTEES: dict[str, Callable[[Plan, Sequence[bytes]], Committees]] = {
+    "drawn": drawn,
+    "whole": whole,
+    "alternating": alternating,
+    "uneven": uneven,
+}
+"""Who votes in which epoch, by the plan's word for it; the first is every campaign's."""

@@ -73,7 +73,7 @@ def plan_for(bug: Bug, seed: int) -> Plan:
     """The plan of a seed, with as much pinned as the bug pins."""
     plan = plan_of(seed, count=bug.sizes[seed % len(bug.sizes)], profile=bug.profile)
     if bug is CONTROL:
-        return replace(plan, habits=bug.habits or (), is_control=True, steady=True)
+        return replace(plan, habits=bug.habits or (), is_control=True, committees="whole")
     if bug.habits is not None:
         return replace(plan, habits=(bug.habits * plan.count)[: (plan.count - 1) // 3])
     return plan

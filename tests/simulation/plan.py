@@ -32,8 +32,8 @@ class Plan:
     epoch_length: int = 4
     block_interval_ms: int = 500
     network_delay_ms: int = 400
-    steady: bool = False
-    """One seat each for ever; for the profile "consensus"."""
+    committees: str = "drawn"
+    """One of `tests.simulation.abstract.COMMITTEES`; for the profile "consensus"."""
     rounds: int = 3
     """Times that trouble comes and goes."""
     is_control: bool = False

@@ -1,5 +1,7 @@
 """One seed from beginning to end: trouble, healing, and proof that the chain goes on, several times over."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests.simulation.auditor import Auditor
@@ -7,6 +9,7 @@ from tests.simulation.keys import tags_are_signatures
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.plan import Plan
 from tests.simulation.sharing import shared_results
+from tests.simulation.wire import QUIET, Wire
 from tests.simulation.world import World
 
 PROGRESS = 5
@@ -49,7 +52,7 @@ def play(world: World) -> Result:
         tests.simulation.watch.Violation: With the seed, and what went wrong.
     """
     plan, recoveries = world.plan, list[int]()
-    with tags_are_signatures(), shared_results():
+    with simulated():
         world.start()
         if any(node.is_twin for node in world.nodes):
             world.at(0, _turn_faces, world)
@@ -74,8 +77,22 @@ def result_of(world: World, recoveries: list[int], ledger: dict[str, int]) -> Re
     )  # fmt: skip
 
 
+@contextmanager
+def simulated() -> Iterator[None]:
+    """Where worlds live: their keys are tags, and their nodes share what they may."""
+    with tags_are_signatures(), shared_results():
+        yield
+
+
+@contextmanager
+def crafted(plan: Plan, *, wire: Wire = QUIET) -> Iterator[World]:
+    """A world that has not started, and whose only trouble is what is made inside."""
+    with simulated():
+        yield World(plan, wire=wire)
+
+
 def world_of(plan: Plan) -> World:
-    """The world of a plan; its keys are tags, so it runs inside of `tags_are_signatures`."""
+    """The world of a plan, for `play`."""
     with tags_are_signatures():
         return World(plan)
 

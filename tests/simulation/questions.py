@@ -98,8 +98,10 @@ class Questions:
             node.receive(target.name, certificate, None)
 
     def _poll(self) -> None:
-        self._look(self._world.rng.choice([node for node in self._world.nodes if node is not self._node]))
-        self._world.later(_POLL_MS, self._node, self._poll)
+        others = [node for node in self._world.nodes if node is not self._node]
+        if others:
+            self._look(self._world.rng.choice(others))
+            self._world.later(_POLL_MS, self._node, self._poll)
 
     def _look(self, peer: "Node") -> None:
         def take(claimed: int) -> None:

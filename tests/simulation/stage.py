@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from chain.types.committee import Committee, Validator
 from chain.types.params import ChainParams
 from tests.consensus.fakes import params as small_params
-from tests.simulation.abstract import AbstractLedger, drawn_committees, whole_committee
+from tests.simulation.abstract import COMMITTEES, AbstractLedger
 from tests.simulation.cheats import worker_of
 from tests.simulation.customers import CUSTOMERS
 from tests.simulation.keys import consensus_key, customer_key, miner_key
@@ -53,9 +53,7 @@ class Stage:
             epoch_length=plan.epoch_length, block_interval_ms=plan.block_interval_ms,
             network_delay_ms=plan.network_delay_ms,
         )  # fmt: skip
-        self.committees = (
-            whole_committee(keys) if plan.steady else drawn_committees(plan.seed, keys, len(plan.habits))
-        )
+        self.committees = COMMITTEES[plan.committees](plan, keys)
         self.first_committee = self.committees(0)
 
     def ledger(self) -> AbstractLedger | RealLedger:

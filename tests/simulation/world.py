@@ -30,7 +30,7 @@ _Answer = TypeVar("_Answer")
 class World:
     """Everything, from one plan."""
 
-    def __init__(self, plan: Plan, *, node_type: type[Node] = Node, wire: Wire | None = None) -> None:
+    def __init__(self, plan: Plan, *, wire: Wire | None = None) -> None:
         self.plan, self.seed, self.rng = plan, plan.seed, Random(plan.seed)
         self.wire, self.links = wire or Wire(), Links()
         self.drops: Filter | None = None
@@ -46,8 +46,8 @@ class World:
         self.params = self.stage.params
         self.watch = Watch(self)
         twins = [number for number, habit in enumerate(plan.habits) if habit == "two_faced"]
-        self.nodes = [node_type(self, number, number) for number in range(plan.count)]
-        self.nodes += [node_type(self, plan.count + i, key, face=1) for i, key in enumerate(twins)]
+        self.nodes = [Node(self, number, number) for number in range(plan.count)]
+        self.nodes += [Node(self, plan.count + i, key, face=1) for i, key in enumerate(twins)]
 
     @property
     def honest(self) -> list[Node]:

@@ -12,6 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pouw.rotary_scaling import RotaryScaling
+
 _EXACT: Final = Context(prec=50)
 
 FRACTION_BITS: Final = 8
@@ -71,8 +73,10 @@ def silu_table(numerator: int, denominator: int, units: int) -> bytes:
     return np.array([entry(v) for v in range(-128, 128)], "<i2").tobytes()
 
 
-def rotary_table(positions: int, head_dim: int, base: int) -> NDArray[np.int16]:
-    """Cosines and sines of position * base^(-2i/head_dim), in units of 2^-14.
+def rotary_table(
+    positions: int, head_dim: int, base: int, *, scaling: RotaryScaling | None = None
+) -> NDArray[np.int16]:
+    """Cosines and sines of position * base^(-2i/head_dim), or of what scaling makes of it, in units of 2^-14.
 
     Each frequency's turn of one position is computed to 96 bits; positions follow by exact complex
     multiplication of integers, each product rounded down to 96 bits. That recurrence is the definition.
@@ -81,16 +85,27 @@ def rotary_table(positions: int, head_dim: int, base: int) -> NDArray[np.int16]:
         positions: rows.
         head_dim: even; columns 0..head_dim/2-1 hold cosines, the others sines.
         base: of the frequencies, 10,000 in the original.
+        scaling: of the frequencies; None for none.
     """
-    columns = [_turns(positions, 2 * i, head_dim, base) for i in range(head_dim >> 1)]
-    both = [[cos for cos, _ in column] for column in columns]
-    both += [[sin for _, sin in column] for column in columns]
-    return np.ascontiguousarray(np.array(both, "<i2").T)
+    middle = head_dim >> 1
+    table = np.empty((positions, head_dim), "<i2")
+    for i in range(middle):
+        frequency = rotary_frequency(2 * i, head_dim, base, scaling=scaling)
+        # A column at a time: the longest models have 2^17 rows, whose numbers as Python's own take a gigabyte.
+        table[:, i::middle] = _turns(positions, frequency)
+    return table
 
 
-def _turns(positions: int, numerator: int, denominator: int, base: int) -> list[tuple[int, int]]:
+def rotary_frequency(
+    numerator: int, denominator: int, base: int, *, scaling: RotaryScaling | None
+) -> Decimal:
+    """Radians a position, 0..1: base^(-numerator/denominator), scaled."""
     exponent = _EXACT.divide(Decimal(-numerator), Decimal(denominator))
-    angle = _EXACT.exp(_EXACT.multiply(_EXACT.ln(Decimal(base)), exponent))
+    frequency = _EXACT.exp(_EXACT.multiply(_EXACT.ln(Decimal(base)), exponent))
+    return frequency if scaling is None else scaling.scaled(frequency)
+
+
+def _turns(positions: int, angle: Decimal) -> list[tuple[int, int]]:
     step_cos, step_sin = _series(angle, first=0), _series(angle, first=1)
     cos, sin = 1 << _GUARD, 0
     out = []

@@ -1,10 +1,13 @@
 """Tables against a second way of computing them: powers of whole numbers, and floating point."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from blake3 import blake3
 
 from pouw.fixed import even_headroom, reciprocal_root
+from pouw.rotary_scaling import RotaryScaling
 from pouw.tables import attention_weights, powers_of_two, rotary_table, silu_table
 
 
@@ -35,6 +38,23 @@ def test_turns(positions: int, dim: int, base: int) -> None:
     angles = np.arange(positions)[:, None] * float(base) ** (-2 * np.arange(dim // 2) / dim)
     real = np.concatenate([np.cos(angles), np.sin(angles)], axis=1) * 16384
     assert np.abs(rotary_table(positions, dim, base) - real).max() < 0.5 + 1e-6
+
+
+def test_scaled_turns() -> None:
+    """Linear scaling divides every frequency; that of Llama 3 the slow ones, and some of them in part."""
+    plain, linear = rotary_table(400, 16, 5000), RotaryScaling(Fraction(4))
+    assert np.array_equal(rotary_table(400, 16, 5000, scaling=RotaryScaling(Fraction(1))), plain)
+    assert np.abs(rotary_table(400, 16, 5000, scaling=linear)[::4] - plain[:100]).max() <= 1
+    llama = RotaryScaling(Fraction(8), 64, Fraction(1), Fraction(4))
+    speeds = 5000.0 ** (-np.arange(8) / 8)
+    kept = np.clip((64 * speeds / (2 * np.pi) - 1) / 3, 0, 1)
+    assert {0.0, 1.0} < set(kept)
+    angles = np.arange(400)[:, None] * speeds * (kept + (1 - kept) / 8)
+    real = np.concatenate([np.cos(angles), np.sin(angles)], axis=1) * 16384
+    assert np.abs(rotary_table(400, 16, 5000, scaling=llama) - real).max() < 0.5 + 1e-6
+    for factor, low in ((Fraction(1, 2), 0), (Fraction(2), 1), (Fraction(2), -1)):
+        with pytest.raises(ValueError, match="a factor of 1 or more"):
+            RotaryScaling(factor, 64, Fraction(low), Fraction(1))
 
 
 def test_vectors() -> None:

@@ -7,6 +7,8 @@ from pouw.llama import LlamaShape, layer_weight
 from pouw.llama_float import FloatLlama, Floats
 from tools.importer.config_file import count, epsilon, read_json, require_known, within
 from tools.importer.errors import ImportReason, ModelImportError
+from tools.importer.rotary_config import read_rotary
+from tools.importer.scaled_llama import ScaledLlama
 from tools.importer.tensor_folder import TensorFolder
 
 _FIXED: Final[dict[str, tuple[Any, ...]]] = {
@@ -14,7 +16,6 @@ _FIXED: Final[dict[str, tuple[Any, ...]]] = {
     "hidden_act": ("silu",),
     "attention_bias": (False,),
     "mlp_bias": (False,),
-    "rope_scaling": (None,),
     "pretraining_tp": (1,),
 }
 """What else a configuration may say, first the value that is meant when it says nothing."""
@@ -47,14 +48,17 @@ def read_llama(folder: Path, *, positions: int = 0) -> FloatLlama:
     config = read_json(folder / "config.json")
     require_known(config, _FIXED)
     shape = _shape(config, positions)
-    base = _base(config)
+    rotary = read_rotary(config)
     stored = TensorFolder(folder)
     expected = _tensors(shape)
     if config.get("tie_word_embeddings", False):
         expected["head"] = (_EMBEDDING, expected["head"][1])
     stored.require(dict(expected.values()))
     weights: dict[str, Floats] = {name: stored.read(key) for name, (key, _) in expected.items()}
-    return FloatLlama(shape, epsilon(config, "rms_norm_eps", 1e-6), base, weights)
+    small = epsilon(config, "rms_norm_eps", 1e-6)
+    if rotary.scaling is None:
+        return FloatLlama(shape, small, rotary.base, weights)
+    return ScaledLlama(shape, small, rotary.base, weights, rotary.scaling)
 
 
 def _shape(config: dict[str, Any], positions: int) -> LlamaShape:
@@ -80,18 +84,6 @@ def _shape(config: dict[str, Any], positions: int) -> LlamaShape:
         hidden=count(given, "intermediate_size"),
         positions=within(positions, count(given, "max_position_embeddings")),
     )
-
-
-def _base(config: dict[str, Any]) -> int:
-    parameters = config.get("rope_parameters") or {}
-    if not isinstance(parameters, dict) or parameters.get("rope_type", "default") != "default":
-        raise ModelImportError(ImportReason.UNSUPPORTED, f"rope_parameters are {str(parameters)[:60]}")
-    if parameters.get("partial_rotary_factor", 1) not in (None, 1):
-        raise ModelImportError(ImportReason.UNSUPPORTED, f"rope_parameters are {str(parameters)[:60]}")
-    value = parameters.get("rope_theta", config.get("rope_theta", 10000))
-    if type(value) not in (int, float) or value != int(value) or not 2 <= value <= 1 << 31:
-        raise ModelImportError(ImportReason.UNSUPPORTED, f"rope_theta is {str(value)[:40]}")
-    return int(value)
 
 
 def _tensors(shape: LlamaShape) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import pytest
 
 from pouw.backends.cpu import open_cpu
 from pouw.bert import Pooling
+from pouw.llama import TURN
+from pouw.rotary_scaling import RotaryScaling
+from pouw.tables import rotary_table
 from pouw.tensors import Array
 from tests.tools.importer import foreign
 from tools.importer.bert_folder import read_bert
@@ -17,7 +22,7 @@ from tools.importer.errors import ImportReason, ModelImportError
 from tools.importer.import_model import ImportOptions, import_model
 from tools.importer.llama_folder import read_llama
 from tools.importer.tensor_folder import INDEX
-from tools.models.artifact import load_artifact
+from tools.models.artifact import Artifact, load_artifact
 from tools.models.local import embed
 
 torch = foreign.torch
@@ -52,6 +57,65 @@ def test_a_decoder(tmp_path: Path, tied: bool) -> None:
     assert (ours.shape.kv_heads, ours.shape.positions) == (2, 128)
     tokens = words(60)
     assert np.abs(ours.logits(tokens) - logits(model, tokens)).max() < 1e-4
+
+
+SCALINGS = {
+    "linear": {"rope_type": "linear", "factor": 2.5, "rope_theta": 10000.0},
+    "llama3": {
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32, "rope_theta": 500000.0,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_a_decoder_with_scaled_turns(tmp_path: Path, kind: str) -> None:
+    """As the library computes it, in either spelling; in integers within the bounds of every import."""
+    folder, out = tmp_path / "tiny", tmp_path / "out"
+    folder.mkdir()
+    model = foreign.decoder(folder, rope_parameters=SCALINGS[kind])
+    tokens = words(120)
+    expected = logits(model, tokens)
+    ours = read_llama(folder)
+    assert np.abs(ours.logits(tokens) - expected).max() < 1e-4
+    assert np.abs(replace(ours, scaling=RotaryScaling(Fraction(1))).logits(tokens) - expected).max() > 0.1
+    config = json.loads((folder / "config.json").read_text())
+    scaling = config.pop("rope_parameters")
+    old = config | {"rope_theta": scaling.pop("rope_theta"), "rope_scaling": scaling}
+    (folder / "config.json").write_text(json.dumps(old))
+    assert np.array_equal(read_llama(folder).logits(tokens), ours.logits(tokens))
+    near(import_model(folder, out, ImportOptions(positions=SHORT), CPU, progress=lambda _: None))
+    table = load_artifact(out).weights.array(TURN)
+    assert len(table) == SHORT and not np.array_equal(table, rotary_table(SHORT, 16, ours.base))
+
+
+def test_a_scaling_that_is_not_read_is_named(tmp_path: Path) -> None:
+    foreign.decoder(tmp_path, rope_parameters={"rope_type": "yarn", "factor": 4.0, "rope_theta": 10000.0})
+    with pytest.raises(ModelImportError, match="UNSUPPORTED: rotary scaling 'yarn': it scales attention"):
+        read_llama(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"head_dim": 32}, {"head_dim": 8, "tie_word_embeddings": True}, {"num_key_value_heads": 4}],
+    ids=["wide heads", "narrow heads, tied", "a key for every query"],
+)
+def test_heads_of_other_sizes(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    model = foreign.decoder(folder, **changes)
+    tokens = words(60)
+    assert np.abs(read_llama(folder).logits(tokens) - logits(model, tokens)).max() < 1e-4
+    options = ImportOptions(positions=SHORT)
+    near(import_model(folder, tmp_path / "out", options, CPU, progress=lambda _: None))
+
+
+def near(artifact: Artifact) -> None:
+    """Within 1 % of perplexity and 0.99 of cosine."""
+    found = artifact.accuracy
+    assert found is not None
+    assert abs(found.perplexity_ratio - 1) < 0.01
+    assert found.cosine > 0.99
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,11 @@ from tools.importer.errors import ImportReason, ModelImportError
 from tools.importer.llama_folder import read_llama
 from tools.importer.report import measure_decoder
 
+LLAMA3 = {
+    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}  # fmt: skip
+
 
 def words(count: int, length: int, vocabulary: int, seed: int = 0) -> list[Any]:
     return list(np.random.default_rng(seed).integers(0, vocabulary, (count, length)))
@@ -45,7 +50,17 @@ def test_a_tied_head_is_the_embedding(tmp_path: Path) -> None:
         ({"model_type": "mistral"}, ImportReason.UNSUPPORTED),
         ({"hidden_act": "gelu"}, ImportReason.UNSUPPORTED),
         ({"attention_bias": True}, ImportReason.UNSUPPORTED),
-        ({"rope_scaling": {"type": "linear"}}, ImportReason.UNSUPPORTED),
+        ({"rope_scaling": {"type": "linear"}}, ImportReason.MISSING),
+        ({"rope_scaling": {"type": "linear", "factor": 0.5}}, ImportReason.MALFORMED),
+        ({"rope_scaling": {"type": "linear", "factor": "2"}}, ImportReason.MALFORMED),
+        ({"rope_scaling": "linear"}, ImportReason.MALFORMED),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8}}, ImportReason.MISSING),
+        ({"rope_scaling": LLAMA3 | {"low_freq_factor": 4}}, ImportReason.MALFORMED),
+        ({"rope_scaling": LLAMA3 | {"original_max_position_embeddings": 0}}, ImportReason.MALFORMED),
+        ({"rope_scaling": LLAMA3, "rope_parameters": {"rope_theta": 5}}, ImportReason.MALFORMED),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2}}, ImportReason.UNSUPPORTED),
+        ({"rope_scaling": {"type": "longrope"}}, ImportReason.UNSUPPORTED),
+        ({"rope_scaling": {"type": "mine"}}, ImportReason.UNSUPPORTED),
         ({"rope_parameters": {"rope_type": "yarn"}}, ImportReason.UNSUPPORTED),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, ImportReason.UNSUPPORTED),
         ({"rope_theta": 1e300}, ImportReason.UNSUPPORTED),

@@ -1,124 +1,215 @@
 """Where peers listen; kept in memory, and in a file that a restarted node starts from.
 
-What we saw ourselves and what others say is kept apart, so that no amount of hearsay can push out what is
-known to be true. The file is a cache, not a record: an unreadable one is set aside, and the bootstrap peers
-have to do.
+Three kinds of knowledge, kept apart so that the worse can never push out the better:
+
+- *pinned*: said by the operator, or signed by a consensus key (`committee_links`). Never makes room.
+- *tried*: we dialed it and the peer was there.
+- *heard*: somebody says so, the peer itself included. Several may say different things of one peer, and all
+  are kept: a lie does not replace the truth, it only stands beside it.
+
+Tried and heard lie in tables (`bucket_table`) in which a group of addresses, or a group that hearsay comes
+from, has a bounded share, in places that depend on a secret drawn once per book.
 """
 
-import json
 import logging
-import os
-from collections.abc import Iterable
+import secrets
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from p2p import files
 from p2p.addresses import clean_addresses
+from p2p.bucket_table import SECRET_SIZE, BucketTable, Entry
 from p2p.control import MAX_ADDRESSES, MAX_PEER_ID
+from p2p.groups import group_of
 from p2p.network import PeerId
 
 log = logging.getLogger(__name__)
 
-MAX_KNOWN: Final = 1024
-"""Peers kept of each kind, seen and heard of; the one learned of longest ago makes room."""
+FILE_VERSION: Final = 2
 
-MAX_FILE: Final = 1024 * 1024
-"""Largest file that is read, bytes; `MAX_KNOWN` full entries take less."""
+TRIED_SECONDS: Final = 30 * 24 * 3600
+"""So long a peer that was once reached is worth another try, however often it was away since."""
 
 
 class AddressBook:
-    """Addresses by peer: `seen` by ourselves, and `heard` from others."""
+    """Addresses by peer; pinned, tried and heard."""
 
-    def __init__(self, *, pinned: frozenset[PeerId] = frozenset()) -> None:
-        self._pinned = pinned
-        self._seen: dict[PeerId, tuple[str, ...]] = {}
-        self._heard: dict[PeerId, tuple[str, ...]] = {}
+    def __init__(self, *, now: Callable[[], float], secret: bytes | None = None) -> None:
+        """`now` gives seconds since 1970; `secret` is drawn unless given."""
+        self._now = now
+        self._start(secret or secrets.token_bytes(SECRET_SIZE))
+        self._pinned: dict[PeerId, tuple[str, ...]] = {}
         self.changed = False
-        """Whether there is something new since `text` was asked for."""
+        """Whether there is something new since `document` was asked for."""
+
+    def _start(self, secret: bytes) -> None:
+        self._secret = secret
+        self._tried: BucketTable[tuple[PeerId]] = BucketTable(secret, "tried")
+        self._heard: BucketTable[tuple[PeerId, str]] = BucketTable(secret, "heard")
+        self._sources: dict[PeerId, dict[str, None]] = {}
+        """Sources of what was heard of each peer."""
 
     def __len__(self) -> int:
         return len(self.peers())
 
     def peers(self) -> tuple[PeerId, ...]:
         """All known peers, sorted."""
-        return tuple(sorted(self._seen.keys() | self._heard.keys()))
+        return tuple(sorted(self._pinned.keys() | {peer for (peer,) in self._tried} | self._sources.keys()))
+
+    def knows(self, peer: PeerId) -> bool:
+        """Whether there is an address of `peer`."""
+        return peer in self._pinned or self.was_tried(peer) or peer in self._sources
+
+    def was_tried(self, peer: PeerId) -> bool:
+        """Whether `peer` was reached once."""
+        return self._tried.get((peer,)) is not None
 
     def addresses(self, peer: PeerId) -> tuple[str, ...]:
         """Addresses of `peer`, the likeliest first; none if it is unknown."""
-        seen, heard = self._seen.get(peer, ()), self._heard.get(peer, ())
-        return (*seen, *(address for address in heard if address not in seen))
+        tried = self._tried.get((peer,))
+        found = dict.fromkeys(self._pinned.get(peer, ()))
+        found |= dict.fromkeys(tried.addresses if tried is not None else ())
+        for source in self._sources.get(peer, ()):
+            heard = self._heard.get((peer, source))
+            assert heard is not None, f"{source} is listed for {peer} and has said nothing"
+            found |= dict.fromkeys(heard.addresses)
+        return tuple(found)
 
-    def see(self, peer: PeerId, addresses: Iterable[str]) -> None:
-        """`peer` was connected under `addresses`, or said so itself, or the operator says so."""
-        old = self._seen.pop(peer, ())
+    def bucket(self, peer: PeerId) -> str:
+        """Name of the bucket that `peer` lies in: who draws a bucket first gives every group its share."""
+        if self.was_tried(peer):
+            return f"tried {self._tried.bucket_of((peer,))}"
+        for source in self._sources.get(peer, ()):
+            return f"heard {self._heard.bucket_of((peer, source))}"
+        return "pinned"
+
+    def pin(self, peer: PeerId, addresses: Iterable[str]) -> None:
+        """Keep `peer` whatever happens: the operator says so, or a consensus key does."""
+        self._pinned[peer] = clean_addresses(addresses)[:MAX_ADDRESSES]
+
+    def unpin(self, peer: PeerId) -> None:
+        """Treat `peer` like any other from now on."""
+        self._pinned.pop(peer, None)
+
+    def reached(self, peer: PeerId, addresses: Iterable[str]) -> None:
+        """We dialed `peer` at the first of `addresses`, and it was there; the others it says itself."""
+        old = self._tried.get((peer,))
         fresh = clean_addresses(addresses)
-        known = (*fresh, *(address for address in old if address not in fresh))[:MAX_ADDRESSES]
-        if known:
-            self._seen[peer] = known
-            self._heard.pop(peer, None)
-            self.changed = self.changed or known != old
-            self._make_room(self._seen)
+        known = (*fresh, *(address for address in old.addresses if address not in fresh)) if old else fresh
+        known = known[:MAX_ADDRESSES]
+        if not known:
+            return
+        self._drop_hearsay(peer)
+        self._tried.put((peer,), Entry(known, _share_of(known[0]), int(self._now())))
+        self.changed = True
 
-    def hear(self, peer: PeerId, addresses: Iterable[str]) -> None:
-        """Somebody says that `peer` listens at `addresses`."""
-        fresh = clean_addresses(addresses)[:MAX_ADDRESSES]
+    def hear(self, peer: PeerId, addresses: Iterable[str], *, source: str, itself: bool = False) -> None:
+        """Somebody at the multiaddr `source`, perhaps `peer` itself, says that it listens at `addresses`."""
+        fresh = clean_addresses(addresses)
+        group = group_of(source)
+        if group is not None:
+            # From far away nobody can know, or should make us knock at, what is near us.
+            fresh = tuple(address for address in fresh if group_of(address) is not None)
+        fresh = fresh[:MAX_ADDRESSES]
         if fresh:
-            self._heard.pop(peer, None)
-            self._heard[peer] = fresh
-            self._make_room(self._heard)
+            # Near us there are no shares (`groups`): hearsay then counts for what it says.
+            self._put_hearsay(peer, Entry(fresh, group or fresh[0], int(self._now())))
+            if itself and (sources := self._sources.get(peer)):
+                self._sources[peer] = {group or fresh[0]: None} | sources
 
-    def forget(self, peer: PeerId) -> None:
-        """Drop a peer that is not to be found."""
-        self._heard.pop(peer, None)
-        if self._seen.pop(peer, None) is not None:
+    def gave_up(self, peer: PeerId) -> bool:
+        """`peer` is not to be found: drop the hearsay, and in the end also what was once true.
+
+        Returns:
+            Whether nothing is left of it.
+        """
+        self._drop_hearsay(peer)
+        tried = self._tried.get((peer,))
+        if tried is not None and self._now() - tried.at > TRIED_SECONDS:
+            self._tried.drop((peer,))
             self.changed = True
+        return not self.knows(peer)
 
     def load(self, path: Path) -> None:
-        """Take in what `save` wrote; an unreadable file is renamed to `*.unreadable` and reported."""
-        try:
-            known = _parse(path.read_bytes()[: MAX_FILE + 1])
-        except FileNotFoundError:
-            return
-        except (ValueError, RecursionError) as error:
-            aside = path.with_suffix(path.suffix + ".unreadable")
-            path.replace(aside)
-            log.warning("event=address_book_set_aside path=%s as=%s reason=%s", path, aside, error)
-            return
-        for peer, addresses in known:
-            self.see(peer, addresses)
+        """Take in what `document` gave; an unreadable file is set aside and reported."""
+        files.load(path, self._take)
+
+    def document(self) -> dict[str, Any]:
+        """What belongs in the file; what is pinned has another home."""
+        self.changed = False
+        tried = {peer: self._tried.get((peer,)) for (peer,) in self._tried}
+        heard = {key: self._heard.get(key) for key in self._heard}
+        return {
+            "version": FILE_VERSION,
+            "secret": self._secret.hex(),
+            "tried": [[peer, entry.at, entry.addresses] for peer, entry in tried.items() if entry],
+            "heard": [
+                [peer, source, entry.at, entry.addresses] for (peer, source), entry in heard.items() if entry
+            ],
+        }
+
+    def _take(self, document: dict[str, Any]) -> None:
+        """Check a whole document before any of it is used."""
+        if document.get("version") != FILE_VERSION:
+            raise ValueError(f"version {document.get('version')!r}, expected {FILE_VERSION}")
+        secret = bytes.fromhex(document["secret"])
+        if len(secret) != SECRET_SIZE:
+            raise ValueError(f"a secret of {len(secret)} bytes, expected {SECRET_SIZE}")
+        tried = [(_peer(peer), _at(at), _texts(where)) for peer, at, where in document["tried"]]
+        heard = [(_peer(p), _source(s), _at(at), _texts(where)) for p, s, at, where in document["heard"]]
+        self._start(secret)
+        now = int(self._now())
+        for peer, at, where in tried:
+            if known := clean_addresses(where)[:MAX_ADDRESSES]:
+                self._tried.put((peer,), Entry(known, _share_of(known[0]), min(at, now)))
+        for peer, source, at, where in heard:
+            if known := clean_addresses(where)[:MAX_ADDRESSES]:
+                self._put_hearsay(peer, Entry(known, source, min(at, now)))
         self.changed = False
 
-    def text(self) -> str:
-        """What belongs in the file: hearsay does not."""
-        self.changed = False
-        return json.dumps({"version": 1, "peers": self._seen}, indent=1)
+    def _put_hearsay(self, peer: PeerId, entry: Entry) -> None:
+        self._sources.setdefault(peer, {})[entry.group] = None
+        for loser, source in self._heard.put((peer, entry.group), entry):
+            self._forget_source(loser, source)
+        self.changed = True
 
-    def _make_room(self, table: dict[PeerId, tuple[str, ...]]) -> None:
-        if len(table) > MAX_KNOWN:
-            del table[next(peer for peer in table if peer not in self._pinned)]
+    def _drop_hearsay(self, peer: PeerId) -> None:
+        for source in self._sources.pop(peer, {}):
+            self._heard.drop((peer, source))
+            self.changed = True
 
-
-def save(path: Path, text: str) -> None:
-    """Write an address book's `text`, whole or not at all."""
-    draft = path.with_suffix(path.suffix + ".draft")
-    with draft.open("w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    def _forget_source(self, peer: PeerId, source: str) -> None:
+        sources = self._sources[peer]
+        del sources[source]
+        if not sources:
+            del self._sources[peer]
 
 
-def _parse(data: bytes) -> list[tuple[PeerId, list[str]]]:
-    if len(data) > MAX_FILE:
-        raise ValueError(f"larger than {MAX_FILE} bytes")
-    document = json.loads(data)
-    if not isinstance(document, dict) or document.get("version") != 1:
-        raise ValueError("not an address book of version 1")
-    peers = document.get("peers")
-    if not isinstance(peers, dict):
-        raise ValueError("no table of peers")
-    entries = []
-    for peer, addresses in peers.items():
-        if len(peer) > MAX_PEER_ID or not peer.isascii() or not isinstance(addresses, list):
-            raise ValueError(f"entry {peer[:MAX_PEER_ID]!r} is malformed")
-        entries.append((PeerId(peer), [address for address in addresses if isinstance(address, str)]))
-    return entries
+def _share_of(address: str) -> str:
+    """Whose share something at `address` counts against; what is local counts for itself."""
+    return group_of(address) or address
+
+
+def _peer(value: object) -> PeerId:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_PEER_ID or not value.isascii():
+        raise ValueError(f"{value!r:.80} is no peer id")
+    return PeerId(value)
+
+
+def _source(value: object) -> str:
+    if not isinstance(value, str) or len(value) > 128 or not value.isascii():
+        raise ValueError(f"{value!r:.80} is no source")
+    return value
+
+
+def _at(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r:.80} is no time")
+    return value
+
+
+def _texts(value: object) -> list[str]:
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r:.80} is no list of addresses")
+    return [text for text in value if isinstance(text, str)]

@@ -1,6 +1,8 @@
 """What a node's network is told at its start."""
 
 import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,9 +22,11 @@ class NetworkConfig:
         bootstrap: Multiaddrs with peer id of nodes to start from.
         chain_tag: 32 bytes, digest of the genesis document: only peers with the same one connect.
         advertise: Multiaddrs to tell others instead of `listen`, for a node behind a translated address.
-        address_book: File that remembers peers across restarts, if any.
+        address_book: File that remembers peers across restarts, if any; `anchors.json` and `bans.json` lie
+            beside it (`p2p.keepsakes`).
         limits: Bounds on memory, rates and patience.
-        rng: Source of the jitter in pauses between dials; nothing secret comes from it.
+        rng: Jitter in pauses between dials, and whom to dial next; no key comes from it.
+        wall_clock: Seconds since 1970, for what outlives the process.
 
     Raises:
         ValueError: A field is malformed; the message names it.
@@ -36,6 +40,7 @@ class NetworkConfig:
     address_book: Path | None = None
     limits: Limits = field(default_factory=Limits)
     rng: random.Random = field(default_factory=random.SystemRandom)
+    wall_clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
         if len(self.identity_seed) != SEED_SIZE:

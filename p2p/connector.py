@@ -17,12 +17,12 @@ from p2p.hardening.yamux import BoundedYamux
 from p2p.hardening.yamux_stream import BoundedYamuxStream
 from p2p.host import Host, StreamHandler
 from p2p.network import Direction, PeerId
-from p2p.session import Link, Streams, say_goodbye
+from p2p.session import Caller, Link, Streams, say_goodbye
 
 _REST: Final = (*LANES.values(), EXCHANGE)
 """Protocols of the streams that the dialer opens after the handshake."""
 
-Check = Callable[[PeerId, Hello], None]
+Check = Callable[[Caller, Hello], object]
 """Raises `PeerFault` if we do not want this peer."""
 
 Blame = Callable[[PeerId, PeerFault], None]
@@ -65,30 +65,32 @@ class Connector:
             PeerFault: The peer is not there, or one of us does not want the other.
         """
         connection = await self._host.dial(peer, address)
+        caller = Caller(peer, Direction.OUTBOUND, _remote(connection).host)
         with self._ended_on_fault(connection, peer):
             with self._deadline():
                 control = await self._host.open_stream(connection, CONTROL)
                 reader = FrameReader(control)
-                theirs = await greet(control, reader, self._hello, partial(self._check, peer))
+                theirs = await greet(control, reader, self._hello, partial(self._check, caller))
                 opened = await self._open_rest(connection)
-            link = Link(peer, Direction.OUTBOUND, address, connection, theirs, trio.current_time())
+            link = Link(caller, address, connection, theirs, trio.current_time())
             return await self._admit(link, _streams(control, reader, opened))
 
     async def _on_control(self, connection: BoundedYamux, control: BoundedYamuxStream) -> None:
         """A peer dialed us and starts the handshake; this task becomes its session."""
         peer = PeerId(str(connection.peer_id))
+        remote = _remote(connection)
+        caller = Caller(peer, Direction.INBOUND, remote.host)
         arriving = self._arriving[connection] = _Arriving()
         reader = FrameReader(control)
         with self._ended_on_fault(connection, peer):
             try:
                 with self._deadline():
-                    theirs = await answer(control, reader, self._hello, partial(self._check, peer))
+                    theirs = await answer(control, reader, self._hello, partial(self._check, caller))
                     await arriving.complete.wait()
             finally:
                 self._arriving.pop(connection, None)
-            host, port = connection.get_remote_address() or ("", 0)
-            address = Endpoint(host, port).multiaddr if host else ""
-            link = Link(peer, Direction.INBOUND, address, connection, theirs, trio.current_time())
+            address = remote.multiaddr if remote.host else ""
+            link = Link(caller, address, connection, theirs, trio.current_time())
             live = await self._admit(link, _streams(control, reader, arriving.streams))
         await live()
 
@@ -147,6 +149,11 @@ class Connector:
         except BaseException:
             connection.end("cancelled")
             raise
+
+
+def _remote(connection: BoundedYamux) -> Endpoint:
+    """The other end of the socket; without a host if it is gone already."""
+    return Endpoint(*(connection.get_remote_address() or ("", 0)))
 
 
 def _streams(

@@ -18,8 +18,8 @@ from typing import Final
 from p2p.faults import Fault, PeerFault
 from p2p.network import PeerId
 
-VERSION: Final = 1
-"""Version of the protocol of all our streams; different versions do not connect."""
+VERSION: Final = 2
+"""Version of the protocol of all our streams; different versions do not connect. 2: `pairing`."""
 
 MAGIC: Final = b"HDRC"
 CHAIN_TAG_SIZE: Final = 32

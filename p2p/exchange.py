@@ -56,6 +56,8 @@ class Exchange:
         self._pending: dict[int, _Pending] = {}
         self._abandoned: dict[int, int] = {}
         self._closed = False
+        self.answered_at = float("-inf")
+        """When the peer last answered a question of ours with what we asked for."""
         self._bucket = TokenBucket(
             rate=limits.requests_per_second, burst=limits.requests_burst, now=trio.current_time()
         )
@@ -176,6 +178,8 @@ class Exchange:
             return
         pending.answer = Answer(status, await reader.exactly(size))
         pending.arrived.set()
+        if status is Status.OK:
+            self.answered_at = trio.current_time()
 
     def _abandon(self, number: int, limit: int) -> None:
         """Keep the number of a request nobody waits for, so that its answer is no offence."""

@@ -20,7 +20,7 @@ LANES: Final = {
     Lane.TRANSACTIONS: "/headrace/transactions/1",
 }
 
-Check = Callable[[Hello], None]
+Check = Callable[[Hello], object]
 """Raises `PeerFault` if we do not want this peer."""
 
 

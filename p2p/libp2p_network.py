@@ -2,20 +2,19 @@
 
 Who owns what: `Host` the sockets, `Connector` the handshakes, `Session` one connection after its handshake,
 `Roster` who is admitted, `Dialer` whom to dial and when, `AddressBook` where peers are, `Scoreboard` what we
-hold against them, `Announcer` the public topic. The class here puts them together.
+hold against them, `Keepsakes` what outlives the process, `Announcer` the public topic. The class here puts
+them together.
 """
 
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Final
 
 import trio
 
-from p2p.address_book import AddressBook, save
 from p2p.addresses import parse_peer_address
 from p2p.announcer import MESHSUB, Announcer, announcement_topic
 from p2p.config import NetworkConfig
@@ -27,6 +26,7 @@ from p2p.hardening.yamux_stream import BoundedYamuxStream
 from p2p.host import Host, open_host
 from p2p.identity import key_pair_of, peer_id_of
 from p2p.inbox import Inbox
+from p2p.keepsakes import Keepsakes
 from p2p.methods import Methods, check_method
 from p2p.network import (
     DEFAULT_WEIGHT,
@@ -45,9 +45,6 @@ from p2p.roster import Roster
 from p2p.session import Session
 
 log = logging.getLogger(__name__)
-
-SAVING_PAUSE: Final = 5.0
-"""Seconds between two writes of the address book."""
 
 STOPPING_SECONDS: Final = 2.0
 """Patience with peers that are slow to take our goodbye."""
@@ -69,29 +66,31 @@ class Libp2pNetwork:
         self._strangers: dict[BoundedYamux, None] = {}
         bootstrap = [parse_peer_address(address) for address in config.bootstrap]
         reserved = frozenset(peer for peer, _ in bootstrap)
-        self._book = AddressBook(pinned=reserved)
-        if config.address_book is not None:
-            self._book.load(config.address_book)
-        for peer, address in bootstrap:
-            self._book.see(peer, [address])
+        self._keepsakes = Keepsakes(config.address_book, now=config.wall_clock)
+        self._book = self._keepsakes.book
+        for peer, address in (*self._keepsakes.anchors, *bootstrap):
+            self._book.pin(peer, [address])
         self._dialer = Dialer(
             self._book,
             local_id=self._local_id,
-            bootstrap=reserved,
+            kept=reserved,
+            anchors=frozenset(peer for peer, _ in self._keepsakes.anchors),
             rng=config.rng,
             dial=self._dial,
-            may_dial=lambda peer: self._roster.may_dial(peer),
+            may_dial=lambda peer, address: self._roster.may_dial(peer, address),
         )
         self._roster = Roster(
             local_id=self._local_id,
             chain_tag=config.chain_tag,
             reserved=reserved,
+            secret=secrets.token_bytes(32),
             limits=limits,
             book=self._book,
             dialer=self._dialer,
             inbox=self._inbox,
             methods=self._methods,
         )
+        self._keepsakes.attach(self._roster)
         self._announcer = Announcer(
             key_pair_of(config.identity_seed), announcement_topic(config.chain_tag), sequence=time.time_ns()
         )
@@ -161,6 +160,16 @@ class Libp2pNetwork:
         """See `Network.set_handler`."""
         self._methods.add(method, handler, limit)
 
+    def keep(self, members: Mapping[PeerId, tuple[str, ...]]) -> None:
+        """Stay connected to `members`, at the multiaddrs given, in place of those of the call before.
+
+        They need no place, count against no group, and are dialed before all others for as long as it takes.
+        Of more than `Limits.max_kept` the first ones are taken.
+        """
+        few = dict(list(members.items())[: self._config.limits.max_kept])
+        self._roster.keep(frozenset(few))
+        self._dialer.keep(few)
+
     def announce(self, payload: bytes) -> None:
         """See `Network.announce`; the topic is `announcement_topic(chain_tag)`."""
         if len(payload) > MAX_ANNOUNCEMENT:
@@ -195,14 +204,13 @@ class Libp2pNetwork:
                 nursery.start_soon(self._roster.comings.pump, self._events_out)
                 nursery.start_soon(self._host.accept, self._watch)
                 nursery.start_soon(self._roster.share_addresses)
-                nursery.start_soon(self._save_addresses)
+                nursery.start_soon(self._keepsakes.run)
                 nursery.start_soon(self._dialer.run)
 
     async def stop(self) -> None:
         """Say goodbye to all peers, and remember where they are."""
         await self._roster.stop()
-        if self._config.address_book is not None and self._book.changed:
-            _save(self._config.address_book, self._book.text())
+        self._keepsakes.save()
 
     async def _dial(self, peer: PeerId, address: str) -> None:
         self._nursery.start_soon(await self._connector.dial(peer, address))
@@ -236,13 +244,6 @@ class Libp2pNetwork:
 
         await self._announcer.serve(connection, stream, open_stream)
 
-    async def _save_addresses(self) -> None:
-        path = self._config.address_book
-        while path is not None:
-            await trio.sleep(SAVING_PAUSE)
-            if self._book.changed:
-                await trio.to_thread.run_sync(_save, path, self._book.text())
-
     def _peer_stats(self, session: Session, now: float) -> PeerStats:
         link, scores = session.link, self._roster.scores
         return PeerStats(
@@ -258,14 +259,6 @@ class Libp2pNetwork:
             score=scores.score(link.peer, now),
             last_report=scores.last_report(link.peer),
         )
-
-
-def _save(path: Path, text: str) -> None:
-    """Write the address book; a disk that fails must not end the node over a cache."""
-    try:
-        save(path, text)
-    except OSError as error:
-        log.warning("event=address_book_not_saved path=%s reason=%s", path, error)
 
 
 @asynccontextmanager

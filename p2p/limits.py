@@ -28,7 +28,11 @@ class Limits:
         ping_interval: A peer not heard from for this many seconds is pinged.
         ping_misses: So many intervals without a byte end the connection.
         idle_timeout: Seconds after which a connection without session or subscription is closed.
-        max_peers: Sessions at a time; bootstrap peers are admitted beyond it.
+        max_outbound: Sessions at a time with peers that we chose and dialed; kept peers are beyond it.
+        outbound_per_group: So many of these in one group of public addresses (`groups`).
+        max_inbound: Sessions at a time with peers that dialed us; kept peers are beyond it.
+        inbound_per_group: So many of these in one group of public addresses.
+        max_kept: Kept peers at most: bootstrap peers, and the peers of the committee's keys.
         max_listeners: Connections without a session at a time (pure libp2p clients).
         max_strangers: Inbound connections that are neither session nor listener yet; the oldest makes room.
         max_pending: Inbound connections being set up at a time; the oldest makes room.
@@ -52,7 +56,11 @@ class Limits:
     ping_interval: float = 1.5
     ping_misses: int = 3
     idle_timeout: float = 15.0
-    max_peers: int = 200
+    max_outbound: int = 100
+    outbound_per_group: int = 2
+    max_inbound: int = 100
+    inbound_per_group: int = 16
+    max_kept: int = 128
     max_listeners: int = 32
     max_strangers: int = 64
     max_pending: int = 128
@@ -60,7 +68,8 @@ class Limits:
     @property
     def max_connections(self) -> int:
         """Connections of all kinds together, with room for doubles that are about to be resolved."""
-        return 2 * self.max_peers + self.max_listeners + self.max_strangers
+        peers = self.max_outbound + self.max_inbound + self.max_kept
+        return 2 * peers + self.max_listeners + self.max_strangers
 
     def frame(self, lane: Lane) -> int:
         """Largest frame on `lane`, bytes."""

@@ -1,6 +1,7 @@
 """The peers we are connected to: who is admitted, which of two connections stays, what a fault costs.
 
-Also tells the peers of each other, so that nodes which all know one bootstrap node end up knowing everyone.
+Who gets a place when places are short is decided in `slots`. Also tells the peers of each other, so that
+nodes which all know one bootstrap node end up knowing everyone.
 """
 
 import logging
@@ -11,18 +12,21 @@ from typing import Final
 import trio
 
 from p2p.address_book import AddressBook
-from p2p.addresses import parse_endpoint, seen_from
+from p2p.addresses import clean_addresses, seen_from
 from p2p.comings import Comings
 from p2p.connector import Live
 from p2p.control import MAX_ADDRESSES, MAX_PEERS, Hello, Peers
 from p2p.dialer import Dialer
 from p2p.faults import WEIGHTS, Fault, PeerFault
+from p2p.groups import Group, group_of, group_of_host
 from p2p.inbox import Inbox
 from p2p.limits import Limits
 from p2p.methods import Methods
 from p2p.network import Direction, PeerConnected, PeerDisconnected, PeerId
+from p2p.pairing import dials
 from p2p.scores import Scoreboard
-from p2p.session import Connection, Link, PeerLeft, Session, Streams
+from p2p.session import Caller, Connection, Link, PeerLeft, Session, Streams
+from p2p.slots import NoRoom, Room, Seat, room_for
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +43,7 @@ class Roster:
         local_id: PeerId,
         chain_tag: bytes,
         reserved: frozenset[PeerId],
+        secret: bytes,
         limits: Limits,
         book: AddressBook,
         dialer: Dialer,
@@ -53,6 +58,10 @@ class Roster:
         self._local_id = local_id
         self._chain_tag = chain_tag
         self._reserved = reserved
+        self._secret = secret
+        self._members: frozenset[PeerId] = frozenset()
+        self._dialed: list[Seat] | None = None
+        """Seats of those that we dialed; None after a change."""
         self._limits = limits
         self._book = book
         self._dialer = dialer
@@ -65,16 +74,48 @@ class Roster:
         """Whether `connection` carries a session."""
         return any(session.link.connection is connection for session in self.sessions.values())
 
-    def may_dial(self, peer: PeerId) -> bool:
-        """Whether a session with `peer` would be admitted, as far as we know now."""
-        return not self._is_full(peer) and not self.scores.is_banned(peer, trio.current_time())
+    def keep(self, members: frozenset[PeerId]) -> None:
+        """The peers of the committee's keys: like bootstrap peers they need no place."""
+        self._members = members
+        self._dialed = None
 
-    def check(self, peer: PeerId, hello: Hello) -> None:
-        """Whether we want to talk to `peer` at all.
+    def is_kept(self, peer: PeerId) -> bool:
+        """Whether `peer` needs no place."""
+        return peer in self._reserved or peer in self._members
+
+    def may_dial(self, peer: PeerId, address: str) -> bool:
+        """Whether a session with `peer` at `address` would be admitted, as far as we know now."""
+        if self.scores.is_banned(peer, trio.current_time()):
+            return False
+        if self._dialed is None:  # asked for every peer of the book in turn, so not counted each time
+            self._dialed = [seat for seat in self.seats() if seat.direction is Direction.OUTBOUND]
+        seat = self._seat(peer, Direction.OUTBOUND, group_of(address), trio.current_time())
+        return isinstance(room_for(seat, self._dialed, self._limits, secret=self._secret), Room)
+
+    def seats(self) -> list[Seat]:
+        """What counts about each session."""
+        return [
+            Seat(
+                peer=peer,
+                direction=session.link.direction,
+                group=group_of_host(session.link.caller.host),
+                since=session.link.since,
+                answered_at=session.exchange.answered_at,
+                is_kept=self.is_kept(peer),
+            )
+            for peer, session in self.sessions.items()
+        ]
+
+    def check(self, caller: Caller, hello: Hello) -> PeerId | None:
+        """Whether we want to talk to `caller` at all.
+
+        Returns:
+            Who has to go for it, if anybody.
 
         Raises:
             PeerFault: `SHUTTING_DOWN`, `ITSELF`, `BANNED`, `WRONG_CHAIN` or `FULL`.
         """
+        peer = caller.peer
         if self._stopping:
             raise PeerFault(Fault.SHUTTING_DOWN, "the node stops")
         if peer == self._local_id:
@@ -85,8 +126,13 @@ class Roster:
         if hello.chain_tag != self._chain_tag:
             theirs, ours = hello.chain_tag.hex(), self._chain_tag.hex()
             raise PeerFault(Fault.WRONG_CHAIN, f"peer is on {theirs}, we are on {ours}")
-        if self._is_full(peer):
-            raise PeerFault(Fault.FULL, f"{len(self.sessions)} peers are connected")
+        if peer in self.sessions:
+            return None
+        seat = self._seat(peer, caller.direction, group_of_host(caller.host), trio.current_time())
+        room = self._room_for(seat)
+        if isinstance(room, NoRoom):
+            raise PeerFault(Fault.FULL, room.why)
+        return room.loser
 
     def enter(self, link: Link, streams: Streams) -> Live:
         """Admit a session that shook hands.
@@ -94,14 +140,17 @@ class Roster:
         Raises:
             PeerFault: As `check`, or `DUPLICATE`.
         """
-        self.check(link.peer, link.hello)
+        loser = self.check(link.caller, link.hello)
         older = self.sessions.get(link.peer)
         if older is not None and not self._is_better(link, older.link):
             raise PeerFault(Fault.DUPLICATE, "another connection between us is kept")
         session = Session(link, streams, limits=self._limits, inbox=self._inbox, methods=self._methods)
         self.sessions[link.peer] = session
+        self._dialed = None
         if older is not None:
             older.end(Fault.DUPLICATE, "a better connection between us is kept")
+        if loser is not None:
+            self._evict(loser)
         self._on_entered(session)
 
         async def live() -> None:
@@ -148,36 +197,52 @@ class Roster:
 
     def _news_for(self, session: Session) -> Iterator[Peers]:
         others = [peer for peer in self.sessions if peer != session.link.peer and peer not in session.told]
-        told = [(peer, self._book.addresses(peer)[:MAX_ADDRESSES]) for peer in sorted(others)]
+        # What a peer says of itself and what we saw, not what others say of it.
+        told = [(peer, _addresses_of(self.sessions[peer].link)[:MAX_ADDRESSES]) for peer in sorted(others)]
         told = [(peer, addresses) for peer, addresses in told if addresses]
         session.told.update(others)
         for start in range(0, len(told), MAX_PEERS):
             yield Peers(tuple(told[start : start + MAX_PEERS]))
 
     def _on_peers(self, source: PeerId, message: Peers) -> None:
+        session = self.sessions.get(source)
+        if session is None:
+            return
         for peer, addresses in message.peers:
             if peer not in self.sessions and peer != source:
-                self._dialer.heard_of(peer, addresses)
+                self._dialer.heard_of(peer, addresses, source=session.link.source)
 
-    def _is_full(self, peer: PeerId) -> bool:
-        """Whether there is no room for `peer`; those already here, and bootstrap peers, always have room."""
-        full = len(self.sessions) >= self._limits.max_peers
-        return full and peer not in self.sessions and peer not in self._reserved
+    def _seat(self, peer: PeerId, direction: Direction, group: Group | None, now: float) -> Seat:
+        return Seat(peer, direction, group, now, is_kept=self.is_kept(peer))
+
+    def _room_for(self, seat: Seat) -> Room | NoRoom:
+        return room_for(seat, self.seats(), self._limits, secret=self._secret)
+
+    def _evict(self, peer: PeerId) -> None:
+        session = self.sessions[peer]
+        ended = PeerFault(Fault.FULL, "another peer needs the place more")
+        session.end(ended.fault, ended.detail)
+        # Now and not when its tasks are through, or its place would be given away a second time.
+        self._leave(session, ended)
 
     def _is_better(self, new: Link, old: Link) -> bool:
         """Whether `new` replaces `old`; both ends come to the same answer.
 
         A restarted peer's connection replaces what is left of the one before; so does a second one from the
-        same side, which would not have dialed without need. If both dialed at once, the lower id's stays.
+        same side, which would not have dialed without need. If both dialed at once, `pairing` decides.
         """
         if new.hello.instance != old.hello.instance or new.direction is old.direction:
             return True
-        return (new.direction is Direction.OUTBOUND) == (self._local_id < new.peer)
+        return (new.direction is Direction.OUTBOUND) == dials(self._local_id, new.peer)
 
     def _on_entered(self, session: Session) -> None:
         peer, direction, address = session.link.peer, session.link.direction, session.link.address
         log.info("event=peer_connected peer=%s direction=%s address=%s", peer, direction.value, address)
-        self._book.see(peer, _addresses_of(session.link))
+        addresses = _addresses_of(session.link)
+        if direction is Direction.OUTBOUND:
+            self._book.reached(peer, addresses)
+        else:
+            self._book.hear(peer, addresses, source=session.link.source, itself=True)
         self._dialer.connected(peer)
         self.comings.put(PeerConnected(peer))
         for other in self.sessions.values():
@@ -188,9 +253,13 @@ class Roster:
         peer = session.link.peer
         session.link.connection.end(str(ended))
         self.blame(peer, ended)
-        if self.sessions.get(peer) is not session:
-            return
+        if self.sessions.get(peer) is session:
+            self._leave(session, ended)
+
+    def _leave(self, session: Session, ended: PeerFault) -> None:
+        peer = session.link.peer
         del self.sessions[peer]
+        self._dialed = None
         log.info("event=peer_disconnected peer=%s reason=%s", peer, ended)
         self.comings.put(PeerDisconnected(peer, str(ended)))
         self._dialer.lost(peer)
@@ -198,6 +267,5 @@ class Roster:
 
 def _addresses_of(link: Link) -> tuple[str, ...]:
     """Where others can reach the peer: where we reached it ourselves, and what it says."""
-    host = parse_endpoint(link.address).host if link.address else ""
-    told = seen_from(link.hello.addresses, host)
-    return (link.address, *told) if link.direction is Direction.OUTBOUND else told
+    told = seen_from(link.hello.addresses, link.caller.host)
+    return clean_addresses((link.address, *told) if link.direction is Direction.OUTBOUND else told)

@@ -73,6 +73,28 @@ class Scoreboard:
         record = self._records.get(peer)
         return record is not None and now < record.banned_until
 
+    def count(self, peer: PeerId) -> int:
+        """How many bans `peer` has had, as far as we remember."""
+        record = self._records.get(peer)
+        return record.bans if record is not None else 0
+
+    def restore(self, peer: PeerId, *, reason: str, seconds: float, count: int, now: float) -> None:
+        """Take up a ban of an earlier process that lasts `seconds` more; nothing if that is over.
+
+        A clock that was set in between cannot make it longer than any ban.
+        """
+        if seconds <= 0:
+            return
+        record = _Record(since=now, bans=min(count, 32))
+        record.banned_until = now + min(seconds, MAX_BAN_SECONDS)
+        record.reports.append(Report(reason=reason, weight=-BAN_SCORE, at=now))
+        self._records[peer] = record
+        self._make_room(now)
+
+    def lift(self, peer: PeerId) -> bool:
+        """End a ban and forget what led to it; whether anything was held against `peer`."""
+        return self._records.pop(peer, None) is not None
+
     def bans(self, now: float) -> tuple[Ban, ...]:
         """Bans in force, sorted by peer."""
         return tuple(

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import trio
 
+from p2p.addresses import Endpoint
 from p2p.buckets import TokenBucket
 from p2p.control import MAX_CONTROL, Control, Goodbye, Hello, Peers, Ping, Pong, decode, encode
 from p2p.exchange import Exchange
@@ -63,15 +64,44 @@ class Streams:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """Who is at the other end, and how we got there."""
+class Caller:
+    """Who is at the other end, as the connection proves it before anything is said.
+
+    Attributes:
+        peer: Whose identity key the other end holds.
+        direction: Who dialed.
+        host: Its IP address as the socket has it, whatever name or address led there; empty if unknown.
+    """
 
     peer: PeerId
     direction: Direction
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Who is at the other end, and how we got there."""
+
+    caller: Caller
     address: str
     connection: Connection
     hello: Hello
     since: float
+
+    @property
+    def peer(self) -> PeerId:
+        """Who is at the other end."""
+        return self.caller.peer
+
+    @property
+    def direction(self) -> Direction:
+        """Who dialed."""
+        return self.caller.direction
+
+    @property
+    def source(self) -> str:
+        """Multiaddr that counts as the origin of what the peer says; its port means nothing."""
+        return Endpoint(self.caller.host, 0).multiaddr if self.caller.host else ""
 
 
 class Session:

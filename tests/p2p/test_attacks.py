@@ -312,7 +312,7 @@ async def test_lanes_without_a_handshake_are_refused() -> None:
 
 
 async def test_strangers_do_not_keep_others_out() -> None:
-    limits = Limits(max_strangers=10, max_peers=5, max_listeners=5)
+    limits = Limits(max_strangers=10, max_outbound=3, max_inbound=2, max_kept=0, max_listeners=5)
     async with scene(limits=limits) as (_, _, attacker):
         connections = [await attacker.connect() for _ in range(limits.max_connections + 10)]
         for connection in connections[:-10]:

@@ -105,7 +105,7 @@ def test_reasons() -> None:
     )
     assert fault_of(hello[:5] + struct.pack("!H", 9) + b"future") == (
         Fault.WRONG_VERSION,
-        "peer speaks version 9, we speak 1",
+        "peer speaks version 9, we speak 2",
     )
     assert fault_of(b"\x04\x11") == (Fault.MALFORMED, "17 items, the limit is 16")
     assert fault_of(b"\x05\xff\x00") == (Fault.MALFORMED, "goodbye with unknown reason 255")

@@ -19,6 +19,7 @@ from p2p.network import (
     RequestFailed,
     RequestFailure,
 )
+from p2p.pairing import dials
 from tests.p2p.nodes import PATIENCE, config, is_alive, node, partings, peers_are, take, until
 
 
@@ -40,7 +41,7 @@ async def test_a_peer_with_many_addresses_is_passed_on_with_a_few() -> None:
     addresses = tuple(f"/ip4/127.0.0.1/tcp/{port}" for port in range(1, 5))
     async with node(1) as a, node(2, a, advertise=addresses) as b, node(3, a) as c:
         await peers_are(a, b, c)
-        a._book.hear(b.local_id, ["/ip4/127.0.0.1/tcp/9"])
+        a._book.hear(b.local_id, ["/ip4/127.0.0.1/tcp/9"], source="")
         assert len(a._book.addresses(b.local_id)) == 5
         async with node(4, a) as d:
             await until(lambda: d._book.addresses(b.local_id) == addresses)
@@ -50,12 +51,12 @@ async def test_a_peer_with_many_addresses_is_passed_on_with_a_few() -> None:
 async def test_two_nodes_that_dial_each_other_keep_one_connection() -> None:
     async with node(1) as a, node(2) as b:
         for here, other in ((a, b), (b, a)):
-            here._dialer.heard_of(other.local_id, (other.listen_addrs[0].partition("/p2p/")[0],))
+            here._dialer.heard_of(other.local_id, (other.listen_addrs[0].partition("/p2p/")[0],), source="")
             here._dialer._targets[other.local_id].next_at = 0
-        lower, higher = sorted((a, b), key=lambda net: net.local_id)
+        first, second = (a, b) if dials(a.local_id, b.local_id) else (b, a)
 
         def settled() -> bool:
-            directions = [peer.direction for net in (lower, higher) for peer in net.stats().peers]
+            directions = [peer.direction for net in (first, second) for peer in net.stats().peers]
             return directions == [Direction.OUTBOUND, Direction.INBOUND]
 
         await until(settled)
@@ -150,7 +151,7 @@ async def test_a_banned_peer_is_cut_off_and_stays_out() -> None:
 
 
 async def test_a_full_node_refuses_but_keeps_its_own() -> None:
-    async with node(1, limits=Limits(max_peers=1)) as a, node(2, a) as b:
+    async with node(1, limits=Limits(max_inbound=1)) as a, node(2, a) as b:
         await peers_are(a, b)
         async with node(3, a) as c:
             await until(lambda: partings(c, "full") > 0)
@@ -214,7 +215,7 @@ async def test_an_error_of_the_caller_comes_out_as_it_is() -> None:
 async def test_a_node_does_not_stay_connected_to_itself() -> None:
     async with node(1) as a, node(2, a) as b:
         await peers_are(a, b)
-        a._dialer.heard_of(a.local_id, (parse_endpoint(a.listen_addrs[0]).multiaddr,))
+        a._dialer.heard_of(a.local_id, (parse_endpoint(a.listen_addrs[0]).multiaddr,), source="")
         assert a.local_id not in a._dialer._targets
 
 

@@ -15,7 +15,7 @@ from p2p.inbox import Inbox
 from p2p.limits import Limits
 from p2p.methods import Methods
 from p2p.network import Direction, Inbound, Lane, PeerId
-from p2p.session import Link, Session, Streams
+from p2p.session import Caller, Link, Session, Streams
 from tests.p2p.pipes import Pipe, pipe
 
 A = PeerId("a")
@@ -54,7 +54,9 @@ async def session_with(limits: Limits = LIMITS) -> AsyncIterator[Fixture]:
     ends = [pipe(room=1_000_000) for _ in range(4)]
     near, far = zip(*ends, strict=True)
     wire, inbox = Wire(), Inbox(frames=limits.inbox_frames, size=limits.inbox_bytes)
-    link = Link(A, Direction.INBOUND, "", wire, Hello(bytes(32), bytes(8), ()), trio.current_time())
+    link = Link(
+        Caller(A, Direction.INBOUND, ""), "", wire, Hello(bytes(32), bytes(8), ()), trio.current_time()
+    )
     near_lanes = {Lane.CONSENSUS: near[1], Lane.TRANSACTIONS: near[2]}
     streams = Streams(near[0], FrameReader(near[0]), near_lanes, near[3])
     session = Session(link, streams, limits=limits, inbox=inbox, methods=Methods(timeout=1))

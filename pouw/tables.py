@@ -91,7 +91,7 @@ def rotary_table(
     table = np.empty((positions, head_dim), "<i2")
     for i in range(middle):
         frequency = rotary_frequency(2 * i, head_dim, base, scaling=scaling)
-        # A column at a time: the longest models have 2^17 rows, whose numbers as Python's own take a gigabyte.
+        # A column at a time: 2^17 rows, the most of a model, are a gigabyte as Python's own numbers.
         table[:, i::middle] = _turns(positions, frequency)
     return table
 

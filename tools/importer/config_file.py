@@ -19,6 +19,10 @@ _COUNTS: Final = {
     "intermediate_size": 1 << 17,
     "max_position_embeddings": 1 << 17,
     "type_vocab_size": 1 << 10,
+    "dim": 1 << 15,
+    "n_layers": 256,
+    "n_heads": 1 << 10,
+    "hidden_dim": 1 << 17,
 }
 """The greatest value of every count that is read; each is at least 1."""
 

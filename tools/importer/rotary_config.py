@@ -11,9 +11,9 @@ from tools.importer.config_file import count
 from tools.importer.errors import ImportReason, ModelImportError
 
 _REFUSED: Final = {
-    "dynamic": "its turns depend on the length of the whole text, so the keys of its beginning would not stay",
+    "dynamic": "its turns depend on the length of the whole text, so no key is ever final",
     "yarn": "it scales attention together with the turns, which no integer program here does",
-    "longrope": "its factors depend on the length of the whole text, so the keys of its beginning would not stay",
+    "longrope": "its factors depend on the length of the whole text, so no key is ever final",
 }
 """Kinds of scaling that are known and not read, each with its reason."""
 
@@ -104,11 +104,9 @@ def _number(given: Mapping[str, Any], key: str, *, least: int) -> Fraction:
     return Fraction(value)
 
 
-def _base(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 2 <= value <= 1 << 31:
+def _base(value: Any) -> int:
+    if type(value) not in (int, float) or not 2 <= value <= 1 << 31 or value != int(value):
         raise ModelImportError(
-            ImportReason.UNSUPPORTED, f"rope_theta is {str(value)[:40]}, known are 2..2^31"
+            ImportReason.UNSUPPORTED, f"rope_theta is {str(value)[:40]}, known are whole numbers, 2..2^31"
         )
-    if value != int(value):
-        raise ModelImportError(ImportReason.UNSUPPORTED, f"rope_theta is {value}, known are whole numbers")
     return int(value)

@@ -71,6 +71,21 @@ def encoder(folder: Path, *, steps: int = 0, vocabulary: int = 300, **changes: A
     return model
 
 
+def small_encoder(folder: Path, *, headed: bool) -> Any:
+    """A small DistilBERT with its tokenizer, saved to a folder; gives the encoder without its head."""
+    torch.manual_seed(0)
+    config = transformers.DistilBertConfig(
+        vocab_size=300, dim=64, hidden_dim=160, n_layers=3, n_heads=4, max_position_embeddings=128,
+        initializer_range=0.1,
+    )  # fmt: skip
+    made = (transformers.DistilBertForMaskedLM if headed else transformers.DistilBertModel)(config).eval()
+    model = made.distilbert if headed else made
+    disturb(model)
+    made.save_pretrained(folder)
+    word_pieces(300).save(str(folder / "tokenizer.json"))
+    return model
+
+
 def learn(model: Any, tokens: Any, *, steps: int, mask: int | None = None, length: int = 64) -> None:
     """Train on random pieces of a text: the next token, or those that were masked."""
     generator = torch.Generator().manual_seed(1)
@@ -99,12 +114,14 @@ def disturb(model: Any) -> None:
     """A few channels far beyond the rest, as trained encoders have them, and biases that are not 0."""
     with torch.no_grad():
         for name, value in model.named_parameters():
+            # "LayerNorm" in BERT, "sa_layer_norm" and "output_layer_norm" in DistilBERT.
+            plain = name.lower().replace("_", "")
             if name.endswith("bias"):
                 value += 0.1 * torch.randn_like(value)
-            if name.endswith("LayerNorm.bias"):
+            if plain.endswith("layernorm.bias"):
                 value[3] += 8
                 value[17] -= 6
-            if name.endswith("LayerNorm.weight"):
+            if plain.endswith("layernorm.weight"):
                 value += 0.2 * torch.randn_like(value)
                 value[11] *= 6
 

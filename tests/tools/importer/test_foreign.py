@@ -154,6 +154,22 @@ def test_places_of_roberta_begin_after_its_padding(tmp_path: Path) -> None:
         read_bert(tmp_path, positions=49)
 
 
+@pytest.mark.parametrize("headed", [False, True])
+def test_an_encoder_without_segments_and_pooler(tmp_path: Path, headed: bool) -> None:
+    """DistilBERT, alone and with a head for guessing words beside it."""
+    folder = tmp_path / "tiny"
+    model = foreign.small_encoder(folder, headed=headed)
+    ours = read_bert(folder)
+    assert (ours.shape.segments, ours.shape.pooler, ours.shape.positions) == (1, False, 128)
+    tokens = words(60)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(tokens)[None]).last_hidden_state[0].numpy()
+    assert np.abs(ours.states(tokens) - expected).max() < 2e-4
+    options = ImportOptions(positions=SHORT)
+    found = import_model(folder, tmp_path / "out", options, CPU, progress=lambda _: None).accuracy
+    assert found is not None and found.least_cosine > 0.99
+
+
 def test_a_head_beside_the_encoder_is_passed_over(tmp_path: Path) -> None:
     """Models for guessing words keep the encoder under a prefix."""
     config = foreign.transformers.BertConfig(

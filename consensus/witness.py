@@ -23,13 +23,15 @@ _Signed = tuple[Statement, bytes]
 class Witness:
     """Remembers signatures that were verified; pure."""
 
-    __slots__ = ("_accused", "_floor", "_said", "_statements")
+    __slots__ = ("_accused", "_contested", "_floor", "_said", "_statements")
 
     def __init__(self) -> None:
         self._said: dict[int, dict[bytes, list[_Signed]]] = {}
         """By view and signer, one of a kind."""
         self._statements: dict[int, set[Statement]] = {}
         """All that was said in a view, by anybody: few, so that most messages are seen to be harmless."""
+        self._contested: set[int] = set()
+        """Views in which two statements, whoever made them, exclude each other."""
         self._accused: set[bytes] = set()
         self._floor = 0
 
@@ -38,24 +40,36 @@ class Witness:
         if signer in self._accused or statement.view < self._floor:
             return None
         said = self._said.setdefault(statement.view, {}).setdefault(signer, [])
+        is_first = True
         for earlier in said:
-            evidence = evidence_of(signer, earlier, (statement, signature))
-            if evidence is not None:
+            if excludes(earlier[0], statement):
                 self._accused.add(signer)
-                return evidence
-        if all(earlier.kind is not statement.kind for earlier, _ in said):
+                return evidence_of(signer, earlier, (statement, signature))
+            is_first = is_first and earlier[0].kind is not statement.kind
+        if is_first:
             said.append((statement, signature))
-            self._statements.setdefault(statement.view, set()).add(statement)
+            self._add(statement)
         return None
+
+    def _add(self, statement: Statement) -> None:
+        known = self._statements.setdefault(statement.view, set())
+        if statement not in known:
+            if any(excludes(earlier, statement) for earlier in known):
+                self._contested.add(statement.view)
+            known.add(statement)
 
     def contradicts(self, signers: Iterable[bytes], statement: Statement) -> bool:
         """Whether one of ``signers``, not accused so far, said what this statement excludes.
 
         The statement need not be verified: it is worth verifying if this is true.
         """
-        if not any(excludes(earlier, statement) for earlier in self._statements.get(statement.view, ())):
+        view = statement.view
+        known = self._statements.get(view, ())
+        if (view not in self._contested and statement in known) or not any(
+            excludes(earlier, statement) for earlier in known
+        ):
             return False
-        said = self._said[statement.view]
+        said = self._said[view]
         return any(
             excludes(earlier, statement)
             for signer in signers
@@ -100,3 +114,4 @@ class Witness:
         for view in [view for view in self._said if view < below]:
             del self._said[view]
             self._statements.pop(view, None)
+            self._contested.discard(view)

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from pouw.opened_rows import rows_of, values_of
-from pouw.openings import Place, needs_of
-from pouw.program import Program, Step, Weight
+from pouw.openings import Place, needs_of, reads_of
+from pouw.ops.cells import by_element
+from pouw.ops.kind import Need
+from pouw.program import Program, Source, Step, Weight
 from pouw.proof import OpenedLeaf, ProofError, ProofReason
 from pouw.rows import RowTree
 from pouw.sampling import Cell
@@ -62,6 +64,11 @@ class Model:
         number = self.number(weight)
         return rows_of(weight.spec, lambda leaf: self._data[number, leaf], rows)
 
+    def values(self, weight: Weight, row: int, cols: range) -> Array:
+        """Neighbouring values of a weight; their leaves are held."""
+        number = self.number(weight)
+        return values_of(weight.spec, lambda leaf: self._data[number, leaf], row, cols=cols)
+
 
 def _identity(weight: Weight) -> Identity:
     return weight.root, weight.spec.dtype, weight.spec.rows, weight.spec.cols
@@ -93,6 +100,8 @@ class OpenedRun:
         self._context = context
         self._input_root = input_root
         self._data: dict[Place, bytes] = {}
+        self.computed: dict[tuple[Source, int], Array] = {}
+        """Rows of inline ops: several cells may read the same one."""
 
     def derived(self, leaf: OpenedLeaf) -> OpenedLeaf:
         """A leaf of the input with the rows that it must hold.
@@ -155,23 +164,54 @@ def check_cell(run: OpenedRun, model: Model, cell: Cell) -> None:
     if cell.tensor == 0:
         return
     step = run.program.steps[cell.tensor - 1]
-    rows: list[Array] = []
-    for need in needs_of(step, cell, input_row=run.input_row):
-        source = step.sources[need.operand]
-        if source.weight:
-            rows.extend(model.rows(run.program.weights[source.index], need.rows))
-        else:
-            rows.extend(run.rows(source.index, need.rows))
-    expected = step.op.kind.check(cell.row, cell.col, rows)
+    expected = step.op.kind.check(cell.row, cell.col, _operands(run, model, step, cell.row, cell.col))
     cols = range(expected.start, expected.start + expected.values.size)
     got = run.values(cell.tensor, cell.row, cols)
     if not np.array_equal(got, expected.values):
         raise _fault(run, step, cell, got=got, expected=expected.values)
 
 
+def _operands(run: OpenedRun, model: Model, step: Step, row: int, col: int) -> list[Array]:
+    """What decides a cell: opened, or, where it is not committed, computed from what is."""
+    rows: list[Array] = []
+    for need in needs_of(step, row, col, input_row=run.input_row):
+        rows.extend(_read(run, model, step.sources[need.operand], need))
+    return rows
+
+
+def _read(run: OpenedRun, model: Model, source: Source, need: Need) -> Iterable[Array]:
+    if source.inline:
+        return [_computed(run, model, source, row, need.cols) for row in need.rows]
+    if source.weight:
+        weight = run.program.weights[source.index]
+        if need.cols is None:
+            return model.rows(weight, need.rows)
+        return [model.values(weight, need.row, need.cols)]
+    if need.cols is None:
+        return run.rows(source.index, need.rows)
+    if source.index == 0:
+        return [run.input_row(need.row)[need.cols.start : need.cols.stop]]
+    return [run.values(source.index, need.row, need.cols)]
+
+
+def _computed(run: OpenedRun, model: Model, source: Source, row: int, cols: range | None) -> Array:
+    """A row, or some columns of it, of an output that nobody committed to."""
+    step = run.program.step_of(source)
+    kind = step.op.kind
+    if by_element(kind):
+        assert cols is not None, f"{step.op.name} is read by whole rows"
+        parts = [kind.check(row, col, _operands(run, model, step, row, col)).values for col in cols]
+        return np.concatenate(parts)
+    if (source, row) not in run.computed:
+        run.computed[source, row] = kind.check(row, 0, _operands(run, model, step, row, 0)).values
+    whole = run.computed[source, row]
+    return whole if cols is None else whole[cols.start : cols.stop]
+
+
 def _fault(run: OpenedRun, step: Step, cell: Cell, *, got: Array, expected: Array) -> ProofError:
     place = f"{step.op.name}[{cell.row},{cell.col}] of {run.where}"
-    reads_input = any(source.index == 0 and not source.weight for source in step.sources)
+    read = reads_of(run.program, step, cell.row, cell.col, input_row=run.input_row)
+    reads_input = any(source.index == 0 and not source.weight for source, _ in read)
     if reads_input and not run.input_is_derived():
         return ProofError(
             ProofReason.INPUT_MISMATCH, f"{place} was made from another input than the one prescribed"

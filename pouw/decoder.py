@@ -18,7 +18,7 @@ from pouw.program import INPUT, Program, Weight
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import Array, index_dtype
 from pouw.token_sampling import Sampling
-from pouw.trace import Trace
+from pouw.trace import Run, Trace
 from pouw.weights import Weights, spec_of
 
 _UNNAMED: Final = bytes(HASH_BYTES)
@@ -116,16 +116,12 @@ class _Run:
         program = llama_program(self.manifest, span, sampling=sampling, cache=self._cached())
         models: Mapping[str, Any] = {**self.weights.on(self.backend), **self.cache}
         inputs = np.ascontiguousarray(tokens.reshape(-1, 1))
-        tensors: list[Any] = [self.backend.put(inputs)]
-        for step in program.steps:
-            names = [program.weights[s.index].name if s.weight else "" for s in step.sources]
-            operands = [
-                models[name] if source.weight else tensors[source.index]
-                for name, source in zip(names, step.sources, strict=True)
-            ]
-            tensors.append(step.op.kind.run(self.backend, operands))
+        run = Run(program, models, self.backend.put(inputs))
+        for output in program.order:
+            kind = program.step_of(output).op.kind
+            run.hold(output, kind.run(self.backend, run.operands(output)))
         kept = cache_names(self.manifest.shape.layers)
-        for number, tensor in enumerate(tensors):
+        for number, tensor in enumerate(run.tensors):
             name = program.name_of(number)
             if name in kept:
                 self.cache[f"cached {name}"] = tensor
@@ -160,7 +156,7 @@ class _Run:
         pieces = [self._mine(piece, sequence) for piece in self.pieces[name]]
         # Heads lie one after another: each is a block of its own, which every step continues.
         blocks = spec.rows // sum(self._length(i) for i in range(len(pieces))) if name != INPUT else 1
-        if name in ("last", "final", "logits", CHOICE):
+        if name in ("logits", CHOICE):
             blocks = 1
         joined = np.concatenate([_widened(piece, blocks, spec.cols) for piece in pieces], axis=1)
         return joined.reshape(spec.rows, spec.cols)

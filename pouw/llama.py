@@ -230,6 +230,7 @@ def llama_program(
     sampling: Sampling | None = None,
     cache: Sequence[Weight] = (),
     keep: bool = False,
+    whole: bool = False,
 ) -> Program:
     """The program that reads a span of tokens and chooses successors.
 
@@ -242,6 +243,8 @@ def llama_program(
         sampling: None chooses the greatest logit.
         cache: weights called "cached " and a name of `cache_names`, if there is a past.
         keep: commit keys and values as weights, so that a later program can name them as its cache.
+        whole: commit to the output of every op: for training, which reads them again on its way back, and for
+            whoever wants to see them.
 
     Raises:
         ProgramError: SHAPE, or RANGE if the model's constants allow a sum to leave its type.
@@ -255,8 +258,9 @@ def llama_program(
     if sampling is not None and len(sampling.seeds) != span.sequences:
         raise ProgramError(ProgramReason.SHAPE, f"{len(sampling.seeds)} seeds for {span.sequences} sequences")
     tokens = TensorSpec(span.sequences * span.tokens, 1, index_dtype(shape.vocabulary))
-    ops = _Ops(manifest, span)
-    ops.add("x 0", Gather(shape.vocabulary, manifest.embedding_lift, manifest.residual), INPUT, "embedding")
+    ops = _Ops(manifest, span, whole=whole)
+    words = Gather(shape.vocabulary, manifest.embedding_lift, manifest.residual)
+    ops.add("x 0", words, INPUT, "embedding", inline=True)
     for layer in range(shape.layers):
         ops.attend(layer)
         ops.feed(layer)
@@ -266,10 +270,14 @@ def llama_program(
 
 
 class _Ops:
-    """Collects the ops of a program."""
+    """Collects the ops of a program.
 
-    def __init__(self, manifest: LlamaManifest, span: Span) -> None:
+    Inline is whatever a check can compute again from a row or two of what the op reads.
+    """
+
+    def __init__(self, manifest: LlamaManifest, span: Span, *, whole: bool) -> None:
         self.ops: list[Op] = []
+        self._whole = whole
         self._manifest = manifest
         self._span = span
         shape = manifest.shape
@@ -277,8 +285,8 @@ class _Ops:
             span.sequences, span.past, span.tokens, shape.heads, shape.kv_heads, shape.head_dim
         )
 
-    def add(self, name: str, kind: OpKind, *operands: str) -> None:
-        self.ops.append(Op(name, kind, operands))
+    def add(self, name: str, kind: OpKind, *operands: str, inline: bool = False) -> None:
+        self.ops.append(Op(name, kind, operands, inline and not self._whole))
 
     def attend(self, layer: int) -> None:
         """From "x {layer}" to "y {layer}"."""
@@ -324,7 +332,7 @@ class _Ops:
         """From the last residual to the answer."""
         manifest, span = self._manifest, self._span
         last = LastRows(span.sequences, span.tokens, span.wanted)
-        self.add("last", last, f"x {manifest.shape.layers}")
+        self.add("last", last, f"x {manifest.shape.layers}", inline=True)
         self._norm("final", manifest.final_shift, "last", "final norm")
         logits = Linear(manifest.logit_shift, limit=DType.INT16.high, dtype=DType.INT16)
         self.add("logits", logits, "final", "head", "head scale")
@@ -340,11 +348,11 @@ class _Ops:
         )  # fmt: skip
 
     def _norm(self, name: str, shift: int, source: str, gain: str) -> None:
-        self.add(name, RowNorm(self._manifest.epsilon, shift), source, gain)
+        self.add(name, RowNorm(self._manifest.epsilon, shift), source, gain, inline=True)
 
     def _linear(self, name: str, kind: Linear, layer: int, part: str, source: str) -> None:
         matrix = layer_weight(layer, part)
-        self.add(name, kind, source, matrix, f"{matrix} scale")
+        self.add(name, kind, source, matrix, f"{matrix} scale", inline=True)
 
     def _onto(self, name: str, shift: int, layer: int, part: str, source: str, residual: str) -> None:
         matrix = layer_weight(layer, part)

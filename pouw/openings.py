@@ -4,20 +4,16 @@ A proof says nothing about what it opens that could not be derived, so it has on
 places so that a wrong one can be named.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, repeat
-from typing import Final
 
-from pouw.ops.attention_mix import AttentionMix
+from pouw.ops.cells import by_element
 from pouw.ops.gather import Gather
 from pouw.ops.kind import Need
-from pouw.ops.linear import Linear
-from pouw.ops.matmul import MatmulNT
-from pouw.ops.transpose import Transpose
-from pouw.program import Program, Step
+from pouw.program import Program, Source, Step
 from pouw.sampling import Cell
-from pouw.tensors import Array
+from pouw.tensors import Array, TensorSpec
 
 Place = tuple[int, int]
 """A tensor's number and a leaf's."""
@@ -40,20 +36,43 @@ class ItemPlan:
     weights: tuple[Place, ...]
 
 
-_BY_ELEMENT: Final = (AttentionMix, Linear, MatmulNT, Transpose)
-"""Ops whose cell is one element; that of any other is a row."""
-
 InputRow = Callable[[int], Array]
 """A row of an item's input; nobody opens it, since everybody knows it."""
 
 
-def needs_of(step: Step, cell: Cell, *, input_row: InputRow) -> tuple[Need, ...]:
-    """The operand rows that decide a cell, those that the input names included."""
+def needs_of(step: Step, row: int, col: int, *, input_row: InputRow) -> tuple[Need, ...]:
+    """The operand rows that decide the cell (row, col) of a step, those that the input names included."""
     kind = step.op.kind
-    needs = kind.needs(cell.row, cell.col)
+    needs = kind.needs(row, col)
     if isinstance(kind, Gather):
         return (*needs, kind.follow(int(input_row(needs[0].row)[0])))
     return needs
+
+
+def reads_of(
+    program: Program, step: Step, row: int, col: int, *, input_row: InputRow
+) -> Iterator[tuple[Source, Need]]:
+    """What is read to compute the cell (row, col) of a step: weights, committed tensors and the input.
+
+    Where the step reads what is not committed, this is what that is made of.
+    """
+    for need in needs_of(step, row, col, input_row=input_row):
+        source = step.sources[need.operand]
+        if not source.inline:
+            yield source, need
+            continue
+        inner = program.step_of(source)
+        for at in need.rows:
+            for column in need.cols or (0,):
+                yield from reads_of(program, inner, at, column, input_row=input_row)
+                if not by_element(inner.op.kind):
+                    break
+
+
+def _leaves_read(spec: TensorSpec, need: Need) -> range:
+    if need.cols is None:
+        return spec.leaves_over(need.rows)
+    return range(spec.leaf_of(need.row, need.cols.start), spec.leaf_of(need.row, need.cols.stop - 1) + 1)
 
 
 def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool, input_row: InputRow) -> ItemPlan:
@@ -78,17 +97,16 @@ def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool, input_
             leaves.update((0, leaf) for leaf in spec.leaves_of(cell.row))
             continue
         step = program.steps[cell.tensor - 1]
-        if isinstance(step.op.kind, _BY_ELEMENT):
+        if by_element(step.op.kind):
             leaves.add((cell.tensor, spec.leaf_of(cell.row, cell.col)))
         else:
             leaves.update((cell.tensor, leaf) for leaf in spec.leaves_of(cell.row))
-        for need in needs_of(step, cell, input_row=input_row):
-            source = step.sources[need.operand]
+        for source, need in reads_of(program, step, cell.row, cell.col, input_row=input_row):
             if source.weight:
-                opened = program.weights[source.index].spec.leaves_over(need.rows)
+                opened = _leaves_read(program.weights[source.index].spec, need)
                 weights.update(zip(repeat(source.index), opened, strict=False))
             elif source.index:
-                opened = program.tensors[source.index].leaves_over(need.rows)
+                opened = _leaves_read(program.tensors[source.index], need)
                 leaves.update(zip(repeat(source.index), opened, strict=False))
             else:
                 # Derived rows need no path. The root still tells a false input from a false output.

@@ -1,11 +1,11 @@
-"""Running a program: every tensor that crosses an op boundary is kept, because every one is committed."""
+"""Running a program: every tensor that is committed is kept, and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pouw.backends.backend import Backend
-from pouw.program import Program
+from pouw.program import Program, Source
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.rows import RowTree
 from pouw.tensors import Array
@@ -18,7 +18,7 @@ class Trace:
 
     Args:
         weights: the model it was made with.
-        tensors: the input, then each op's output, on the host.
+        tensors: the input, then each step's output, on the host.
         trees: row trees of kept tensors, by number, as far as somebody has made them: whoever commits to a
             step of training and whoever trains on need the same ones.
     """
@@ -62,9 +62,7 @@ def run_program(
             ProgramReason.SHAPE,
             f"input of {inputs.dtype} {inputs.shape}, the program wants {program.tensors[0]}",
         )
-    placed = weights.on(backend)
-    models = [placed[weight.name] for weight in program.weights]
-    tensors: list[Any] = [backend.put(inputs)]
+    run = Run(program, weights.on(backend), backend.put(inputs))
     host: list[Array] = []
 
     def fetch(tensor: Any) -> None:
@@ -72,12 +70,54 @@ def run_program(
         if take:
             take(len(host) - 1, host[-1])
 
-    for step in program.steps:
-        operands = [models[s.index] if s.weight else tensors[s.index] for s in step.sources]
-        tensors.append(step.op.kind.run(backend, operands))
-        if take:
+    for output in program.order:
+        ready = run.tensors[len(host) :] if take else []
+        run.hold(output, run.step_of(output).op.kind.run(backend, run.operands(output)))
+        for tensor in ready:
             # One op behind: a device has the next one to do while this waits for the last.
-            fetch(tensors[-2])
-    for tensor in tensors[len(host) :]:
+            fetch(tensor)
+    for tensor in run.tensors[len(host) :]:
         fetch(tensor)
     return Trace(weights, tuple(host))
+
+
+class Run:
+    """A run as far as it has come.
+
+    Args:
+        program: what is run.
+        models: tensors by the names of the program's weights.
+        first: the input.
+    """
+
+    def __init__(self, program: Program, models: Mapping[str, Any], first: Any) -> None:
+        self.tensors: list[Any] = [first]
+        """What is committed, as far as it has been computed."""
+        self.step_of = program.step_of
+        self._models = [models[weight.name] for weight in program.weights]
+        self._inlines: dict[int, Any] = {}
+        self._last = {
+            source.index: output
+            for output in program.order
+            for source in program.step_of(output).sources
+            if source.inline
+        }
+
+    def operands(self, output: Source) -> list[Any]:
+        """What the op of an output reads; everything before it is there."""
+        return [self._value(source) for source in self.step_of(output).sources]
+
+    def _value(self, source: Source) -> Any:
+        if source.inline:
+            return self._inlines[source.index]
+        return self._models[source.index] if source.weight else self.tensors[source.index]
+
+    def hold(self, output: Source, value: Any) -> None:
+        """Keep an output; what is not committed, until the last op that reads it."""
+        if output.inline:
+            self._inlines[output.index] = value
+        else:
+            self.tensors.append(value)
+        for source in self.step_of(output).sources:
+            if source.inline and self._last[source.index] == output:
+                self._inlines.pop(source.index, None)

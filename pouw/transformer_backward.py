@@ -89,7 +89,7 @@ def forward_ops(training: TransformerTraining) -> tuple[Op, ...]:
     }
     unknown[TURN] = Weight(TURN, unknown[TURN].spec, bytes(32), -(1 << 14), 1 << 14)
     span = Span(training.sequences, 0, training.tokens, training.tokens)
-    program = llama_program(manifest_of(shape, "", unknown), span)
+    program = llama_program(manifest_of(shape, "", unknown), span, whole=True)
     return tuple(step.op for step in program.steps[:-1])
 
 

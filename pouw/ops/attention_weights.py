@@ -27,7 +27,8 @@ class AttentionWeights:
 
     A decoder's query sees the keys at or before it, an encoder's all keys of its sequence. Operands: queries
     and keys, int8, as `Heads` lays them out. Scores are never committed: they would be most of what is
-    hashed. A cell is a row; it opens the query and the keys that it may look at, which lie side by side.
+    hashed. A cell is a row; it opens its head of the query, and the keys that it may look at, which lie side
+    by side.
 
     Args:
         heads: the layout.
@@ -93,14 +94,13 @@ class AttentionWeights:
         sequence, head, token = self.heads.query(row)
         first = self.heads.first_key(sequence, head)
         count = self.lengths[sequence] if self.lengths else self.heads.past + token + 1
-        return (Need(0, sequence * self.heads.tokens + token), Need(1, first, count))
+        of_head = range(head * self.heads.dim, (head + 1) * self.heads.dim)
+        return (Need(0, sequence * self.heads.tokens + token, cols=of_head), Need(1, first, count))
 
     def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
         """See `OpKind.check`."""
-        head = self.heads.query(row)[1]
-        query = rows[0].reshape(self.heads.queries, self.heads.dim)[head]
         weights = np.zeros(self.heads.span, np.int8)
         weights[: len(rows) - 1] = weight_row(
-            query, np.stack(rows[1:]), multiplier=self.multiplier, shift=self.shift
+            rows[0], np.stack(rows[1:]), multiplier=self.multiplier, shift=self.shift
         )
         return Expected(0, weights)

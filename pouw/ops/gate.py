@@ -17,7 +17,7 @@ from pouw.transformer_rows import gate_rows
 class Gate:
     """out[i,j] = clamp(table[G[i,j]] * U[i,j] >> shift), int8.
 
-    Operands: G and U, int8 [m,n]. A cell is the whole row.
+    Operands: G and U, int8 [m,n]. A cell is one element.
 
     Args:
         table: 256 int16 values, little endian, for -128..127.
@@ -51,10 +51,10 @@ class Gate:
         """See `OpKind.run`."""
         return backend.transformer.gate(*operands, table=self.table, shift=self.shift)
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return (Need(0, row), Need(1, row))
+        return tuple(Need(operand, row, cols=range(col, col + 1)) for operand in (0, 1))
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
         """See `OpKind.check`."""
-        return Expected(0, gate_rows(rows[0], rows[1], table=self.table, shift=self.shift))
+        return Expected(col, gate_rows(rows[0], rows[1], table=self.table, shift=self.shift))

@@ -19,16 +19,26 @@ class Bounded:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Rows that the check of a cell reads: `count` of the op's operand number `operand`, from `row` on."""
+    """Rows that the check of a cell reads: `count` of the op's operand number `operand`, from `row` on.
+
+    Of a single row it may be some columns alone: `cols`, which is not empty; None for all of them.
+    """
 
     operand: int
     row: int
     count: int = 1
+    cols: range | None = None
 
     @property
     def rows(self) -> range:
         """The rows, ascending."""
         return range(self.row, self.row + self.count)
+
+    def read(self, operand: Array) -> list[Array]:
+        """What is read of a whole operand, one entry per row."""
+        if self.cols is None:
+            return list(operand[self.rows.start : self.rows.stop])
+        return [operand[self.row, self.cols.start : self.cols.stop]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,10 @@ class OpKind(Protocol):
         """The output, from and to the backend's own tensors."""
 
     def needs(self, row: int, col: int) -> tuple[Need, ...]:
-        """The operand rows that decide the cell (row, col) of the output."""
+        """The operand rows that decide the cell (row, col) of the output.
+
+        An operand that is not committed and whose cells are single elements can be read by columns only.
+        """
 
     def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:
         """What the output must hold around (row, col), in plain numpy.
@@ -72,5 +85,5 @@ class OpKind(Protocol):
         Args:
             row: of the output.
             col: of the output.
-            rows: 1-D, one per entry of `needs`, in its order.
+            rows: 1-D, one per row of `needs`, in its order; of some columns, those columns.
         """

@@ -29,7 +29,7 @@ class Linear:
     """out[i,j] = clamp(R[i,j] + (A[i] · B[j] * scale[j] >> shift)), the shift rounding half up.
 
     Operands: A int8 [m,k], B int8 [n,k], scale int32 [n,1] ([m,1] by row), and R of the output's shape and
-    type. A cell is one element; it opens a row of each.
+    type. A cell is one element; it opens a row of each, of R the element.
 
     Args:
         shift: 0..62.
@@ -81,11 +81,11 @@ class Linear:
     def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
         three = (Need(0, row), Need(1, col), Need(2, row if self.by_row else col))
-        return (*three, Need(3, row)) if self.residual else three
+        return (*three, Need(3, row, cols=range(col, col + 1))) if self.residual else three
 
     def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
         """See `OpKind.check`."""
         total = (rows[0].astype(np.int64) * rows[1].astype(np.int64)).sum(keepdims=True)
-        residual = rows[3][col : col + 1].astype(np.int64) if self.residual else None
+        residual = rows[3].astype(np.int64) if self.residual else None
         value = linear_rows(total, rows[2].astype(np.int64), residual, shift=self.shift, limit=self.limit)
         return Expected(col, value.astype(self.dtype.numpy))

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, u32
 from pouw.heads import Heads
@@ -29,7 +31,8 @@ class Rotary:
 
     Operands: X int16 [sequences * tokens, queries * dim], turns int16 [positions, dim] as
     `pouw.tables.rotary_table` gives them. Output as X, or by head [sequences * queries * tokens, dim] with
-    row (s * queries + h) * tokens + t. A cell is a row.
+    row (s * queries + h) * tokens + t. A cell is one element; it opens the pair
+    that it is turned from, and the angles of its position.
 
     Args:
         heads: `queries` are the heads of X, whether they are queries or keys; `dim` is even.
@@ -74,18 +77,25 @@ class Rotary:
         """See `OpKind.run`."""
         return backend.transformer.rotary(*operands, heads=self.heads, shift=self.shift, by_head=self.by_head)
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        heads = self.heads
-        if not self.by_head:
-            return (Need(0, row), Need(1, heads.past + row % heads.tokens))
-        sequence, _, token = heads.query(row)
-        return (Need(0, sequence * heads.tokens + token), Need(1, heads.past + token))
+        line, head, place = self._place(row, col)
+        middle = self.heads.dim >> 1
+        first = head * self.heads.dim + place % middle
+        pair = (Need(0, line, cols=range(at, at + 1)) for at in (first, first + middle))
+        return (*pair, Need(1, self.heads.past + line % self.heads.tokens))
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:
         """See `OpKind.check`."""
-        x = rows[0].reshape(self.heads.queries, self.heads.dim)
-        if self.by_head:
-            head = self.heads.query(row)[1]
-            x = x[head : head + 1]
-        return Expected(0, rotary_rows(x, rows[1][None], shift=self.shift).reshape(-1))
+        place = self._place(row, col)[2]
+        middle = self.heads.dim >> 1
+        turns = rows[2][[place % middle, middle + place % middle]]
+        turned = rotary_rows(np.concatenate(rows[:2])[None], turns[None], shift=self.shift)
+        return Expected(col, turned[0, place // middle :][:1])
+
+    def _place(self, row: int, col: int) -> tuple[int, int, int]:
+        """An element's row of X, head, and place in the head."""
+        if not self.by_head:
+            return (row, *divmod(col, self.heads.dim))
+        sequence, head, token = self.heads.query(row)
+        return sequence * self.heads.tokens + token, head, col

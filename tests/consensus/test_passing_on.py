@@ -19,8 +19,6 @@ from consensus.verifier import Lie, Verifier
 from consensus.witness import WITNESSED_VIEWS
 from tests.consensus.bench import KEYS, PEER, Bench, certificate, vote
 from tests.consensus.fakes import CHAIN_ID, ChainTwin, SimDisk, committee_of, params
-from tests.consensus.nemesis import world_of
-from tests.consensus.world import Wire
 
 P, N, X, F = Kind.PROPOSE, Kind.NOTARIZE, Kind.NULLIFY, Kind.FINALIZE
 
@@ -258,15 +256,6 @@ def test_a_word_of_our_own_key_that_is_not_in_our_log_stops_us() -> None:
     with pytest.raises(Halted) as caught:
         verifier.check(simplex, PEER, Hearsay(0, 0, (signed(2, Statement(F, 0, 0, bytes([1]) * 32)),)))
     assert caught.value.reason is HaltReason.KEY_IN_USE_ELSEWHERE
-
-
-@pytest.mark.parametrize("count", [4, 7])
-def test_an_honest_network_that_is_well_never_gossips(count: int) -> None:
-    world = world_of(count, count, wire=Wire(10, 150))
-    world.start()
-    world.run(60_000)
-    assert min(world.heights()) > 40
-    assert world.hearsay == 0
 
 
 def test_a_vote_that_was_hearsay_before_counts() -> None:

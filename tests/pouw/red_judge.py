@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from pouw.checkpoint import kept_roots
 from pouw.commitment import CommitBuilder
-from pouw.openings import needs_of
+from pouw.openings import needs_of, reads_of
 from pouw.ops.kind import Need
-from pouw.program import Program, Step
+from pouw.program import Program, Source, Step
 from pouw.proof import Proof, ProofError, ProofReason
-from pouw.sampling import Cell, cell_of, draw_positions
+from pouw.sampling import cell_of, draw_positions
 from pouw.tensors import Array
-from pouw.trace import Trace
+from pouw.trace import Run, Trace
 from pouw.verifier import Statement, WorkItem, check_proof
 from pouw.weights import Weights
 from tests.pouw.world import CHAIN, MINER, REFERENCE
@@ -156,7 +156,7 @@ def bad_cells(work: Work) -> list[NDArray[np.bool_]]:
         operands = operands_of(work.program, step, work.model, tensors)
         wrong = REFERENCE.get(step.op.kind.run(REFERENCE, operands)) != tensors[number]
         cells = widened(step, wrong, operands, work.known)
-        read = {step.sources[need.operand] for need in _needs(step, 0, work.known)}
+        read = {s for s, _ in reads_of(work.program, step, 0, 0, input_row=work.known.__getitem__)}
         broken = any(
             work.program.weights[s.index].name in false if s.weight else s.index in work.unopenable
             for s in read
@@ -166,14 +166,25 @@ def bad_cells(work: Work) -> list[NDArray[np.bool_]]:
 
 
 def operands_of(program: Program, step: Step, model: Weights, tensors: Sequence[Array]) -> list[Array]:
-    """What an op reads."""
-    return [
-        model.array(program.weights[s.index].name) if s.weight else tensors[s.index] for s in step.sources
-    ]
+    """What an op reads; what is not committed, as it follows from what is."""
+
+    def value(source: Source) -> Array:
+        if source.weight:
+            return model.array(program.weights[source.index].name)
+        return computed(program, source, model, tensors) if source.inline else tensors[source.index]
+
+    return [value(source) for source in step.sources]
+
+
+def computed(program: Program, source: Source, model: Weights, tensors: Sequence[Array]) -> Array:
+    """An output that is not committed."""
+    step = program.step_of(source)
+    out: Array = REFERENCE.get(step.op.kind.run(REFERENCE, operands_of(program, step, model, tensors)))
+    return out
 
 
 def _needs(step: Step, col: int, known: Array) -> Sequence[Need]:
-    return needs_of(step, Cell(1, 0, col), input_row=known.__getitem__)
+    return needs_of(step, 0, col, input_row=known.__getitem__)
 
 
 def widened(
@@ -182,7 +193,7 @@ def widened(
     """The cells whose check looks at a wrong value: a check may cover an element, a block or a row."""
     out, col, cols = wrong.copy(), 0, wrong.shape[1]
     while col < cols:
-        rows = [operands[need.operand][at] for need in _needs(step, col, known) for at in need.rows]
+        rows = [part for need in _needs(step, col, known) for part in need.read(operands[need.operand])]
         expected = step.op.kind.check(0, col, rows)
         block = slice(expected.start, expected.start + expected.values.size)
         assert block.start == col, f"{step.op.name} looks from {block.start} on for column {col}"
@@ -194,14 +205,16 @@ def widened(
 def follow(
     program: Program, model: Weights, inputs: Array, changes: Mapping[str, Change] | None = None
 ) -> tuple[Array, ...]:
-    """All tensors of a run in which some are changed, and whatever reads them is honest."""
-    tensors, named = [inputs], {"input": inputs}
-    for step in program.steps:
-        out = REFERENCE.get(step.op.kind.run(REFERENCE, operands_of(program, step, model, tensors)))
-        change = (changes or {}).get(step.op.name)
-        tensors.append(change(out.copy(), named) if change else out)
-        named[step.op.name] = tensors[-1]
-    return tuple(tensors)
+    """What is committed of a run in which some tensors are changed, and whatever reads them is honest."""
+    named = {"input": inputs}
+    run = Run(program, {weight.name: model.array(weight.name) for weight in program.weights}, inputs)
+    for output in program.order:
+        op = program.step_of(output).op
+        out = REFERENCE.get(op.kind.run(REFERENCE, run.operands(output)))
+        change = (changes or {}).get(op.name)
+        named[op.name] = change(out.copy(), named) if change else out
+        run.hold(output, named[op.name])
+    return tuple(run.tensors)
 
 
 def changed(work: Work, changes: Mapping[str, Change]) -> Work:

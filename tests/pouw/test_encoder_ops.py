@@ -169,7 +169,7 @@ PAST = Heads(1, 1, 2, 2, 2, 4)
         (Affine(3, residual=True, dtype=I32), [(I8, 5), (I8, 5), (I32, 1), (I32, 1), (I32, 4)]),
         (Affine(3, 255, table=TABLE), [(I8, 5), (I8, 5), (I32, 1), (I32, 1)]),
         (LayerNorm(1, 16, 31, 2**31 - 1, I32), [(I32, 600), (I32, 600), (I32, 600)]),
-        (AttentionWeights(LAYOUT, 2**30 - 1, 62, (3,)), [(I8, 8), (I8, 4), (I8, 4), (I8, 4)]),
+        (AttentionWeights(LAYOUT, 2**30 - 1, 62, (3,)), [(I8, 4), (I8, 4), (I8, 4), (I8, 4)]),
         (SplitHeads(LAYOUT), [(I8, 8)]),
         (Positions(3, 3, (3,), 24), [(I32, 4), (I16, 4)]),
         (MeanPool(3, (2,)), [(I32, 3)]),

@@ -60,7 +60,7 @@ def test_vectors() -> None:
     span = Span(1, 0, 24, 6)
     assert MANIFEST.digest.hex() == "46e64d2a9df51fbc17e277fdecce670e885e7bf696e2e2b8ae6e622ad3b109cb"
     assert llama_program(MANIFEST, span).digest.hex() == (
-        "0283111f17696e3d21886c82af47d55cf7a7fe1c215a21eb5ce9262659767b6a"
+        "c2b03d648354a5697a6c0a91f7e85047053919c7afa3531b0d25b8235af0be6e"
     )
     assert run(span, texts(1, 24)).answer[:, 0].tolist() == [34, 17, 22, 10, 24, 17]
     sampled = run(span, texts(1, 24), sampling=Sampling((b"s",), 300))

@@ -15,7 +15,7 @@ from pouw.program import Program, Weight
 from pouw.proof import Proof, ProofError, ProofReason
 from pouw.tensors import Array, DType
 from pouw.token_sampling import Sampling
-from pouw.trace import Trace
+from pouw.trace import Run, Trace
 from pouw.verifier import Statement, WorkItem, check_proof
 from pouw.weights import Weights
 from tests.pouw.llama_world import MANIFEST, SHAPE, WEIGHTS, integer_llama, texts
@@ -30,19 +30,15 @@ INPUT = answer_input(PROMPT.T, WRITTEN.tokens.T)
 
 
 def rerun(
-    program: Program, inputs: Array, *, weights: Weights = WEIGHTS, spoilt: int = 0, change: Any = None
+    program: Program, inputs: Array, *, weights: Weights = WEIGHTS, spoilt: str = "", change: Any = None
 ) -> Trace:
     """A run in which one tensor is changed and everything after it follows honestly."""
-    tensors = [inputs]
-    for number, step in enumerate(program.steps, start=1):
-        names = [program.weights[s.index].name if s.weight else "" for s in step.sources]
-        operands = [
-            weights.array(name) if source.weight else tensors[source.index]
-            for name, source in zip(names, step.sources, strict=True)
-        ]
-        out = REFERENCE.get(step.op.kind.run(REFERENCE, operands))
-        tensors.append(change(out) if number == spoilt else out)
-    return Trace(weights, tuple(tensors))
+    run = Run(program, {weight.name: weights.array(weight.name) for weight in program.weights}, inputs)
+    for output in program.order:
+        op = program.step_of(output).op
+        out = REFERENCE.get(op.kind.run(REFERENCE, run.operands(output)))
+        run.hold(output, change(out) if op.name == spoilt else out)
+    return Trace(weights, tuple(run.tensors))
 
 
 def verdict(
@@ -91,11 +87,20 @@ OPS = {step.op.name: number for number, step in enumerate(PROGRAM.steps, start=1
 @pytest.mark.parametrize("name", [name for name in OPS if name[-1] not in "1"])
 def test_a_wrong_op_is_convicted(name: str) -> None:
     """Every value of the op's output one off, and everything after it computed from that."""
-    trace = rerun(PROGRAM, INPUT, spoilt=OPS[name], change=lambda out: out ^ out.dtype.type(1))
+    trace = rerun(PROGRAM, INPUT, spoilt=name, change=lambda out: out ^ out.dtype.type(1))
     error = verdict(trace)
     assert error is not None
     assert error.reason is ProofReason.WRONG_CELL
     assert error.message.startswith(f"{name}[")
+
+
+@pytest.mark.parametrize("name", [step.op.name for step in PROGRAM.inlines if step.op.name[-1] not in "1"])
+def test_a_wrong_op_that_is_not_committed_is_convicted(name: str) -> None:
+    """By whatever reads it: an embedding, a norm, a product whose only trace is what was made of it."""
+    readers = [s.op.name for s in (*PROGRAM.steps, *PROGRAM.inlines) if name in s.op.operands]
+    error = verdict(rerun(PROGRAM, INPUT, spoilt=name, change=lambda out: out ^ out.dtype.type(64)))
+    assert readers and error is not None
+    assert error.reason is ProofReason.WRONG_CELL
 
 
 def test_weights_of_later_keys_are_convicted() -> None:
@@ -104,7 +109,7 @@ def test_weights_of_later_keys_are_convicted() -> None:
     def peek(out: Array) -> Array:
         return np.maximum(out, 1)
 
-    error = verdict(rerun(PROGRAM, INPUT, spoilt=OPS["weights 0"], change=peek))
+    error = verdict(rerun(PROGRAM, INPUT, spoilt="weights 0", change=peek))
     assert error is not None
     assert error.message.startswith("weights 0[")
 

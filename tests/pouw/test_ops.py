@@ -31,7 +31,7 @@ def every_cell_agrees(kind: OpKind, operands: list[Array]) -> None:
     assert inferred.low <= int(out.min()) <= int(out.max()) <= inferred.high
     for row in range(out.shape[0]):
         for col in range(out.shape[1]):
-            rows = [operands[need.operand][at] for need in kind.needs(row, col) for at in need.rows]
+            rows = [part for need in kind.needs(row, col) for part in need.read(operands[need.operand])]
             expected = kind.check(row, col, rows)
             covered = slice(expected.start, expected.start + expected.values.size)
             assert col in range(out.shape[1])[covered]

@@ -6,8 +6,10 @@ import pytest
 
 from pouw.mlp import Layer, ModelManifest, mlp_program
 from pouw.ops.argmax import Argmax
+from pouw.ops.gate import Gate
+from pouw.ops.last_rows import LastRows
 from pouw.ops.matmul import MatmulNT
-from pouw.program import INPUT, Op, Program, Weight, build_program
+from pouw.program import INPUT, MAX_DEPTH, Op, Program, Source, Weight, build_program
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.requant import Requant
 from pouw.tensors import DType, TensorSpec
@@ -54,6 +56,48 @@ def test_programs_that_are_refused(
 ) -> None:
     with pytest.raises(ProgramError) as caught:
         build(weights=weights, ops=ops)
+    assert caught.value.reason is reason
+
+
+BRANCHES = [replace(MATMUL, name=name, inline=True) for name in ("gate", "up")]
+GATED = Op("gated", Gate(bytes(512), 0), ("gate", "up"))
+SAME = LastRows(1, 2, 2)
+
+
+def test_what_is_not_committed_counts_for_what_reads_it_first() -> None:
+    program = build(ops=(*BRANCHES, GATED, replace(BEST, operands=("gated",))))
+    assert program.tensors == (SHAPE, TensorSpec(2, 4, DType.INT8), TensorSpec(2, 1, DType.INT8))
+    assert [step.op.name for step in program.inlines] == ["gate", "up"]
+    gate, up = (Source(False, index, inline=True) for index in (0, 1))
+    assert program.order == (gate, up, Source(False, 1), Source(False, 2))
+    assert program.steps[0].sources == (gate, up)
+    assert (program.steps[0].cost, program.steps[0].units_per_row) == (4, 4 + 2 * 32)
+    assert program.unit_ends == (0, 136, 144)
+    committed = build(ops=(*(replace(op, inline=False) for op in BRANCHES), GATED))
+    assert committed.units == build(ops=(*BRANCHES, GATED)).units
+    assert committed.digest != build(ops=(*BRANCHES, GATED)).digest
+
+
+@pytest.mark.parametrize(
+    ("ops", "reason"),
+    [
+        ((replace(MATMUL, inline=True), BEST), ProgramReason.SHAPE),
+        ((MATMUL, *BRANCHES), ProgramReason.NAME),
+        ((Op("r", SAME, (INPUT,), inline=True), Op("m", MatmulNT(), ("w", "r"))), ProgramReason.SHAPE),
+        (
+            (
+                Op("r 0", SAME, (INPUT,), inline=True),
+                *(Op(f"r {i}", SAME, (f"r {i - 1}",), inline=True) for i in range(1, MAX_DEPTH + 1)),
+                Op("m", MatmulNT(), (f"r {MAX_DEPTH}", "w")),
+            ),
+            ProgramReason.SHAPE,
+        ),
+    ],
+    ids=["whole rows of a product", "nobody reads it", "units of no whole rows", "too long a chain"],
+)
+def test_inline_ops_that_are_refused(ops: tuple[Op, ...], reason: ProgramReason) -> None:
+    with pytest.raises(ProgramError) as caught:
+        build(ops=ops)
     assert caught.value.reason is reason
 
 

@@ -6,9 +6,9 @@ from tests.simulation.campaign import Order, run_campaign
 from tests.simulation.judge import BUGS, CANARY, CONTROL, hunt, is_right
 
 QUICK = (
-    "finalizes_after_nullify", "forgets_its_votes", "rebuilds_proposals", "signs_without_sync",
-    "commits_without_sync", "committee_of_yesterday", "never_resends", "nonce_reuse", "credits_twice",
-    "proof_unchecked", "slashes_the_honest", "burns_nothing",
+    "quorum_of_half", "finalizes_after_nullify", "forgets_its_votes", "rebuilds_proposals",
+    "signs_without_sync", "commits_without_sync", "committee_of_yesterday", "never_resends",
+    "nonce_reuse", "credits_twice", "proof_unchecked", "slashes_the_honest", "burns_nothing",
 )  # fmt: skip
 """Those that a seed or two show."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from chain.types.statement import Kind
 from consensus import effects
-from consensus.messages import ConsensusMessage, Proposal, Vote
+from consensus.messages import ConsensusMessage, Hearsay, Proposal, Vote
 from tests.simulation.node import Node
 from tests.simulation.plan import Plan
 from tests.simulation.planted import patch
@@ -30,6 +30,23 @@ def test_a_well_network_finalizes_every_block_in_its_interval() -> None:
     assert min(world.heights()) >= 110
     assert told_of(world) == []
     assert {node.simplex.view for node in world.nodes} <= {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("count", [4, 7])
+def test_a_well_network_passes_nothing_on(count: int) -> None:
+    heard: list[ConsensusMessage] = []
+
+    def listen(_sender: Node, _receiver: Node, message: ConsensusMessage) -> bool:
+        heard.append(message)
+        return False
+
+    with crafted(replace(PLAN, count=count)) as world:
+        world.drops = listen
+        world.start()
+        world.run(60_000)
+    assert min(world.heights()) > 40
+    assert heard
+    assert not any(isinstance(message, Hearsay) for message in heard)
 
 
 def test_a_dead_validator_costs_little() -> None:

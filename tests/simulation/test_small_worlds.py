@@ -14,10 +14,12 @@ from consensus.leader import leader_of
 from consensus.messages import ConsensusMessage, Proposal
 from tests.consensus.fakes import committee_of
 from tests.simulation.abstract import AbstractLedger
+from tests.simulation.judge import BUGS
 from tests.simulation.keys import consensus_key
 from tests.simulation.node import Node
 from tests.simulation.plan import Plan
 from tests.simulation.play import simulated
+from tests.simulation.watch import Violation
 from tests.simulation.wire import Wire
 from tests.simulation.world import World
 
@@ -97,6 +99,12 @@ def test_splits_of_two_views() -> None:
     with simulated():
         during = {check(SPLITS[i], SPLITS[j]) for i in range(32) for j in range(i % 4, 32, 4)}
     assert {0, 1, 2} <= during, "the plans make no difference"
+
+
+@pytest.mark.parametrize("name", ["finalizes_after_nullify", "notarizes_twice"])
+def test_a_planted_bug_shows_in_the_first_plans(name: str) -> None:
+    with BUGS[name].planted(), simulated(), pytest.raises(Violation):
+        max(check(SPLITS[0], second) for second in SPLITS)
 
 
 @pytest.mark.slow

@@ -43,8 +43,6 @@ class Watch:
         """The committee of each epoch that has been decided."""
         self.work: dict[bytes, tuple[bytes, int]] = {}
         """Miner and units of each commit that stands for work really done."""
-        self.heeds_speech = True
-        """Whether an honest key that contradicts itself is a violation at once, not only a fork."""
         self.accusations: list[tuple[int, Evidence]] = []
         self.reports: list[tuple[int, int, str]] = []
         self.refusals: list[tuple[int, GuardError]] = []
@@ -100,7 +98,7 @@ class Watch:
             self._world.note(
                 "says", sender.number, int(message.kind), message.epoch, message.view, message.digest
             )
-        if not self.heeds_speech or not sender.is_honest or isinstance(message, Certificate):
+        if not sender.is_honest or isinstance(message, Certificate):
             return
         statement = message.statement
         said = self._said.setdefault((sender.key.public_key, statement.epoch, statement.view), [])

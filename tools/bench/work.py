@@ -100,7 +100,8 @@ def rounds(
                 spent[name].append(seconds)
         yield number
     whole = spent["committed"]
-    products = sum(step.units for step in program.steps if isinstance(step.op.kind, Linear))
+    multiplied = (s for s in (*program.steps, *program.inlines) if isinstance(s.op.kind, Linear))
+    products = sum(step.cost * step.output.spec.rows for step in multiplied)
     rates = zip(spent["plain"], spent["products"], strict=True)
     yield Case(
         width=width,

@@ -39,7 +39,7 @@ def measure_decoder(
     same = 0
     layers = _Errors(manifest.shape.layers)
     for text in texts:
-        program = llama_program(manifest, Span(1, 0, len(text), len(text)))
+        program = llama_program(manifest, Span(1, 0, len(text), len(text)), whole=True)
         trace = run_program(program, weights, text.astype(dtype)[:, None], backend)
         seen: dict[str, Floats] = {}
         pair = (model.logits(text, seen.__setitem__), trace.tensors[-2].astype(np.float32) * np.float32(unit))

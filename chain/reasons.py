@@ -87,6 +87,10 @@ class Reason(enum.IntEnum):
         311,
         "The finished task was kept as long as the chain keeps them; its answer is in the blocks.",
     )
+    TASK_PAYMENT_TOO_HIGH = (
+        312,
+        "The payment is more than the least bond can answer for: to fake the answer could pay.",
+    )
 
     WORK_COMMITTED = 400, "The work's root is on the ledger; a later beacon draws its cells."
     TOO_MANY_OPEN_COMMITS = 401, "Too many commits of this miner await their proof."
@@ -108,6 +112,7 @@ class Reason(enum.IntEnum):
     COMMIT_TOO_LARGE = 418, "The commit costs more units than one proof can be about."
     COMMONS_WRONG_ROUND = 419, "The commons model is used as it is in this round or the one before."
     VOTE_MALFORMED = 420, "The vote is not one on this model's numbers."
+    STAKE_NOT_COVERED = 421, "The bond does not cover what this commit and the open ones put at stake."
 
     SEATS_APPORTIONED = 500, "The key holds this many seats in the next committee."
     COMMITTEE_KEPT = 501, "No work was proven in the window; the committee stays."

@@ -15,9 +15,11 @@ from typing import Annotated, Any, Final, TypeVar
 
 from chain.address import AddressError, decode_address, encode_address
 from chain.codec import U64, AtMost, Hash32, PublicKey, encode
+from chain.execution.stakes import shards_item, stake_of
 from chain.hashing import digest
 from chain.types.committee import Committee, Validator
 from chain.types.params import ChainParams
+from genesis.commons import commons
 
 FORMAT: Final = 1
 MAX_FILE_BYTES: Final = 1 << 26
@@ -139,18 +141,39 @@ def write_genesis(path: Path, document: GenesisDocument) -> None:
 
 
 def read_genesis(path: Path) -> GenesisDocument:
-    """Read a genesis file.
+    """Read the genesis file of a chain to be run.
 
     Raises:
-        GenesisError: What is wrong with it, beginning with its path.
+        GenesisError: What is wrong with it, beginning with its path; also when its least bond is too low for
+            its commons.
         OSError: It cannot be read.
     """
     if path.stat().st_size > MAX_FILE_BYTES:
         raise GenesisError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
     try:
-        return from_json(path.read_text(encoding="utf-8"))
+        document = from_json(path.read_text(encoding="utf-8"))
+        _check_bond(document)
+        return document
     except (GenesisError, UnicodeDecodeError) as error:
         raise GenesisError(f"{path}: {error}") from None
+
+
+def _check_bond(document: GenesisDocument) -> None:
+    """Check that whoever has the least bond may commit to as many shards as the rules allow.
+
+    Of a model that this version does not train nothing is known here; `genesis.registry` refuses it.
+    """
+    params = document.params
+    learner = commons(params.commons_batch)
+    if document.commons_model != learner.id or not params.max_commons_units:
+        return
+    item = shards_item(params.max_commons_units, params=params, commons=learner)
+    least = stake_of([item], params=params)
+    if params.min_bond < least:
+        raise GenesisError(
+            f"params.min_bond: {params.min_bond} is less than a commit of {params.max_commons_units} shards "
+            f"puts at stake; the smallest sound min_bond is {least}"
+        )
 
 
 class _Reader:

@@ -4,12 +4,15 @@ What a commit covers is on the ledger already (tasks that the beacon assigned, s
 miner's own range), so its cost in units is known and the claim must be exactly that. A wrong claim is a
 signed lie and burns the bond. Everything that an honest miner can run into by being late costs it the fee and
 nothing else.
+
+A commit puts part of the bond at stake, as much as makes every lie in it a loss (`stakes`); what is at stake
+for one commit covers no other. So whoever has little bond commits to little at a time.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
 
-from chain.execution import miners, open_commits, state_keys, tasks, training
+from chain.execution import miners, open_commits, stakes, state_keys, tasks, training
 from chain.execution.invalid import Refused
 from chain.execution.records import Commit, CommonsCursor, Miner, MinerStatus, Task, TaskStatus
 from chain.execution.run import Run
@@ -23,6 +26,7 @@ class _Covered:
     """What a commit covers, looked up."""
 
     units: int
+    tasks: tuple[Task, ...]
     step: int
     """Of the checkpoint that was used; 0 if none was."""
 
@@ -36,20 +40,21 @@ def commit_work(run: Run, sender: bytes, body: CommitWork, *, commit_id: bytes) 
     Raises:
         Refused: NOT_A_MINER, MINER_SUSPENDED, TOO_MANY_OPEN_COMMITS, EMPTY_COMMIT, TASKS_NOT_ASCENDING,
             TASK_NOT_ASSIGNED, ANSWER_WRONG_SHAPE, NOT_COMMONS, COMMONS_WRONG_ROUND, TOO_MANY_COMMONS_UNITS,
-            COMMONS_RANGE_USED, VOTE_MALFORMED or COMMIT_TOO_LARGE.
+            COMMONS_RANGE_USED, VOTE_MALFORMED, COMMIT_TOO_LARGE or STAKE_NOT_COVERED.
     """
-    _check_miner(run, sender)
+    miner = _checked_miner(run, sender)
     covered = _covered(run, sender, body)
     if body.units != covered.units:
         detail = f"{body.units} units claimed, the work costs {covered.units}"
         miners.slash(run, sender, cause=commit_id, detail=detail)
         return Reason.UNITS_OVERCLAIMED
+    stake = _covered_stake(run, sender, miner, covered, shards=body.commons_count)
 
     if body.commons_count:
         cursor = CommonsCursor(body.commons_start + body.commons_count)
         run.ledger.put(state_keys.commons_cursor(body.commons_round, sender), cursor)
     commit = Commit(
-        miner=sender, root=body.root, units=body.units, height=run.context.height,
+        miner=sender, root=body.root, units=body.units, stake=stake, height=run.context.height,
         commons_round=body.commons_round, commons_start=body.commons_start,
         commons_count=body.commons_count, vote=body.vote, tasks=tuple(answer.task for answer in body.tasks),
     )  # fmt: skip
@@ -57,7 +62,8 @@ def commit_work(run: Run, sender: bytes, body: CommitWork, *, commit_id: bytes) 
     drawn_at = open_commits.beacon_height(commit.height, params=run.params)
     run.emit(
         Reason.WORK_COMMITTED, commit_id, other=sender, amount=body.units,
-        detail=f"{len(body.tasks)} tasks, {body.commons_count} shards, drawn at height {drawn_at}",
+        detail=f"{len(body.tasks)} tasks, {body.commons_count} shards, drawn at height {drawn_at}; "
+        f"{stake} of the bond at stake",
     )  # fmt: skip
     for answer in body.tasks:
         tasks.mark_committed(run, answer, commit_id=commit_id, step=covered.step)
@@ -65,18 +71,18 @@ def commit_work(run: Run, sender: bytes, body: CommitWork, *, commit_id: bytes) 
 
 
 def close_unproven(run: Run) -> None:
-    """Close the commits whose proof never came: the penalty burns, their tasks go to others."""
+    """Close the commits whose proof never came: what they put at stake burns, their tasks go to others."""
     prefix = state_keys.commit_due(run.context.height)
     for entry in list(run.ledger.keys(prefix)):
         commit_id = entry[len(prefix) :]
         commit = open_commits.close(run, commit_id)
-        penalty = miners.penalise_missing_proof(run, commit.miner)
-        run.emit(Reason.PROOF_MISSING, commit_id, other=commit.miner, amount=penalty)
+        miners.burn_stake(run, commit.miner, commit.stake)
+        run.emit(Reason.PROOF_MISSING, commit_id, other=commit.miner, amount=commit.stake)
         for task in commit.tasks:
             tasks.give_back(run, task)
 
 
-def _check_miner(run: Run, sender: bytes) -> None:
+def _checked_miner(run: Run, sender: bytes) -> Miner:
     miner = run.ledger.find(Miner, state_keys.miner(sender))
     if miner is None or miner.status in (MinerStatus.UNBONDING, MinerStatus.SLASHED):
         state = "no miner" if miner is None else miner.status.name
@@ -87,6 +93,27 @@ def _check_miner(run: Run, sender: bytes) -> None:
         raise Refused(
             Reason.TOO_MANY_OPEN_COMMITS, f"{miner.open_commits} open, at most {run.params.max_open_commits}"
         )
+    return miner
+
+
+def _covered_stake(run: Run, sender: bytes, miner: Miner, covered: _Covered, *, shards: int) -> int:
+    """What a commit puts at stake, which must be free in the bond."""
+    params, models = run.params, run.models
+    items = [
+        stakes.task_item(models.get(task.model), rows=task.rows, payment=task.payment, params=params)
+        for task in covered.tasks
+    ]
+    if shards:
+        items.append(stakes.shards_item(shards, params=params, commons=models.commons))
+    stake = stakes.stake_of(items, params=params)
+    taken = open_commits.at_stake(run, sender)
+    if taken + stake > miner.bond:
+        raise Refused(
+            Reason.STAKE_NOT_COVERED,
+            f"it puts {stake} at stake, open commits {taken}, the bond is {miner.bond}: "
+            f"add {taken + stake - miner.bond} by registering again, prove what is open, or commit to less",
+        )
+    return stake
 
 
 def _covered(run: Run, sender: bytes, body: CommitWork) -> _Covered:
@@ -95,7 +122,7 @@ def _covered(run: Run, sender: bytes, body: CommitWork) -> _Covered:
     ids = [answer.task for answer in body.tasks]
     if any(low >= high for low, high in pairwise(ids)):
         raise Refused(Reason.TASKS_NOT_ASCENDING, "task ids are not strictly ascending")
-    asked = [_assigned(run, sender, answer) for answer in body.tasks]
+    asked = tuple(_assigned(run, sender, answer) for answer in body.tasks)
     units = sum(task.units for task in asked) + run.models.commons.units(body.commons_count)
     step = 0
     if body.commons_count or any(task.model == run.models.commons.id for task in asked):
@@ -105,7 +132,7 @@ def _covered(run: Run, sender: bytes, body: CommitWork) -> _Covered:
     _check_shards(run, sender, body)
     if units > MAX_SUM:
         raise Refused(Reason.COMMIT_TOO_LARGE, f"{units} units, one commit holds at most {MAX_SUM}")
-    return _Covered(units, step)
+    return _Covered(units, asked, step)
 
 
 def _assigned(run: Run, sender: bytes, answer: TaskAnswer) -> Task:

@@ -59,6 +59,11 @@ def _check_miners(state: StateTree) -> None:
         count = sum(1 for _ in state.keys(state_keys.commit_of(key)))
         if miner.open_commits != count:
             raise StateError(f"miner {key.hex()} counts {miner.open_commits} open commits, there are {count}")
+        staked = sum(
+            _open_commit(state, entry[-32:]).stake for entry in state.keys(state_keys.commit_of(key))
+        )
+        if staked > miner.bond:
+            raise StateError(f"miner {key.hex()} has {staked} at stake of a bond of {miner.bond}")
         if miner.status is not MinerStatus.SLASHED:
             ties.add(state_keys.miner_of(miner.consensus_key) + key)
         if miner.status is MinerStatus.ACTIVE:
@@ -105,6 +110,13 @@ def _check_commits(state: StateTree, params: ChainParams) -> None:
                 raise StateError(f"commit {key.hex()} covers task {task_id.hex()}, which does not say so")
     _same("commit_due", set(state.keys(b"\x21")), due)
     _same("commit_of", set(state.keys(b"\x22")), by_miner)
+
+
+def _open_commit(state: StateTree, commit_id: bytes) -> Commit:
+    raw = state.get(state_keys.commit(commit_id))
+    if raw is None:
+        raise StateError(f"index commit_of: {commit_id.hex()} is extra")
+    return decode(Commit, raw, limit=_LIMIT)
 
 
 def _records(state: StateTree, prefix: bytes, kind: type[_T]) -> list[tuple[bytes, _T]]:

@@ -1,7 +1,8 @@
 """Miners: registering, leaving, and what costs the bond.
 
 ```
-             register                     missed proof leaves less than min_bond
+             register    ┌─┐ register with more
+                         ▼ │               missed proof leaves less than min_bond
   (nobody) ───────────► ACTIVE ─────────────────────────────────────► SUSPENDED
       ▲  ▲                │ ▲          register with the difference       │
       │  │                │ └─────────────────────────────────────────────┤
@@ -36,9 +37,10 @@ def find_miner(run: Run, key: bytes) -> Miner | None:
 
 
 def register(run: Run, sender: bytes, body: RegisterMiner) -> None:
-    """Lock a bond and begin, or begin again, to mine.
+    """Lock a bond and begin, or begin again, to mine; or add to the bond.
 
-    A suspended miner registers with the difference to the least bond, under the same consensus key.
+    A suspended miner registers with the difference to the least bond, an active one with what it adds, both
+    under the same consensus key. The models are those named last; tasks of others stay in its hands.
 
     Raises:
         Refused: ALREADY_REGISTERED, CONSENSUS_KEY_TAKEN, CONSENSUS_KEY_CONVICTED, BAD_MODEL_LIST,
@@ -56,6 +58,9 @@ def register(run: Run, sender: bytes, body: RegisterMiner) -> None:
     coins.require(run.ledger, sender, body.bond)
 
     coins.debit(run.ledger, sender, body.bond)
+    if old is not None and old.status is MinerStatus.ACTIVE:
+        for model in old.models:
+            run.ledger.delete(state_keys.server(model, sender))
     awaiting = old.open_commits if old is not None else 0
     miner = Miner(body.consensus_key, bond, MinerStatus.ACTIVE, 0, awaiting, body.models)
     run.ledger.put(state_keys.miner(sender), miner)
@@ -125,12 +130,12 @@ def slash(run: Run, key: bytes, *, cause: bytes, detail: str, reason: Reason = R
     _stop_serving(run, key, miner)
 
 
-def penalise_missing_proof(run: Run, key: bytes) -> int:
-    """Burn the penalty for a proof that never came; returns how much. Too little left suspends the miner."""
+def burn_stake(run: Run, key: bytes, stake: int) -> None:
+    """Burn what a commit put at stake whose proof never came. Too little left suspends the miner."""
     miner = run.ledger.get(Miner, state_keys.miner(key))
-    penalty = min(run.params.missed_proof_penalty, miner.bond)
-    coins.burn(run.ledger, penalty)
-    left = replace(miner, bond=miner.bond - penalty)
+    assert stake <= miner.bond, f"{stake} at stake of a bond of {miner.bond}"
+    coins.burn(run.ledger, stake)
+    left = replace(miner, bond=miner.bond - stake)
     if miner.status is MinerStatus.ACTIVE and left.bond < run.params.min_bond:
         left = replace(left, status=MinerStatus.SUSPENDED)
         run.emit(
@@ -141,7 +146,6 @@ def penalise_missing_proof(run: Run, key: bytes) -> int:
         _stop_serving(run, key, miner)
     else:
         run.ledger.put(state_keys.miner(key), left)
-    return penalty
 
 
 def _released_at(run: Run, consensus_key: bytes) -> int:
@@ -177,7 +181,11 @@ def _stop_serving(run: Run, key: bytes, miner: Miner) -> None:
 def _check_place(run: Run, sender: bytes, old: Miner | None, body: RegisterMiner) -> int:
     """Check that sender and consensus key are free; returns the bond that is locked already."""
     tied = run.ledger.find_raw(state_keys.miner_of(body.consensus_key))
-    if old is not None and old.status is MinerStatus.SUSPENDED and tied == sender:
+    if (
+        old is not None
+        and tied == sender
+        and (old.status is MinerStatus.SUSPENDED or (old.status is MinerStatus.ACTIVE and body.bond))
+    ):
         return old.bond
     if old is not None and old.status is not MinerStatus.SLASHED:
         raise Refused(

@@ -101,7 +101,9 @@ class Commons:
     """How good it is, on images that no shard shows; integers, the same on every machine."""
     _program: Callable[[Roots, int], Program] = field(init=False, repr=False)
     _costs: tuple[int, int] = field(init=False, repr=False)
-    """Whatever the number of shards, and for each."""
+    """Units whatever the number of shards, and for each."""
+    _tensors: tuple[int, int] = field(init=False, repr=False)
+    """Likewise."""
 
     def __post_init__(self) -> None:
         training = self.voted.training
@@ -111,8 +113,9 @@ class Commons:
 
         object.__setattr__(self, "_program", lru_cache(maxsize=_PROGRAMS_KEPT)(build))
         anything = (bytes(32),) * len(in_use_specs(training))
-        one, two = (build(anything, shards).units for shards in (1, 2))
-        object.__setattr__(self, "_costs", (2 * one - two, two - one))
+        one, two = (build(anything, shards) for shards in (1, 2))
+        object.__setattr__(self, "_costs", _fixed_and_each(one.units, two.units))
+        object.__setattr__(self, "_tensors", _fixed_and_each(len(one.tensors), len(two.tensors)))
 
     @property
     def id(self) -> bytes:
@@ -128,6 +131,11 @@ class Commons:
         """Work units of a commit's shards, without its program."""
         fixed, each = self._costs
         return fixed + shards * each if shards else 0
+
+    def tensors(self, shards: int) -> int:
+        """How many tensors the work on a commit's shards leaves, without its program."""
+        fixed, each = self._tensors
+        return fixed + shards * each
 
     def program(self, roots: Roots, shards: int) -> Program:
         """The program whose answer is a vote.
@@ -176,3 +184,8 @@ class ModelRegistry:
     def get(self, model: bytes) -> Model:
         """A model that the chain is known to have."""
         return self.models[model]
+
+
+def _fixed_and_each(one: int, two: int) -> tuple[int, int]:
+    """What there is whatever the number of shards, and for each, from the sums for one and for two."""
+    return 2 * one - two, two - one

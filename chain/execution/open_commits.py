@@ -28,6 +28,13 @@ def open_commit(run: Run, commit_id: bytes, commit: Commit) -> None:
     ledger.put(state_keys.miner(commit.miner), replace(miner, open_commits=miner.open_commits + 1))
 
 
+def at_stake(run: Run, key: bytes) -> int:
+    """Coins of a miner's bond that its open commits put at stake."""
+    prefix = state_keys.commit_of(key)
+    ids = [entry[len(prefix) :] for entry in run.ledger.keys(prefix)]
+    return sum(run.ledger.get(Commit, state_keys.commit(commit_id)).stake for commit_id in ids)
+
+
 def close(run: Run, commit_id: bytes) -> Commit:
     """Take an open commit off the ledger; returns what it was."""
     ledger = run.ledger

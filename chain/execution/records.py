@@ -90,6 +90,8 @@ class Commit:
     miner: PublicKey
     root: Hash32
     units: U64
+    stake: U64
+    """Coins of the bond that burn if it is never proven; see `chain.execution.stakes`."""
     height: U64
     commons_round: U64
     """Whose seed and checkpoint were used, by shards and by tasks of the commons model."""

@@ -20,7 +20,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from chain.execution import coins, state_keys
+from chain.execution import coins, stakes, state_keys
 from chain.execution.invalid import Refused
 from chain.execution.models import Model
 from chain.execution.records import Miner, Task, TaskStatus, Weight
@@ -46,8 +46,11 @@ def price_of(units: int, *, params: ChainParams) -> int:
 def submit(run: Run, sender: bytes, body: SubmitTask, *, task_id: bytes) -> None:
     """Put a task on the ledger and lock its payment.
 
+    Any miner may be drawn for it, so the least bond must cover what its commit puts at stake.
+
     Raises:
-        Refused: UNKNOWN_MODEL, TASK_BAD_INPUT, TASK_PAYMENT_TOO_LOW or INSUFFICIENT_FUNDS.
+        Refused: UNKNOWN_MODEL, TASK_BAD_INPUT, TASK_PAYMENT_TOO_LOW, TASK_PAYMENT_TOO_HIGH or
+            INSUFFICIENT_FUNDS.
     """
     model = run.models.find(body.model)
     if model is None:
@@ -56,6 +59,7 @@ def submit(run: Run, sender: bytes, body: SubmitTask, *, task_id: bytes) -> None
     price = price_of(units, params=run.params)
     if body.payment < price:
         raise Refused(Reason.TASK_PAYMENT_TOO_LOW, f"{body.payment} paid, {units} units cost {price}")
+    _check_stake(run, model, body)
     coins.require(run.ledger, sender, body.payment)
 
     coins.debit(run.ledger, sender, body.payment)
@@ -157,6 +161,17 @@ def _checked_units(run: Run, model: Model, body: SubmitTask) -> int:
     if isinstance(inputs, str):
         raise Refused(Reason.TASK_BAD_INPUT, inputs)
     return model.program(body.rows).units
+
+
+def _check_stake(run: Run, model: Model, body: SubmitTask) -> None:
+    item = stakes.task_item(model, rows=body.rows, payment=body.payment, params=run.params)
+    stake = stakes.stake_of([item], params=run.params)
+    if stake > run.params.min_bond:
+        raise Refused(
+            Reason.TASK_PAYMENT_TOO_HIGH,
+            f"whoever answers for {body.payment} coins must put {stake} at stake, the least bond is "
+            f"{run.params.min_bond}: pay less, or ask in parts",
+        )
 
 
 def _wait(run: Run, task_id: bytes, task: Task) -> None:

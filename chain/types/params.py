@@ -14,6 +14,9 @@ MAX_AVERAGING_WINDOW: Final = 1 << 13
 ELASTICITY: Final = 2
 """A block may weigh this many times the target, as in EIP-1559."""
 
+MIN_SAMPLES: Final = 2
+"""Every other draw looks at tensors one by one; without any no bond would be enough."""
+
 MAX_BLOCK_OVERHEAD: Final = 512
 """Bytes of a block around its transactions: its header (at most 470) and the heads of two arrays."""
 
@@ -51,11 +54,11 @@ class ChainParams:
     """Transaction weight of one checked cell; one byte weighs 1."""
 
     min_bond: U64
-    """Coins a miner locks; lost whole when its work is proven wrong."""
+    """Coins a miner locks at least; lost whole when its work is proven wrong. Covers the dearest task."""
     unbonding_blocks: U32
     """Blocks between a miner's leave and the return of its bond."""
     missed_proof_penalty: U64
-    """Coins burned from the bond when a commit is never proven."""
+    """Coins that a commit puts at stake at least: they burn when it is never proven."""
 
     commons_batch: U16
     """Images in one shard of the commons."""
@@ -103,8 +106,13 @@ class ChainParams:
                 f"a block of {self.max_block_bytes} bytes must hold a transaction of "
                 f"{self.max_transaction_bytes} and {MAX_BLOCK_OVERHEAD} for its header"
             )
-        if self.samples > MAX_SAMPLES:
-            raise ValueError(f"samples is {self.samples}, at most {MAX_SAMPLES}")
+        if not MIN_SAMPLES <= self.samples <= MAX_SAMPLES:
+            raise ValueError(f"samples is {self.samples}, {MIN_SAMPLES} to {MAX_SAMPLES} can be")
+        if self.missed_proof_penalty > self.min_bond:
+            raise ValueError(
+                f"missed_proof_penalty is {self.missed_proof_penalty}: a bond of {self.min_bond} would cover "
+                "no commit"
+            )
         if self.max_commons_units > MAX_BALLOTS:
             raise ValueError(f"max_commons_units is {self.max_commons_units}, at most {MAX_BALLOTS}")
         if self.averaging_window > MAX_AVERAGING_WINDOW:

@@ -313,7 +313,12 @@ def test_epochs_are_runs_of_blocks():
         ({"epoch_length": 0}, "epoch_length must be positive"),
         ({"max_block_bytes": PARAMS.max_transaction_bytes}, "must hold a transaction"),
         ({"target_block_weight": 50_000}, "a proof may weigh 100080, a block only 100000"),
-        ({"samples": 1025}, "samples is 1025, at most 1024"),
+        ({"samples": 1025}, "samples is 1025, 2 to 1024 can be"),
+        ({"samples": 1}, "samples is 1, 2 to 1024 can be"),
+        (
+            {"missed_proof_penalty": 1_001},
+            "missed_proof_penalty is 1001: a bond of 1000 would cover no commit",
+        ),
         ({"committee_size": 1025}, "committee_size is 1025, at most 1024"),
         ({"averaging_window": 8193}, "averaging_window is 8193, at most 8192"),
         ({"max_commons_units": 128}, "max_commons_units is 128, at most 127"),

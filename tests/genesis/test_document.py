@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from chain.execution.stakes import shards_item, stake_of
 from chain.types.committee import Committee
+from genesis.commons import commons
 from genesis.document import GenesisError, from_json, read_genesis, to_json, write_genesis
-from genesis.presets import COIN, local_testnet_genesis
+from genesis.presets import COIN, LOCAL_PARAMS, local_testnet_genesis
 
 DOCUMENT = local_testnet_genesis(
     validators=[(bytes([i]) * 32, bytes([i + 16]) * 32) for i in range(1, 4)],
@@ -90,3 +92,30 @@ def test_a_committee_that_shares_a_key_is_refused():
     with pytest.raises(GenesisError, match="consensus keys are not strictly ascending"):
         from_json(_changed(committee=twice))
     assert isinstance(DOCUMENT.committee, Committee)
+
+
+def _stake_of_shards(count: int) -> int:
+    item = shards_item(count, params=LOCAL_PARAMS, commons=commons(LOCAL_PARAMS.commons_batch))
+    return stake_of([item], params=LOCAL_PARAMS)
+
+
+def test_the_least_bond_must_cover_a_whole_commit_of_the_commons(tmp_path):
+    least = _stake_of_shards(LOCAL_PARAMS.max_commons_units)
+    path = tmp_path / "genesis.json"
+    params = json.loads(to_json(DOCUMENT))["params"]
+    path.write_text(_changed(params={**params, "min_bond": least}))
+    assert read_genesis(path).params.min_bond == least
+    path.write_text(_changed(params={**params, "min_bond": least - 1}))
+    with pytest.raises(GenesisError) as caught:
+        read_genesis(path)
+    assert str(caught.value) == (
+        f"{path}: params.min_bond: {least - 1} is less than a commit of "
+        f"{LOCAL_PARAMS.max_commons_units} shards puts at stake; the smallest sound min_bond is {least}"
+    )
+
+
+def test_on_a_local_testnet_the_least_bond_covers_all_open_commits():
+    assert (
+        LOCAL_PARAMS.max_open_commits * _stake_of_shards(LOCAL_PARAMS.max_commons_units)
+        < LOCAL_PARAMS.min_bond
+    )

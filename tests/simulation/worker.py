@@ -27,7 +27,7 @@ from tests.simulation.tiny_work import MODEL, Question, Turn, Work, do_work
 if TYPE_CHECKING:
     from tests.simulation.node import Node
 
-BOND = 100_000
+BOND = 100_000_000
 MAX_BASE_FEE = 1 << 20
 _TICK_MS = 1500
 _REPEAT_TICKS = 3

@@ -23,6 +23,8 @@ _NEXT: Final[dict[Reason, str]] = {
     Reason.TASK_BAD_INPUT: "`headrace rpc models` gives the width and range of the model's inputs",
     Reason.NOT_A_MINER: "register first: `headrace miner run` does it from the account's balance",
     Reason.BOND_TOO_LOW: "`headrace rpc params` gives min_bond",
+    Reason.STAKE_NOT_COVERED: "`headrace why ID` says what to add to the bond; or prove what is open first",
+    Reason.TASK_PAYMENT_TOO_HIGH: "pay less, or split the task: `headrace why ID` gives both sums",
     Reason.CONSENSUS_KEY_CONVICTED: "make a new key: `headrace key new --role consensus`",
     Reason.ALREADY_CONVICTED: "nothing: `headrace why KEY` tells of what the key was convicted",
     Reason.CONSENSUS_KEY_TAKEN: "one consensus key has one miner: point this miner at another node",

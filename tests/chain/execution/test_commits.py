@@ -204,8 +204,8 @@ def test_beacons_are_kept_as_long_as_a_proof_may_need_them(world: World):
 def test_rewards_are_rounded_down():
     for units in (1, 2, 3):
         reward = COMMONS.units(units) * 500_000 // 10**6
-        world = World()
-        world.register("alice")
+        world = World(params=replace(PARAMS, reward_per_million_units=500_000))
+        world.register("alice", bond=10_000)
         commit_id = world.earn("alice", units=units)
         event = next(e for e in world.events() if e.reason is Reason.WORK_REWARDED)
         assert (event.subject, event.other, event.amount) == (commit_id, key("alice").public_key, reward)

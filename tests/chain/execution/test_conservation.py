@@ -24,7 +24,7 @@ class Ledger(RuleBasedStateMachine):
 
     @initialize(
         window=st.integers(1, 4), delay=st.integers(1, 3), epoch=st.integers(1, 6),
-        attempts=st.integers(1, 3), penalty=st.sampled_from([0, 100, 5_000]), unbonding=st.integers(0, 6),
+        attempts=st.integers(1, 3), penalty=st.sampled_from([0, 100, 1_000]), unbonding=st.integers(0, 6),
         retention=st.integers(0, 4), registered=st.sets(names),
     )  # fmt: skip
     def begin(self, window, delay, epoch, attempts, penalty, unbonding, retention, registered):

@@ -62,7 +62,28 @@ def test_a_miner_registers_once():
     world = World()
     world.do("alice", registration("alice"))
     assert world.do("alice", registration("alice", consensus="other")).reason is Reason.ALREADY_REGISTERED
-    assert world.do("alice", registration("alice")).reason is Reason.ALREADY_REGISTERED
+    assert world.do("alice", registration("alice", bond=0)).reason is Reason.ALREADY_REGISTERED
+
+
+def test_a_miner_adds_to_its_bond_and_says_anew_what_it_serves():
+    world = World()
+    world.register("alice", bond=1_000)
+    task_id = world.submit("bob")
+    world.block()
+    commit_id = world.commit(world.work("alice"))
+    receipt = world.do("alice", registration("alice", bond=1, models=(OTHER_MODEL,)))
+    assert [(event.reason, event.amount) for event in receipt.events] == [(Reason.MINER_REGISTERED, 1_001)]
+    miner = world.miner("alice")
+    assert (miner.bond, miner.status, miner.open_commits) == (1_001, MinerStatus.ACTIVE, 1)
+    assert miner.models == (OTHER_MODEL,)
+    # What it has begun it may end.
+    assert queries.commit(world.state, commit_id) is not None
+    assert world.task(task_id).status is TaskStatus.ASSIGNED
+    other = world.submit("bob", salt=1)
+    world.block()
+    assert world.task(other).status is TaskStatus.WAITING
+    too_much = registration("alice", bond=COINS)
+    assert world.do("alice", too_much).reason is Reason.INSUFFICIENT_FUNDS
 
 
 def test_the_bond_comes_back_after_the_unbonding_time():
@@ -158,7 +179,7 @@ def test_too_many_missing_proofs_suspend_until_the_bond_is_topped_up():
     world.register("alice", bond=1_050)
     task_id = world.submit("bob")
     world.block()
-    world.commit(world.work("alice", tasks=[task_id]))
+    world.commit(world.work("alice", units=0, tasks=[task_id]))
     world.until(world.height + PARAMS.beacon_delay + PARAMS.proof_window + 1)
     miner = world.miner("alice")
     assert (miner.status, miner.bond) == (MinerStatus.SUSPENDED, 950)
@@ -194,8 +215,8 @@ def test_a_suspended_miner_may_prove_what_is_open_and_leave():
     assert world.miner("alice") is None
 
 
-def test_a_penalty_larger_than_the_bond_takes_the_bond():
-    world = World(params=replace(PARAMS, missed_proof_penalty=10**6))
+def test_a_penalty_of_the_whole_bond_takes_the_bond():
+    world = World(params=replace(PARAMS, missed_proof_penalty=1_000))
     world.register("alice", bond=1_000)
     world.commit(world.work("alice"))
     world.until(world.height + PARAMS.beacon_delay + PARAMS.proof_window + 1)

@@ -25,7 +25,7 @@ ROWS = PARAMS.max_task_rows
         (SubmitTask(MODEL, 1, inputs_of(1)[:-1] + b"\x11", 100), Reason.TASK_BAD_INPUT),
         (SubmitTask(MODEL, 1, inputs_of(1)[:-1] + b"\xff", 100), Reason.TASK_BAD_INPUT),
         (SubmitTask(MODEL, 4, inputs_of(4), 20), Reason.TASK_PAYMENT_TOO_LOW),
-        (SubmitTask(MODEL, 1, inputs_of(1), COINS), Reason.INSUFFICIENT_FUNDS),
+        (SubmitTask(MODEL, 1, inputs_of(1), COINS), Reason.TASK_PAYMENT_TOO_HIGH),
     ],
 )
 def test_tasks_that_fail(body: SubmitTask, reason: Reason):

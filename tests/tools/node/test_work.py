@@ -44,7 +44,7 @@ async def test_a_task_is_answered_proven_and_paid(tmp_path, autojump_clock):
             await node.wait_beyond(node.head.height)
         assert queries.task(node.state, task).miner == worker.secret.public_key
         job = TaskJob(task, load_model().manifest.digest, len(IMAGES), IMAGES.tobytes())
-        finished = worker.work([job], units=8)
+        finished = worker.work([job], units=0)
         commit, receipt = await worker.send(worker.commit_of(finished))
         assert receipt.reason is Reason.OK
         before = queries.account(node.state, worker.secret.public_key).balance
@@ -102,7 +102,7 @@ async def test_a_changed_byte_burns_the_bond_on_every_node(tmp_path, autojump_cl
         commit, _ = await worker.send(worker.commit_of(finished))
         proof = worker.workshop.prove(finished, beacon=await worker.beacon_of(commit))
         _, receipt = await worker.send(ProveWork(commit, _with_a_changed_row(proof)))
-        assert receipt.reason is Reason.PROOF_INPUT_MISMATCH
+        assert receipt.reason is Reason.PROOF_ROW_NOT_COMMITTED
         for node in cluster.nodes.values():
             miner = queries.miner(node.state, worker.secret.public_key)
             assert (miner.status, miner.bond) == (MinerStatus.SLASHED, 0)
@@ -111,7 +111,7 @@ async def test_a_changed_byte_burns_the_bond_on_every_node(tmp_path, autojump_cl
 
 
 def _with_a_changed_row(proof: bytes) -> bytes:
-    """Flip a bit of the longest byte string: the hashes beside the opened rows, the input's first."""
+    """Flip a bit of the longest byte string: the hashes beside opened rows of the trace."""
     fields = decode_fields(proof, limit=1 << 20)
     holder, position = max(_byte_strings(fields), key=lambda place: len(place[0][place[1]]))
     row = holder[position]

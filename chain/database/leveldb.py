@@ -64,6 +64,8 @@ def open_leveldb(
     is_new = not (path / "CURRENT").exists()
     try:
         _check_directory(path, create=create)
+        if create:
+            path.mkdir(exist_ok=True)  # LevelDB would not say that there is no room for it
         database = plyvel.DB(
             str(path),
             create_if_missing=create,

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from chain.codec import encode
-from chain.database.interface import CorruptionError
+from chain.database.interface import CorruptionError, DatabaseError, DatabaseReason
 from chain.database.memory import MemoryDatabase
 from chain.reasons import Reason
 from chain.state.tree import StateTree
@@ -247,3 +247,46 @@ def test_burned_fees_are_one_line_and_no_story():
     assert (line.first, line.blocks, line.burned) == (2, 1, 5)
     store.roll_back(2)
     assert store.proposed_by(bytes(32)) is None
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_a_disk_that_is_full_at_any_write_leaves_what_was_acknowledged(writes: int):
+    database = MemoryDatabase()
+    database.fail_writes_after(writes, DatabaseReason.FULL)
+    with pytest.raises(DatabaseError) as caught:
+        _chain(database, 5)
+    assert caught.value.reason is DatabaseReason.FULL
+    found = BlockStore.open(database.reopened(), genesis=GENESIS)
+    assert (found is None) == (writes == 0)
+    assert found is None or found.head.height == writes - 1
+
+
+@pytest.mark.parametrize("writes", range(3))
+def test_a_disk_that_is_full_while_going_back_leaves_a_whole_chain(writes: int):
+    database = _database_of(6)
+    store = BlockStore.open(database, genesis=GENESIS)
+    assert store is not None
+    database.fail_writes_after(writes, DatabaseReason.FULL)
+    with pytest.raises(DatabaseError):
+        store.roll_back(3)
+    found = BlockStore.open(database.reopened(), genesis=GENESIS)
+    assert found is not None
+    assert found.head.height == 6 - writes
+
+
+def test_readers_see_a_batch_once_it_is_durable():
+    database = MemoryDatabase()
+    store = _chain(database, 2)
+    state = store.state.updated({b"a": b"9"})
+    batch = store.batch_of(
+        [FinalBlock(Block(_header(store.head, state, NOTHING), ()), NOTHING, {b"a": b"9"}, None)], state
+    )
+    # Pruned while the batch waits for the disk: neither forgets what the other moved.
+    assert store.prune(2, most=9) == 1
+    store.write(batch)
+    assert (store.head.height, store.state.get(b"a")) == (2, b"2")
+    store.advance(batch)
+    assert (store.head.height, store.state.get(b"a")) == (3, b"9")
+    found = BlockStore.open(database, genesis=GENESIS)
+    assert found is not None
+    assert (found.head.height, found.first) == (3, 2)

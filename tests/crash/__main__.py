@@ -3,7 +3,8 @@
 First all nodes run for an epoch while they write down which steps they reach. Then, cycle after cycle, one of
 four validators is started with the order to die before, at or after one of them. Everything that it answered
 over RPC as final must be there when it is back, it must sign again, and no signing log may ever contradict
-itself. With `--power` the victim's folder lies on a disk whose power is cut at that moment.
+itself. With `--power` the victim's folder lies on a disk whose power is cut at that moment. With
+`--full-disk` nothing is killed, but its disk is filled up; with `--slow-sync` its disk is slow.
 """
 
 import argparse
@@ -12,84 +13,30 @@ import random
 import signal
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from chain.types.committee import is_quorum
 from tests.crash.armed import Order
 from tests.crash.disks import PowerDisk, unavailable
+from tests.crash.full_disk import full_disk
+from tests.crash.slow_sync import slow_sync
+from tests.crash.victim import next_victim, recover
 from tests.network.cluster import Cluster, running_cluster
 from tests.network.machine import Machine, eventually
-from tests.tools.testnet.live import contradictions
-from tools.rpc.messages import BlockView
 
 START_S = 120.0
-BACK_S = 20.0
-REACH_S = 24.0
-"""In which a step of an epoch should be reached again; else the victim is killed where it stands."""
+EXAMPLES = """examples:
+  python -m tests.crash --cycles 1000            die before, at and after every durable step
+  python -m tests.crash --cycles 300 --power     the same, without power
+  python -m tests.crash --full-disk --cycles 30  fill the disk while it signs, starts, fetches
+  python -m tests.crash --slow-sync --cycles 20  every sync late by 50 to 2,000 ms
+"""
 COMMON = 20
 """A step that an epoch reaches more often than this can wait for its fifth time."""
 TURN = 20
 """Cycles with one victim before the next one's turn."""
-LOOK_S = 0.1
-
-
-@dataclass
-class Victim:
-    """What is known of the machine that dies again and again."""
-
-    machine: Machine
-    disk: PowerDisk | None
-    acknowledged: tuple[int, bytes] = (-1, b"")
-    """Height and digest that it last answered as final."""
-
-    def watch(self) -> None:
-        """Note what it answers, and hold it to what it answered before."""
-        status = self.machine.status()
-        if status is None:
-            return
-        height, digest = self.acknowledged
-        assert status.height >= height, f"{self.machine.name} lost blocks: {status.height} after {height}"
-        if status.height > height >= 0:
-            block = self.machine.ask(BlockView, "block", height=height)
-            assert block is None or block.digest == digest, f"{self.machine.name} changed block {height}"
-        self.acknowledged = (status.height, status.block)
-
-    def cycle(self, order: Order) -> tuple[float | None, bool]:
-        """Start with an order to die; seconds to its first signature, and whether the step was reached."""
-        signed = len(self.machine.signed())
-        self.machine.disguise = ("tests.crash.armed", order.text())
-        began = time.monotonic()
-        self.machine.start()
-        process = self.machine.processes["node"]
-        back: float | None = None
-        while process.poll() is None:
-            waited = time.monotonic() - began
-            if back is None and self._signed(signed) > signed:
-                back = waited
-            assert back is not None or waited < BACK_S, (
-                f"{self.machine.name} has not signed for {waited:.0f} s"
-            )
-            if waited > (back or 0.0) + REACH_S:
-                process.kill()
-                process.wait()
-                return back, False
-            self.watch()
-            time.sleep(LOOK_S)
-        log = self.machine.log.read_text(encoding="utf-8", errors="replace")[-2000:]
-        assert process.returncode == -signal.SIGKILL, f"{self.machine.name} ended by itself: {log}"
-        if self.disk is not None:
-            self.disk.remount()
-        return back, True
-
-    def _signed(self, before: int) -> int:
-        try:
-            return len(self.machine.signed())
-        except OSError:  # the power is gone, and the process will follow
-            return before
 
 
 @dataclass
@@ -158,46 +105,30 @@ def campaign(
     return tally
 
 
-def recover(cluster: Cluster, victim: Victim) -> None:
-    """Start the victim without an order, and wait until it is at the head."""
-    victim.machine.disguise = ()
-    victim.machine.start()
-    eventually(
-        lambda: max(cluster.heights()) - victim.machine.height(), lambda behind: behind <= 2,
-        within=BACK_S, what="blocks behind at the end of a turn",
-    )  # fmt: skip
-    victim.watch()
-    assert not contradictions(victim.machine.signed()), victim.machine.name
-
-
-def next_victim(cluster: Cluster, draw: random.Random, disks: dict[str, PowerDisk]) -> Victim:
-    """A running machine that the others can spare, ended so that its first cycle can start it."""
-    seats = cluster.seats()
-    spare = [m for m, held in zip(cluster.machines, seats, strict=True)
-             if is_quorum(sum(seats) - held, sum(seats)) and (not disks or m.name in disks)]  # fmt: skip
-    machine = draw.choice(spare or [m for m in cluster.machines if not disks or m.name in disks])
-    victim = Victim(machine, disks.get(machine.name))
-    victim.watch()
-    machine.signal(signal.SIGKILL)
-    return victim
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run the campaign; 0 if nothing was lost."""
-    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.crash", description=__doc__, epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("--cycles", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0, help="0 draws one")
-    parser.add_argument(
-        "--power", action="store_true", help="cut the power of the victim's disk (needs root)"
-    )
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--power", action="store_true", help="cut the power of the victim's disk (needs root)")
+    ways.add_argument("--full-disk", action="store_true", help="fill the victim's disk up (needs root)")
+    ways.add_argument("--slow-sync", action="store_true", help="make every sync of the victim late")
     options = parser.parse_args(arguments)
-    reason = unavailable() if options.power else None
+    reason = unavailable() if options.power or options.full_disk else None
     if reason is not None:
         print(f"cannot run here: {reason}", file=sys.stderr)
         return 2
     seed = options.seed or random.SystemRandom().randrange(1, 1 << 32)
     print(f"--seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="headrace-crash-") as scratch:
+        if options.full_disk or options.slow_sync:
+            hurt = full_disk if options.full_disk else slow_sync
+            print(hurt(Path(scratch), cycles=options.cycles, seed=seed))
+            return 0
         tally = run(Path(scratch), cycles=options.cycles, seed=seed, power=options.power)
     times = sorted(tally.returns)
     unreached = sorted(step for step, count in tally.reached.items() if not count)

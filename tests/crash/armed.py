@@ -8,6 +8,7 @@ calls are wrapped here, from outside; the node's own code knows nothing of it.
 import fcntl
 import json
 import os
+import random
 import signal
 import struct
 import sys
@@ -33,7 +34,7 @@ class Order:
         count: at which of its occurrences, from 1.
         power: a mounted file system whose power is cut at that moment; empty: the process alone dies.
         record: a file to which each step's name is added when it is reached; empty: none.
-        slow: seconds that every sync takes on top.
+        slow: least and most seconds that every sync takes on top, drawn anew for each.
     """
 
     step: str = ""
@@ -41,7 +42,7 @@ class Order:
     count: int = 1
     power: str = ""
     record: str = ""
-    slow: float = 0.0
+    slow: tuple[float, float] = (0.0, 0.0)
 
     def text(self) -> str:
         """The order as an argument."""
@@ -54,14 +55,18 @@ class Armed:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._seen: dict[str, int] = {}
+        self._draw = random.Random()
 
-    def wrap(self, owner: Any, name: str, *, half: Callable[..., None] | None = None) -> None:
+    def wrap(
+        self, owner: Any, name: str, *, half: Callable[..., None] | None = None, syncs: bool = False
+    ) -> None:
         """Make every call of a function a step.
 
         Args:
             owner: module or class that holds the function.
             name: the function's name there.
             half: does a part of the call; without it, `at` means some microseconds after it began.
+            syncs: it waits until something is durable.
         """
         original = getattr(owner, name)
         armed = self
@@ -76,8 +81,8 @@ class Armed:
                     half(original, *arguments)
                     armed._die()
                 threading.Thread(target=armed._die_soon, daemon=True).start()
-            if "sync" in name:
-                time.sleep(armed._order.slow)
+            if syncs:
+                time.sleep(armed._draw.uniform(*armed._order.slow))
             result = original(*arguments, **options)
             if doomed:
                 armed._die()
@@ -123,10 +128,10 @@ def main() -> None:
     from tools.cli.main import main as headrace
 
     armed.wrap(os, "write", half=_write_half)
-    armed.wrap(os, "fdatasync")
-    armed.wrap(os, "fsync")
+    armed.wrap(os, "fdatasync", syncs=True)
+    armed.wrap(os, "fsync", syncs=True)
     armed.wrap(Path, "replace")
-    armed.wrap(LevelDatabase, "write")
+    armed.wrap(LevelDatabase, "write", syncs=True)
     sys.argv[0] = "headrace"
     headrace()
 

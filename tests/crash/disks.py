@@ -36,7 +36,8 @@ class PowerDisk:
         """Format and mount, over what the folder holds: its content is copied onto the disk first."""
         with self._image.open("wb") as file:
             file.truncate(self._megabytes << 20)
-        _run("mkfs.ext4", "-q", "-F", str(self._image))
+        # Nothing is kept back for root, which would not notice that the disk is full.
+        _run("mkfs.ext4", "-q", "-F", "-m", "0", str(self._image))
         with tempfile.TemporaryDirectory() as aside:
             shutil.copytree(self.mount, aside, dirs_exist_ok=True)
             self.remount(first=True)

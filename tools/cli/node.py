@@ -253,9 +253,16 @@ def _config(
 
 
 def _made(path: Path, content: bytes) -> tuple[Path, bool]:
-    try:
-        with path.open("xb") as file:
-            file.write(content)
-    except FileExistsError:
+    """Write a file whole or not at all: half a configuration would be taken for one."""
+    if path.exists():
         return path, False
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path, True

@@ -9,6 +9,7 @@
 """
 
 import logging
+import math
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -86,7 +87,7 @@ class DiskThread:
     _slow: "deque[tuple[float, float]]" = field(default_factory=lambda: deque(maxlen=256))
     """When each slow sync ended, and what it took, in seconds."""
     _began: float | None = None
-    _told: float = -AGAIN_SECONDS
+    _told: float = -math.inf
 
     async def __call__(self, work: Callable[[], _T], /) -> _T:
         """Do the work in a thread, after all that came before; a cancelled caller waits for its end."""
@@ -140,6 +141,7 @@ class DiskWatch:
     thread: DiskThread
     failure: Callable[[], DatabaseError | None]
     free: int
+    _told: float = field(default=-math.inf, init=False)
 
     async def run(self) -> None:
         """Look for ever.
@@ -148,19 +150,24 @@ class DiskWatch:
             DiskFullError: There is less room than the floor.
             DatabaseError: The database failed.
         """
-        told = -AGAIN_SECONDS
         while True:
             # Where a disk hangs, so may a look at it.
-            self.free = await trio.to_thread.run_sync(check_room, self.folders, self.rule.floor)
-            failure = self.failure()
-            if failure is not None:
-                raise failure
-            if self.is_low and trio.current_time() >= told + AGAIN_SECONDS:
-                told = trio.current_time()
-                _log.warning(
-                    "disk low free=%d reserve=%d floor=%d", self.free, self.rule.reserve, self.rule.floor
-                )
+            self.note(await trio.to_thread.run_sync(check_room, self.folders, self.rule.floor))
             await trio.sleep(LOOK_SECONDS)
+
+    def note(self, free: int) -> None:
+        """Take in how many bytes are left, and what has become of the database.
+
+        Raises:
+            DatabaseError: The database failed.
+        """
+        self.free, now = free, self.thread.now()
+        failure = self.failure()
+        if failure is not None:
+            raise failure
+        if self.is_low and now >= self._told + AGAIN_SECONDS:
+            self._told = now
+            _log.warning("disk low free=%d reserve=%d floor=%d", free, self.rule.reserve, self.rule.floor)
 
     @property
     def is_low(self) -> bool:

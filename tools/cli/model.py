@@ -14,11 +14,21 @@ from tools.cli.output import emit, pairs, table
 
 if TYPE_CHECKING:
     from pouw.backends.backend import Backend
-    from tools.models.artifact import Artifact, LoadedModel
+    from tools.models.artifact import Accuracy, Artifact, LoadedModel
 
 _DEVICES: Final = ("auto", "cpu", "reference")
-_FOREIGN: Final = "the folder must hold config.json, model.safetensors and tokenizer.json"
-_KNOWN: Final = "known are models of the Llama and of the BERT family, in safetensors files"
+_FOREIGN: Final = "name a folder that holds config.json, model.safetensors and tokenizer.json"
+_OWN: Final = "name a folder that `headrace model import` wrote"
+
+_STEPS: Final = {
+    "MALFORMED": "the file is damaged or was cut short: fetch it, or import the model, again",
+    "OVERSIZE": "this is beyond what is read: choose a smaller model",
+    "SHAPE": "choose sizes within those of the model",
+    "UNSUPPORTED": "choose a plain model of the Llama or of the BERT family, in safetensors files",
+}
+"""What to do about each reason, unless the error knows better."""
+
+_DISK: Final = "see that the folders may be read and written, and that there is room"
 _OTHER_OUT: Final = "name another folder with --out"
 
 device_option: Final = click.option(
@@ -196,7 +206,7 @@ def _show(artifact: "Artifact", folder: Path, *, as_json: bool) -> None:
         "bytes": size,
         "residual": manifest.residual.name,
         "tokenizer": None if artifact.tokenizer is None else artifact.tokenizer.blake3.hex(),
-        "accuracy": write_record(found),
+        "accuracy": accuracy_document(found, encoder=artifact.bert is not None),
     }
     shape = manifest.shape
     lines = [
@@ -220,6 +230,17 @@ def _show(artifact: "Artifact", folder: Path, *, as_json: bool) -> None:
     emit(document, pairs(lines), as_json=as_json)
 
 
+def accuracy_document(accuracy: "Accuracy | None", *, encoder: bool) -> Any:
+    """The figures that mean something: an encoder chooses no tokens, so it has no loss and no perplexity."""
+    from tools.models.records import write_record
+
+    document = write_record(accuracy)
+    if accuracy is not None and encoder:
+        for name in ("float_loss", "integer_loss", "perplexity_ratio"):
+            del document[name]
+    return document
+
+
 def _backend(device: str) -> "Backend":
     from pouw.backends.select import select_backend
 
@@ -235,7 +256,7 @@ def _progress(as_json: bool) -> Callable[[str], None]:
 
 
 @contextmanager
-def _failures(missing: str = "name a folder that `headrace model import` wrote") -> Iterator[None]:
+def _failures(missing: str = _OWN) -> Iterator[None]:
     """What goes wrong, as exit codes.
 
     Args:
@@ -248,10 +269,8 @@ def _failures(missing: str = "name a folder that `headrace model import` wrote")
     try:
         yield
     except ModelImportError as error:
-        steps = {"MISSING": missing, "UNSUPPORTED": _KNOWN}
-        raise CliError(
-            str(error), code=f"MODEL_{error.reason.name}", next_step=steps.get(error.reason.name, "")
-        ) from None
+        step = error.next_step or _STEPS.get(error.reason.name, missing)
+        raise CliError(str(error), code=f"MODEL_{error.reason.name}", next_step=step) from None
     except ProgramError as error:
         raise CliError(
             str(error), code=f"PROGRAM_{error.reason.name}", next_step="this model cannot be computed exactly"
@@ -259,6 +278,10 @@ def _failures(missing: str = "name a folder that `headrace model import` wrote")
     except BackendError as error:
         raise CliError(str(error), code="BACKEND", next_step="see `headrace miner devices`") from None
     except FileExistsError as error:
-        raise CliError(str(error), code="EXISTS", next_step=_OTHER_OUT) from None
+        raise CliError(_exists(error), code="EXISTS", next_step=_OTHER_OUT) from None
     except OSError as error:
-        raise CliError(f"{error.filename}: {error.strerror}", code="DISK", next_step="") from None
+        raise CliError(f"{error.filename}: {error.strerror}", code="DISK", next_step=_DISK) from None
+
+
+def _exists(error: FileExistsError) -> str:
+    return str(error) if error.filename is None else f"{error.filename} exists, and is no folder"

@@ -18,8 +18,11 @@ from tools.importer.config_file import count, epsilon, read_json, require_known,
 from tools.importer.errors import ImportReason, ModelImportError
 from tools.importer.tensor_folder import TensorFolder
 
+ENCODERS: Final = ("bert", "roberta", "xlm-roberta", "distilbert")
+"""The types of models that are read here, as configurations name them."""
+
 _FIXED: Final[dict[str, tuple[Any, ...]]] = {
-    "model_type": ("bert", "roberta", "xlm-roberta", "distilbert"),
+    "model_type": ENCODERS,
     "position_embedding_type": ("absolute", None),
     "is_decoder": (False,),
     "add_cross_attention": (False,),

@@ -24,8 +24,10 @@ class ModelImportError(ValueError):
     Args:
         reason: the rule that was broken.
         message: a sentence with both values.
+        next_step: what helps, where it is known better than the reason alone says.
     """
 
-    def __init__(self, reason: ImportReason, message: str) -> None:
+    def __init__(self, reason: ImportReason, message: str, *, next_step: str = "") -> None:
         super().__init__(f"{reason.name}: {message}")
         self.reason = reason
+        self.next_step = next_step

@@ -1,7 +1,7 @@
 """A folder with a foreign model, turned into an artifact: read, rounded, compared with itself, written."""
 
 import pydoc_data.topics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from pouw.bert_quantise import quantise_bert
 from pouw.byte_text import VOCABULARY
 from pouw.llama import LlamaManifest
 from pouw.tensors import Array
-from tools.importer.bert_folder import read_bert
+from tools.importer.bert_folder import ENCODERS, read_bert
 from tools.importer.config_file import read_json
 from tools.importer.errors import ImportReason, ModelImportError
 from tools.importer.llama_folder import read_llama
@@ -34,6 +34,11 @@ _CHARACTERS: Final = 24
 """A tokenizer rarely takes more for a token; so much of the sample is looked at for each."""
 
 _SCHEME: Final = "int8 by channel, static scales, smoothing 0.5, residual stream of 16 or 24 bits"
+
+_DECODER: Final = "llama"
+_KNOWN: Final = ", ".join((_DECODER, *ENCODERS))
+
+_OTHER_TEXT: Final = "name a longer file of plain UTF-8 text with --text, or leave --text out"
 
 Progress = Callable[[str], None]
 
@@ -75,13 +80,16 @@ def import_model(
     """
     if out.exists():
         raise FileExistsError(f"{out} exists")
+    if not folder.is_dir():
+        raise ModelImportError(ImportReason.MISSING, f"no folder {folder}")
     config = read_json(folder / "config.json")
+    kind = _kind(config)
     name = options.name or folder.resolve().name
     tokenizer = folder / TOKENIZER if (folder / TOKENIZER).is_file() else None
     text = sample_text(options.text)
     llama: LlamaManifest | None = None
     bert: BertManifest | None = None
-    if config.get("model_type") == "llama":
+    if kind == _DECODER:
         progress("reading the model")
         decoder = read_llama(folder, positions=options.positions)
         samples = _samples(tokenizer, decoder.shape.vocabulary, decoder.shape.positions, text)
@@ -110,6 +118,24 @@ def import_model(
     return artifact
 
 
+def _kind(config: Mapping[str, object]) -> object:
+    """The model's own word of what it is."""
+    kind = config.get("model_type")
+    if kind is None:
+        raise ModelImportError(
+            ImportReason.MISSING,
+            "config.json has no model_type",
+            next_step=f"add it as the model's own page says; known are {_KNOWN}",
+        )
+    if kind not in (_DECODER, *ENCODERS):
+        raise ModelImportError(
+            ImportReason.UNSUPPORTED,
+            f"model_type is {str(kind)[:60]}, known are {_KNOWN}",
+            next_step="choose a model of one of these types",
+        )
+    return kind
+
+
 def sample_text(path: Path | None) -> str:
     """Text from a file, or the documentation that comes with Python.
 
@@ -123,9 +149,11 @@ def sample_text(path: Path | None) -> str:
         with path.open(encoding="utf-8") as file:
             return file.read(_CHARACTERS * LONGEST * (FOR_SCALES + FOR_MEASURING))
     except FileNotFoundError as error:
-        raise ModelImportError(ImportReason.MISSING, f"no file {path}") from error
+        raise ModelImportError(ImportReason.MISSING, f"no file {path}", next_step=_OTHER_TEXT) from error
     except UnicodeDecodeError as error:
-        raise ModelImportError(ImportReason.MALFORMED, f"{path} is no text: {error}") from error
+        raise ModelImportError(
+            ImportReason.MALFORMED, f"{path} is no text: {error}", next_step=_OTHER_TEXT
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +177,9 @@ def _samples(tokenizer: Path | None, vocabulary: int, positions: int, text: str)
     scales = [piece for number, piece in enumerate(texts) if number % 4 != 3][:FOR_SCALES]
     if len(measured) < 2:
         raise ModelImportError(
-            ImportReason.MISSING, f"{len(texts)} pieces of text of two tokens or more, at least 8 are needed"
+            ImportReason.MISSING,
+            f"{len(texts)} pieces of text of two tokens or more, at least 8 are needed",
+            next_step=_OTHER_TEXT,
         )
     return Samples(scales, measured)
 
@@ -160,7 +190,9 @@ def _codec(tokenizer: Path | None, vocabulary: int) -> TextCodec:
     if vocabulary == VOCABULARY:
         return ByteCodec()
     raise ModelImportError(
-        ImportReason.MISSING, f"no file {TOKENIZER}, and {vocabulary} tokens are not the {VOCABULARY} bytes"
+        ImportReason.MISSING,
+        f"no file {TOKENIZER}, and {vocabulary} tokens are not the {VOCABULARY} bytes",
+        next_step=f"put the model's own {TOKENIZER} into the folder",
     )
 
 

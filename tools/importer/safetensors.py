@@ -28,6 +28,8 @@ _SIZES: Final = {
 _FLOATS: Final = ("F32", "F16", "BF16")
 """Those that are read."""
 
+_OTHER_TYPE: Final = f"save the model with values of type {', '.join(_FLOATS)}"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
@@ -71,7 +73,9 @@ class TensorFile:
             raise ModelImportError(ImportReason.MISSING, f"no tensor {name} in {self._path.name}")
         if stored.dtype not in _FLOATS:
             raise ModelImportError(
-                ImportReason.UNSUPPORTED, f"{name} is of type {stored.dtype}, read are {', '.join(_FLOATS)}"
+                ImportReason.UNSUPPORTED,
+                f"{name} is of type {stored.dtype}, read are {', '.join(_FLOATS)}",
+                next_step=_OTHER_TYPE,
             )
         with self._path.open("rb") as file:
             file.seek(stored.start)
@@ -95,20 +99,23 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         length = int.from_bytes(file.read(8), "little")
         if length > MAX_HEADER_BYTES:
             raise ModelImportError(
-                ImportReason.OVERSIZE, f"a header of {length} bytes, at most {MAX_HEADER_BYTES}"
+                ImportReason.OVERSIZE,
+                f"{path.name} has a header of {length} bytes, at most {MAX_HEADER_BYTES}",
             )
         if total < 8 + length:
-            raise ModelImportError(ImportReason.MALFORMED, f"a header of {length} bytes in a file of {total}")
+            raise ModelImportError(
+                ImportReason.MALFORMED, f"{path.name} has a header of {length} bytes in a file of {total}"
+            )
         raw = file.read(length)
     try:
         header = json.loads(raw, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise ModelImportError(ImportReason.MALFORMED, f"the header of {path.name}: {error}") from error
     if not isinstance(header, dict):
-        raise ModelImportError(ImportReason.MALFORMED, "the header is no object")
+        raise ModelImportError(ImportReason.MALFORMED, f"the header of {path.name} is no object")
     header.pop("__metadata__", None)
     tensors = {name: _stored(name, entry, 8 + length) for name, entry in header.items()}
-    _check_tiling(tensors, start=8 + length, end=total)
+    _check_tiling(tensors, path.name, start=8 + length, end=total)
     return tensors
 
 
@@ -125,7 +132,9 @@ def _stored(name: str, entry: object, base: int) -> StoredTensor:
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _SIZES:
         raise ModelImportError(
-            ImportReason.UNSUPPORTED, f"{name} is of type {str(dtype)[:20]}, known are {', '.join(_SIZES)}"
+            ImportReason.UNSUPPORTED,
+            f"{name} is of type {str(dtype)[:20]}, known are {', '.join(_SIZES)}",
+            next_step=_OTHER_TYPE,
         )
     if not _counts(shape) or len(shape) > MAX_DIMENSIONS or not _counts(offsets) or len(offsets) != 2:
         raise ModelImportError(
@@ -145,7 +154,7 @@ def _counts(value: object) -> bool:
     return isinstance(value, list) and all(type(n) is int and 0 <= n < 1 << 48 for n in value)
 
 
-def _check_tiling(tensors: dict[str, StoredTensor], *, start: int, end: int) -> None:
+def _check_tiling(tensors: dict[str, StoredTensor], file: str, *, start: int, end: int) -> None:
     place = start
     for name, stored in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].size)):
         if stored.start != place:
@@ -155,7 +164,9 @@ def _check_tiling(tensors: dict[str, StoredTensor], *, start: int, end: int) -> 
             )
         place += stored.size
     if place != end:
-        raise ModelImportError(ImportReason.MALFORMED, f"the tensors end at byte {place}, the file at {end}")
+        raise ModelImportError(
+            ImportReason.MALFORMED, f"the tensors of {file} end at byte {place}, the file at {end}"
+        )
 
 
 def _floats(dtype: str, data: bytes) -> NDArray[np.float32]:

@@ -19,6 +19,11 @@ MAX_PARAMETERS: Final = 1 << 36
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.safetensors\Z")
 
 
+_PICKLED: Final = "pytorch_model.bin"
+
+_NOT_ONE_MODEL: Final = "config.json and the tensors are not of one model: fetch all of its files again"
+
+
 class TensorFolder:
     """All tensors of a folder; every header has been checked, no tensor has been read.
 
@@ -31,6 +36,7 @@ class TensorFolder:
 
     def __init__(self, folder: Path) -> None:
         if (folder / SINGLE).is_file() or not (folder / INDEX).is_file():
+            _require_safe(folder)
             whole = TensorFile(folder / SINGLE)
             self._files = dict.fromkeys(whole.tensors, whole)
         else:
@@ -51,11 +57,13 @@ class TensorFolder:
         total = 0
         for name, wanted in expected.items():
             if name not in self._files:
-                raise ModelImportError(ImportReason.MISSING, f"no tensor {name}")
+                raise ModelImportError(ImportReason.MISSING, f"no tensor {name}", next_step=_NOT_ONE_MODEL)
             found = self._files[name].tensors[name].shape
             if found != wanted:
                 raise ModelImportError(
-                    ImportReason.SHAPE, f"{name} is {found}, the configuration says {wanted}"
+                    ImportReason.SHAPE,
+                    f"{name} is {found}, the configuration says {wanted}",
+                    next_step=_NOT_ONE_MODEL,
                 )
             size = 1
             for length in wanted:
@@ -73,6 +81,16 @@ class TensorFolder:
         if name not in self._files:
             raise ModelImportError(ImportReason.MISSING, f"no tensor {name}")
         return self._files[name].read(name)
+
+
+def _require_safe(folder: Path) -> None:
+    if (folder / SINGLE).is_file() or not any(folder.glob(f"{Path(_PICKLED).stem}*")):
+        return
+    raise ModelImportError(
+        ImportReason.MISSING,
+        f"no file {SINGLE}, and {_PICKLED} is never opened, since it can hold code",
+        next_step="fetch the model in safetensors, or save it again with save_pretrained of transformers",
+    )
 
 
 def _sharded(folder: Path) -> dict[str, TensorFile]:

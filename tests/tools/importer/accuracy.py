@@ -15,9 +15,9 @@ from pathlib import Path
 
 from pouw.backends.select import select_backend
 from tests.tools.importer import foreign
+from tools.cli.model import accuracy_document
 from tools.importer.import_model import ImportOptions, import_model
 from tools.models.artifact import Accuracy
-from tools.models.records import write_record
 
 STEPS = 600
 
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for family in options.families or FAMILIES:
         start = time.process_time()
         found = measure(family, options.steps, progress=say)
-        document[family] = write_record(found)
+        document[family] = accuracy_document(found, encoder=family == "encoder")
         say(f"{family} {found} {time.process_time() - start:.0f} s")
     if options.json:
         print(json.dumps(document))

@@ -5,7 +5,7 @@ came from.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -68,14 +68,15 @@ class TransactionGossip:
         except trio.WouldBlock:
             self.dropped += 1
 
-    def receive(self, inbound: Inbound) -> None:
-        """Take one frame of a peer into the mempool."""
+    def take(self, inbound: Inbound) -> Iterator[None]:
+        """Take one frame of a peer into the mempool, in steps: the reading, then each transaction."""
         try:
             batch = decode(Batch, inbound.payload, limit=MAX_TRANSACTIONS_FRAME)
         except DecodeError as error:
             self._network.report(inbound.peer, f"transactions: {error}")
             return
         for transaction in batch.transactions:
+            yield
             reason = self._accept(transaction)
             if reason is Reason.OK:
                 self.pass_on(transaction, source=inbound.peer)

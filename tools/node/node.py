@@ -34,6 +34,7 @@ from p2p.network import Direction, Inbound, Lane, Network, PeerConnected, PeerEv
 from tools.node.announcement import Announcement
 from tools.node.disk import DiskWatch
 from tools.node.gossip import TransactionGossip
+from tools.node.intake import Intake
 from tools.node.ledger import NodeLedger
 from tools.node.pruning import Pruner
 from tools.node.scrub import Scrubber
@@ -74,6 +75,7 @@ class Node:
     def __init__(self, parts: NodeParts) -> None:
         self._parts = parts
         self._gossip = TransactionGossip(parts.network, self._accept)
+        self._intake = Intake(self._gossip.take)
         self._advanced = trio.Event()
         self._beginning = parts.state_sync
         self._snapshots = EpochSnapshots(parts.store, parts.genesis.params)
@@ -194,6 +196,7 @@ class Node:
             nursery.start_soon(self._read_frames)
             nursery.start_soon(self._read_peer_events)
             nursery.start_soon(self._gossip.run)
+            nursery.start_soon(self._intake.run)
             task_status.started()
 
     async def _begin(self, sync: StateSync) -> None:
@@ -218,7 +221,7 @@ class Node:
             if inbound.lane is Lane.CONSENSUS:
                 await self._parts.engine.receive(inbound)
             else:
-                self._gossip.receive(inbound)
+                self._intake.put(inbound)
                 await trio.lowlevel.checkpoint()
 
     async def _read_peer_events(self) -> None:

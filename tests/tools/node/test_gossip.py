@@ -44,7 +44,7 @@ async def test_goes_to_everybody_but_its_source(autojump_clock):
         a, b, c = (hub.join(PeerId(name)) for name in "abc")
         gossip = TransactionGossip(a, lambda _: Reason.OK)
         nursery.start_soon(gossip.run)
-        gossip.receive(Inbound(b.local_id, Lane.TRANSACTIONS, _frame(_signed(0))))
+        list(gossip.take(Inbound(b.local_id, Lane.TRANSACTIONS, _frame(_signed(0)))))
         assert (await c.inbound.receive()).payload == _frame(_signed(0))
         with trio.move_on_after(10) as waited:
             await b.inbound.receive()
@@ -57,9 +57,8 @@ async def test_only_a_lie_is_held_against_a_peer(reason, autojump_clock):
     async with open_hub(rng=random.Random(1), link=Link()) as hub:
         a, b = hub.join(PeerId("a")), hub.join(PeerId("b"))
         await trio.testing.wait_all_tasks_blocked()
-        TransactionGossip(a, lambda _: reason).receive(
-            Inbound(b.local_id, Lane.TRANSACTIONS, _frame(_signed(0)))
-        )
+        gossip = TransactionGossip(a, lambda _: reason)
+        list(gossip.take(Inbound(b.local_id, Lane.TRANSACTIONS, _frame(_signed(0)))))
         [peer] = a.stats().peers
         lies = (
             Reason.WRONG_CHAIN, Reason.TOO_LARGE, Reason.BAD_SIGNATURE, Reason.REPORT_NOT_PLAIN,
@@ -73,7 +72,7 @@ async def test_bytes_that_are_no_batch_are_reported(autojump_clock):
         a, b = hub.join(PeerId("a")), hub.join(PeerId("b"))
         await trio.testing.wait_all_tasks_blocked()
         gossip = TransactionGossip(a, lambda _: pytest.fail("nothing to accept"))
-        gossip.receive(Inbound(b.local_id, Lane.TRANSACTIONS, b"\x91\x93"))
+        list(gossip.take(Inbound(b.local_id, Lane.TRANSACTIONS, b"\x91\x93")))
         [peer] = a.stats().peers
         assert peer.score < 0
         assert "transactions: " in peer.last_report.reason

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Final
 
 from tests.crash.armed import Order
-from tests.crash.victim import Victim, last_signed, next_victim, recover
+from tests.crash.victim import last_signed, next_victim, recover
 from tests.network.cluster import Cluster, running_cluster
 from tests.network.machine import Machine, eventually
 from tests.tools.testnet.live import contradictions
 
 START_S: Final = 120.0
 SLOW: Final = (0.05, 2.0)
+AGAIN_S: Final = 60.0
+"""In which it is at the head again once its disk is well."""
 WINDOW_S: Final = 8.0
 """How long each cycle looks at the pace."""
 ANSWER_S: Final = 1.0
@@ -103,20 +105,18 @@ def _cycle(cluster: Cluster, draw: random.Random, tally: Tally) -> dict[str, obj
         f"{machine.name}: {late} of {len(answers)} answers later than {ANSWER_S} s"
     )
     pace = [gap for other in cluster.machines if other is not machine for gap in paces(other, WINDOW_S)]
-    _end(cluster, victim)
+    behind = max(cluster.heights()) - low - gained
+    machine.signal(signal.SIGTERM)
+    assert not contradictions(machine.signed()), machine.name
+    back = recover(cluster, victim, within=AGAIN_S)
     tally.answers += answers
     tally.pace += pace
     tally.heights += gained
     return {
         "victim": machine.name, "others_s": _middle(pace), "answers": len(answers), "late": late,
-        "longest_answer_s": round(max(answers), 2), "heights": gained, "says": status.disk,
+        "longest_answer_s": round(max(answers), 2), "heights": gained, "behind": behind,
+        "back_s": round(back, 1), "says": status.disk,
     }  # fmt: skip
-
-
-def _end(cluster: Cluster, victim: Victim) -> None:
-    victim.machine.signal(signal.SIGTERM)
-    assert not contradictions(victim.machine.signed()), victim.machine.name
-    recover(cluster, victim)
 
 
 def _asked(machine: Machine, seconds: float) -> list[float]:

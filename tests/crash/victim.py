@@ -81,16 +81,17 @@ def last_signed(machine: Machine) -> tuple[int, int]:
     return max(((record.epoch, record.view) for record in signed), default=(-1, -1))
 
 
-def recover(cluster: Cluster, victim: Victim) -> None:
-    """Start the victim without an order, and wait until it is at the head."""
+def recover(cluster: Cluster, victim: Victim, *, within: float = BACK_S) -> float:
+    """Start the victim without an order, and wait until it is at the head; seconds."""
     victim.machine.disguise = ()
     victim.machine.start()
-    eventually(
+    took = eventually(
         lambda: max(cluster.heights()) - victim.machine.height(), lambda behind: behind <= 2,
-        within=BACK_S, what="blocks behind at the end of a turn",
+        within=within, what="blocks behind at the end of a turn",
     )  # fmt: skip
     victim.watch()
     assert not contradictions(victim.machine.signed()), victim.machine.name
+    return took
 
 
 def next_victim(cluster: Cluster, draw: random.Random, disks: dict[str, PowerDisk]) -> Victim:

@@ -24,11 +24,7 @@ from tests.simulation.planted import Bug, patch
 
 _AFFORDABLE = chain.execution.block.check_affordable
 _OUTCOME = tools.node.ledger.check_outcome
-_HEADER = tools.node.ledger.check_header
 _PROVE = chain.execution.proofs.prove_work
-_CHECK = chain.execution.proofs.check_proof
-_CREDIT = epochs.credit_units
-_PENALISE = miners.penalise_missing_proof
 
 
 def _any_nonce(*arguments: object) -> None:
@@ -77,9 +73,8 @@ def _open_commits(close: object) -> SimpleNamespace:
     return SimpleNamespace(**{**names, "close": close})
 
 
-def _slash_for_a_missing_proof(run: Run, key: bytes) -> int:
+def _slash_for_a_missing_proof(run: Run, key: bytes, stake: int) -> None:
     miners.slash(run, key, cause=bytes(32), detail="it was late")
-    return 0
 
 
 def _notarize_and_nullify(first: Statement, second: Statement) -> bool:
@@ -162,7 +157,7 @@ LEDGER_BUGS = tuple(
         ),
         (
             "slashes_the_late", "a proof that did not come costs the whole bond",
-            patch((commits.miners, "penalise_missing_proof", _slash_for_a_missing_proof)), None,
+            patch((commits.miners, "burn_stake", _slash_for_a_missing_proof)), None,
         ),
         (
             "slashes_the_honest", "notarize and nullify in one view count as a contradiction",

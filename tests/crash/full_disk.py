@@ -99,7 +99,13 @@ class _Cycle:
         machine.start()
         if kind in ("running", "floor", "low"):
             self.signs(before, what=f"{machine.name} before its disk is full")
-        time.sleep(self.draw.uniform(0, 3))
+        elif kind != "starting" and self.draw.random() < 2 / 3:
+            # Not while it opens its database, but with the first blocks or pieces on their way.
+            eventually(
+                lambda: machine.log.read_bytes()[said:], lambda log: b"event=network_open" in log,
+                within=END_S, what="a network",
+            )  # fmt: skip
+        time.sleep(self.draw.uniform(0, 1))
         if kind == "low":
             self.is_low(said)
         ended = self.end(leave=FLOOR // 2 if kind == "floor" else 0)

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from chain.codec import encode
 from chain.execution import queries, state_keys
 from chain.execution.conservation import StateError, check_coins, check_state
 from chain.execution.records import MinerStatus
@@ -168,3 +169,19 @@ def test_the_check_sees_an_index_that_is_off():
     forged = world.state.updated({state_keys.server(MODEL, key("alice").public_key): None})
     with pytest.raises(StateError, match=r"index server: .* is missing"):
         check_state(forged, params=PARAMS)
+
+
+def test_the_check_sees_a_stake_that_no_bond_covers():
+    world = World()
+    world.register("alice")
+    world.commit(world.work("alice"))
+    check_state(world.state, params=PARAMS)
+    place, miner = state_keys.miner(key("alice").public_key), world.miner("alice")
+    short = world.state.updated({place: encode(replace(miner, bond=99)), **_burned(world, miner.bond - 99)})
+    with pytest.raises(StateError, match="has 100 at stake of a bond of 99"):
+        check_state(short, params=PARAMS)
+
+
+def _burned(world: World, amount: int) -> dict[bytes, bytes]:
+    supply = queries.supply(world.state)
+    return {state_keys.SUPPLY: encode(replace(supply, burned=supply.burned + amount))}

@@ -35,8 +35,8 @@ START_S: Final = 120.0
 END_S: Final = 30.0
 """In which a node whose disk is full must have ended by itself."""
 SIGN_S: Final = 60.0
-"""In which a node that has seats signs after a start: it catches up, and after a longer absence it first watches
-for twenty heights that nobody else holds its key."""
+"""In which a node that has seats signs after a start: it catches up, and after a longer absence it first
+watches for twenty heights that nobody else holds its key."""
 RESERVE: Final = 64_000_000
 FLOOR: Final = 24_000_000
 TOLD: Final = re.compile(r"error: disk (full|nearly full) at \S+: [\d.]+ MB left")
@@ -162,7 +162,7 @@ class _Cycle:
         return round(time.monotonic() - began, 1)
 
     def signs(self, before: tuple[int, int], *, what: str) -> float:
-        """Wait for a signature of a later view; seconds, without those in which it has no seat to sign for."""
+        """Wait for a signature of a later view; seconds, but those in which it has no seat."""
         machine, waited, looked = self.victim.machine, 0.0, time.monotonic()
         while last_signed(machine) <= before:
             assert waited < SIGN_S, f"{what}: no signature within {SIGN_S:.0f} s, {machine.status()}"

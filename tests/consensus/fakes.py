@@ -9,7 +9,7 @@ from chain.execution.invalid import BlockReason, InvalidBlock
 from chain.hashing import digest
 from chain.types.block import Block, Header, next_beacon, transactions_root
 from chain.types.committee import Committee, Validator
-from chain.types.params import ChainParams
+from chain.types.params import MIN_SAMPLES, ChainParams
 from consensus.disk import DiskBusyError
 from consensus.ledger import BuildRequest
 from consensus.messages import Certificate
@@ -40,7 +40,7 @@ def params(
     values: dict[str, object] = dict.fromkeys(names, 1)
     values |= {"chain_id": CHAIN_ID, "address_prefix": "test", "max_block_bytes": 1 << 20}
     values |= {"epoch_length": epoch_length, "block_interval_ms": block_interval_ms}
-    values |= {"network_delay_ms": network_delay_ms}
+    values |= {"network_delay_ms": network_delay_ms, "samples": MIN_SAMPLES, "target_block_weight": 1 << 20}
     return ChainParams(**values)  # type: ignore[arg-type]
 
 

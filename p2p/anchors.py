@@ -30,21 +30,23 @@ Anchor = tuple[PeerId, str]
 
 
 def chosen(old: Iterable[Anchor], links: Iterable[Link], *, now: float) -> tuple[Anchor, ...]:
-    """The anchors now: the longest connected of the peers that we dialed, then those of before.
+    """The anchors now: peers that we dialed and that lasted, those of before first, then the oldest.
 
-    Two of different groups if there are such.
+    Two of different groups if there are such; without enough of them, those of before that are away.
 
     Args:
         old: The anchors so far, without any that is banned.
         links: Ordinary connections, of either direction.
         now: Seconds on the clock of `Link.since`.
     """
+    before = tuple(old)
+    friends = {peer for peer, _ in before}
     lasting = sorted(
-        (link.since, link.peer, link.address)
+        (link.peer not in friends, link.since, link.peer, link.address)
         for link in links
         if link.direction is Direction.OUTBOUND and now - link.since >= LASTING_SECONDS
     )
-    ranked = dict.fromkeys([*((peer, address) for _, peer, address in lasting), *old])
+    ranked = dict.fromkeys([*((peer, address) for _, _, peer, address in lasting), *before])
     anchors: dict[PeerId, str] = {}
     groups: set[str] = set()
     for peer, address in ranked:

@@ -87,16 +87,18 @@ def encode(message: Control) -> bytes:
     match message:
         case Hello(chain_tag, instance, addresses, version):
             head = MAGIC + version.to_bytes(2, "big") + chain_tag + instance
-            return b"\x01" + head + _texts(addresses)
+            return b"\x01" + head + encode_texts(addresses)
         case Ping(number):
             return b"\x02" + number.to_bytes(4, "big")
         case Pong(number):
             return b"\x03" + number.to_bytes(4, "big")
         case Peers(peers):
-            return b"\x04" + bytes([len(peers)]) + b"".join(_text(p) + _texts(a) for p, a in peers)
+            return (
+                b"\x04" + bytes([len(peers)]) + b"".join(encode_text(p) + encode_texts(a) for p, a in peers)
+            )
         case Goodbye(fault, sentence):
             ascii_sentence = sentence.encode("ascii", "replace")[:MAX_SENTENCE].decode("ascii")
-            return b"\x05" + bytes([fault]) + _text(ascii_sentence)
+            return b"\x05" + bytes([fault]) + encode_text(ascii_sentence)
 
 
 def decode(data: bytes) -> Control:
@@ -105,7 +107,7 @@ def decode(data: bytes) -> Control:
     Raises:
         PeerFault: `MALFORMED`.
     """
-    fields = _Fields(data)
+    fields = Fields(data)
     match fields.number(1):
         case 1:
             message: Control = _hello(fields)
@@ -128,7 +130,7 @@ def decode(data: bytes) -> Control:
     return message
 
 
-def _hello(fields: "_Fields") -> Hello:
+def _hello(fields: "Fields") -> Hello:
     magic = fields.take(len(MAGIC))
     if magic != MAGIC:
         raise PeerFault(Fault.MALFORMED, f"hello starts with {magic!r}, expected {MAGIC!r}")
@@ -151,18 +153,20 @@ def _fault(number: int) -> Fault:
         raise PeerFault(Fault.MALFORMED, f"goodbye with unknown reason {number}") from None
 
 
-def _text(value: str) -> bytes:
+def encode_text(value: str) -> bytes:
+    """A length byte and ASCII."""
     data = value.encode("ascii")
     return bytes([len(data)]) + data
 
 
-def _texts(values: tuple[str, ...]) -> bytes:
+def encode_texts(values: tuple[str, ...]) -> bytes:
+    """A count byte and texts."""
     assert len(values) <= MAX_ADDRESSES, f"{len(values)} addresses, receivers take {MAX_ADDRESSES}"
-    return bytes([len(values)]) + b"".join(_text(value) for value in values)
+    return bytes([len(values)]) + b"".join(encode_text(value) for value in values)
 
 
-class _Fields:
-    """Takes fields off the front of a message."""
+class Fields:
+    """Takes fields off the front of a message; every method may raise `PeerFault` with `MALFORMED`."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -197,6 +201,14 @@ class _Fields:
     def texts(self, count: int, limit: int) -> tuple[str, ...]:
         """A list of at most `count` texts."""
         return tuple(self.text(limit) for _ in range(self.count(count)))
+
+    def is_over(self) -> bool:
+        """Whether nothing is left."""
+        return self._at == len(self._data)
+
+    def fault(self, detail: str) -> PeerFault:
+        """A fault of whoever sent the message."""
+        return PeerFault(Fault.MALFORMED, detail)
 
     def end(self) -> None:
         """Nothing may be left."""

@@ -139,8 +139,8 @@ class Dialer:
         target = self._targets.setdefault(peer, _Target(peer, next_at=now))
         target.connected_at = now
 
-    def lost(self, peer: PeerId) -> None:
-        """The session with `peer` is over."""
+    def lost(self, peer: PeerId, *, was_ours: bool) -> None:
+        """The session with `peer`, which we dialed if it `was_ours`, is over."""
         target = self._targets.get(peer)
         if target is None or target.connected_at is None:
             return
@@ -149,7 +149,7 @@ class Dialer:
         target.connected_at = None
         target.failures = 0 if lasted >= LASTING_SECONDS else target.failures + 1
         target.next_at = now + pause(max(1, target.failures), self._rng) + self._courtesy(peer)
-        for other in self._targets.values():
+        for other in self._targets.values() if was_ours else ():
             if other.is_refused:  # there is a place now
                 other.is_refused, other.next_at = False, min(other.next_at, now)
         self._changed.set()

@@ -69,7 +69,7 @@ class Keepsakes:
             self.look()
             for path, document in self._to_write(self._path):
                 await trio.to_thread.run_sync(files.try_save, path, document)
-            self._bans_stamp = _stamp(self._path.with_name(BANS))
+                self._saved(path)
 
     def save(self) -> None:
         """Write what changed, now."""
@@ -77,6 +77,11 @@ class Keepsakes:
             self.look()
             for path, document in self._to_write(self._path):
                 files.try_save(path, document)
+                self._saved(path)
+
+    def _saved(self, path: Path) -> None:
+        if path.name == BANS:
+            self._bans_stamp = _stamp(path)
 
     def look(self) -> None:
         """Choose the anchors anew, and lift the bans that the operator took out of the file."""
@@ -93,6 +98,7 @@ class Keepsakes:
 
     def _lift(self, path: Path, roster: Roster) -> None:
         """Follow a file that somebody else wrote: a ban that was in it and is gone is lifted."""
+        self._bans_stamp = _stamp(path)
         before = {row["peer"] for row in (self._written_bans or {"bans": []})["bans"]}
         bans = ban_file.read_bans(path)
         if not path.exists():

@@ -98,7 +98,7 @@ class Libp2pNetwork:
         hello = Hello(
             chain_tag=config.chain_tag,
             instance=secrets.token_bytes(INSTANCE_SIZE),
-            addresses=config.advertise or tuple(endpoint.multiaddr for endpoint in host.endpoints),
+            addresses=self.told_addresses,
         )
         roster = self._roster
         self._connector = Connector(host, hello, check=roster.check, enter=roster.enter, blame=roster.blame)
@@ -112,6 +112,11 @@ class Libp2pNetwork:
     def listen_addrs(self) -> tuple[str, ...]:
         """Multiaddrs with peer id under which this node listens, with the ports that the system chose."""
         return tuple(f"{endpoint.multiaddr}/p2p/{self._local_id}" for endpoint in self._host.endpoints)
+
+    @property
+    def told_addresses(self) -> tuple[str, ...]:
+        """Multiaddrs without peer id that peers are told; some may mean "any of mine"."""
+        return self._config.advertise or tuple(endpoint.multiaddr for endpoint in self._host.endpoints)
 
     @property
     def inbound(self) -> trio.MemoryReceiveChannel[Inbound]:

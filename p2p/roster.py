@@ -262,7 +262,7 @@ class Roster:
         self._dialed = None
         log.info("event=peer_disconnected peer=%s reason=%s", peer, ended)
         self.comings.put(PeerDisconnected(peer, str(ended)))
-        self._dialer.lost(peer)
+        self._dialer.lost(peer, was_ours=session.link.direction is Direction.OUTBOUND)
 
 
 def _addresses_of(link: Link) -> tuple[str, ...]:

@@ -134,8 +134,8 @@ async def test_a_lost_peer_is_dialed_again_soon(autojump_clock: MockClock) -> No
         dialer.heard_of(THEIRS, (WHERE,), source=SOURCE)
         await trio.sleep(100)
         world.dialed.clear()
-        dialer.lost(MINE)
-        dialer.lost(THEIRS)
+        dialer.lost(MINE, was_ours=True)
+        dialer.lost(THEIRS, was_ours=True)
         await trio.sleep(10)
         assert 100.5 <= world.times(MINE)[0] <= 101
         assert 102.5 <= world.times(THEIRS)[0] <= 103
@@ -147,7 +147,7 @@ async def test_a_peer_that_keeps_dropping_us_is_dialed_ever_more_slowly(autojump
     async with running(world, bootstrap=MINE) as dialer:
         for _ in range(400):
             await trio.sleep(0.5)
-            dialer.lost(MINE)
+            dialer.lost(MINE, was_ours=True)
         assert 8 <= len(world.dialed) <= 20
 
 
@@ -171,7 +171,7 @@ async def test_an_inbound_contact_ends_dialing(autojump_clock: MockClock) -> Non
         world.dialed.clear()
         await trio.sleep(300)
         assert world.dialed == []
-        dialer.lost(MINE)
+        dialer.lost(MINE, was_ours=True)
         await trio.sleep(1.1)
         assert len(world.dialed) == 1
 

@@ -32,6 +32,9 @@ class NodeConfig:
     """Multiaddresses to accept peers on."""
     bootstrap: tuple[str, ...] = ()
     """Multiaddresses of peers to start from, each with its peer id."""
+    advertise: tuple[str, ...] = ()
+    """Multiaddresses to tell others instead, for a node behind a translated address, and for a validator that
+    listens on `0.0.0.0`: its consensus key signs them, so that nobody can send others astray."""
     rpc_host: str = "127.0.0.1"
     rpc_port: int = 26657
     """0 takes a free port; it is printed and written to `rpc.addr` in the data folder."""
@@ -69,6 +72,7 @@ _PLACES: Final[dict[str, tuple[str, str]]] = {
     "data_dir": ("", "data_dir"),
     "listen": ("p2p", "listen"),
     "bootstrap": ("p2p", "bootstrap"),
+    "advertise": ("p2p", "advertise"),
     "rpc_host": ("rpc", "host"),
     "rpc_port": ("rpc", "port"),
     "consensus_key": ("keys", "consensus"),
@@ -132,7 +136,7 @@ def config_from(top: dict[str, Any], *, base: Path) -> NodeConfig:
 def _converted(where: str, setting: str, value: Any, base: Path) -> Any:
     if setting in ("genesis", "data_dir", "consensus_key", "peer_key", "password_file"):
         return base / _text(where, value)
-    if setting in ("listen", "bootstrap"):
+    if setting in ("listen", "bootstrap", "advertise"):
         if not isinstance(value, list):
             raise ConfigError(f"{where}: {value!r} is not a list of multiaddresses")
         return tuple(_text(where, item) for item in value)

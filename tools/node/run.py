@@ -32,6 +32,7 @@ from consensus.inputs import EngineSettings
 from consensus.signer import Signer
 from genesis.document import GenesisDocument, GenesisError, read_genesis
 from genesis.registry import registry_of
+from p2p.committee_links import CommitteeLinks
 from p2p.config import NetworkConfig
 from p2p.identity import load_or_create_identity
 from p2p.libp2p_network import Libp2pNetwork, open_network
@@ -41,6 +42,7 @@ from tools.node.config import NodeConfig
 from tools.node.disk import DiskThread, DiskWatch, check_room
 from tools.node.journal import StoreJournal
 from tools.node.ledger import NodeLedger
+from tools.node.links import committee_links
 from tools.node.node import Node, NodeParts
 from tools.node.scrub import Scrubber
 from tools.node.signing import open_signer
@@ -84,7 +86,8 @@ async def run_node(
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
-        async with _opened(config, password) as (node, network):
+        async with _opened(config, password) as (node, network, links):
+            nursery.start_soon(links.run)
             binding = await bind(config.rpc_host, config.rpc_port)
             (config.data_dir / "rpc.addr").write_text(binding.url + "\n", encoding="utf-8")
             await nursery.start(node.run)
@@ -100,7 +103,7 @@ async def run_node(
 @asynccontextmanager
 async def _opened(
     config: NodeConfig, password: Callable[[], bytes]
-) -> AsyncIterator[tuple[Node, Libp2pNetwork]]:
+) -> AsyncIterator[tuple[Node, Libp2pNetwork, CommitteeLinks]]:
     genesis = read_genesis(config.genesis)
     check_frames(genesis)
     models = registry_of(genesis)
@@ -123,12 +126,14 @@ async def _opened(
     path = config.data_dir / "chain"
     database, store = _open_chain(path, genesis)
     try:
+        book = config.data_dir / ADDRESS_BOOK
         peers = NetworkConfig(
             identity_seed=identity,
             listen=config.listen,
             bootstrap=config.bootstrap,
             chain_tag=genesis.digest,
-            address_book=config.data_dir / ADDRESS_BOOK,
+            advertise=config.advertise,
+            address_book=book,
         )
         async with open_network(peers) as network:
             thread = DiskThread()
@@ -145,7 +150,11 @@ async def _opened(
                     )
                 ),
                 network,
-            )
+                committee_links(
+                    network, store, genesis.params, consensus=consensus, chain_tag=genesis.digest,
+                    address_book=book, now_ms=wall_clock_ms,
+                ),
+            )  # fmt: skip
     finally:
         store.close()
 

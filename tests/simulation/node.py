@@ -110,10 +110,10 @@ class Node:
             for database in self.ledger.databases:
                 database.lose_power(power)
 
-    def alive(self, action: Callable[[], None]) -> None:
+    def alive(self, action: Callable[..., None], *arguments: object) -> None:
         """Run ``action``; a power cut in the middle of it ends this life."""
         try:
-            action()
+            action(*arguments)
         except PowerCut:
             self.world.faults["torn write"] += 1
             self.world.crash(self, power=True)
@@ -123,7 +123,7 @@ class Node:
     def hear(self, deliver: Callable[..., None], arguments: tuple[object, ...]) -> None:
         """Something arrives; it is lost if nobody is there."""
         if self.is_up:
-            self.alive(lambda: deliver(*arguments))
+            self.alive(deliver, *arguments)
 
     def start_epoch(self) -> None:
         setting = open_epoch(self.ledger, self.key.public_key)

@@ -13,7 +13,13 @@ from p2p import files
 from p2p.control import MAX_PEER_ID
 from p2p.network import PeerId
 
+BANS: Final = "bans.json"
+"""Its name, beside the address book."""
+
 MAX_BANS: Final = 1024
+LATEST: Final = 1 << 37
+"""No ban ends after this, seconds since 1970 (the year 6325): what reads the file must be able to show it."""
+
 MAX_REASON: Final = 200
 FILE_VERSION: Final = 1
 
@@ -89,7 +95,7 @@ def _ban(row: dict[str, Any]) -> StoredBan:
     peer, until, count, reason = row["peer"], row["until"], row["count"], row["reason"]
     if not isinstance(peer, str) or not 0 < len(peer) <= MAX_PEER_ID or not peer.isascii():
         raise ValueError(f"{peer!r:.80} is no peer id")
-    if type(until) is not int or type(count) is not int or until < 0 or count < 0:
+    if type(until) is not int or type(count) is not int or not 0 <= until < LATEST or count < 0:
         raise ValueError(f"the ban of {peer} lasts until {until!r:.40} and is number {count!r:.40}")
     if not isinstance(reason, str) or len(reason) > MAX_REASON:
         raise ValueError(f"the ban of {peer} has no usable reason")

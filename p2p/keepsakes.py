@@ -13,14 +13,13 @@ import trio
 
 from p2p import anchors, ban_file, files
 from p2p.address_book import AddressBook
-from p2p.ban_file import StoredBan
+from p2p.ban_file import BANS, StoredBan
 from p2p.network import PeerId
 from p2p.roster import Roster
 
 log = logging.getLogger(__name__)
 
 ANCHORS: Final = "anchors.json"
-BANS: Final = "bans.json"
 
 SAVING_PAUSE: Final = 5.0
 """Seconds between two looks at what there is to write."""

@@ -8,10 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.ban_file import MAX_BANS, StoredBan, from_document, lift_ban, read_bans, to_document
+from p2p.ban_file import BANS, MAX_BANS, StoredBan, from_document, lift_ban, read_bans, to_document
 from p2p.faults import Fault, PeerFault
 from p2p.files import save
-from p2p.keepsakes import BANS, SAVING_PAUSE
+from p2p.keepsakes import SAVING_PAUSE
 from p2p.network import PeerId
 from p2p.scores import BAN_SECONDS, MAX_BAN_SECONDS
 from tests.p2p.internet import EPOCH, Internet, Remote, Victim, victim
@@ -71,7 +71,7 @@ async def test_no_clock_makes_a_ban_longer_than_the_longest(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     internet, bad = liar()
-    save(tmp_path / BANS, to_document([ban(bad.peer, until=2**62), ban("past", until=int(EPOCH) - 1)]))
+    save(tmp_path / BANS, to_document([ban(bad.peer, until=2**36), ban("past", until=int(EPOCH) - 1)]))
     async with victim(internet, memory=tmp_path / "peers.json") as here:
         (found,) = here.roster.scores.bans(trio.current_time())
         assert (found.peer, found.until - trio.current_time()) == (bad.peer, MAX_BAN_SECONDS)

@@ -56,6 +56,15 @@ guard = LazyGroup(
     },
 )
 
+peers = LazyGroup(
+    name="peers",
+    help="See and lift a node's bans.",
+    entries={
+        "bans": Entry("tools.cli.peers:bans", "List the peers that may not connect, and why."),
+        "lift": Entry("tools.cli.peers:lift", "End a peer's ban."),
+    },
+)
+
 node = LazyGroup(
     name="node",
     help="Run a node.",

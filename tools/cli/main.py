@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "miner": Entry("tools.cli.groups:miner", "Work for the chain."),
     "bench": Entry("tools.cli.groups:bench", "Measure this machine."),
     "node": Entry("tools.cli.groups:node", "Run a node."),
+    "peers": Entry("tools.cli.groups:peers", "See and lift a node's bans."),
     "verify": Entry("tools.cli.database:verify", "Check a stopped node's whole database."),
     "rollback": Entry("tools.cli.database:rollback", "Take a stopped node's newest blocks back."),
     "genesis": Entry("tools.cli.groups:genesis", "Read genesis documents."),

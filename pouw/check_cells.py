@@ -1,15 +1,15 @@
 """The last step of a check: each drawn cell, computed again from the rows that were opened."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from pouw.opened_rows import rows_of, values_of
-from pouw.openings import Place, needs_of, reads_of
+from pouw.opened_rows import Leaves
+from pouw.openings import Place, Stretch, needs_of, reads_of, stretches
 from pouw.ops.cells import by_element
 from pouw.ops.kind import Need
 from pouw.program import Program, Source, Step, Weight
-from pouw.proof import OpenedLeaf, ProofError, ProofReason
+from pouw.proof import ProofError, ProofReason
 from pouw.rows import RowTree
 from pouw.sampling import Cell
 from pouw.tensors import Array, DType, TensorSpec
@@ -32,10 +32,12 @@ class Model:
             leaves.setdefault(_identity(weight), set()).add(leaf)
         self._names = sorted(leaves)
         self._numbers = {name: number for number, name in enumerate(self._names)}
-        self._data: dict[Place, bytes] = {}
-        self.places: list[Place] = [
+        self._specs = [TensorSpec(rows, cols, dtype) for _, dtype, rows, cols in self._names]
+        self._held = Leaves(self.spec, (), ())
+        places: list[Place] = [
             (number, leaf) for number, name in enumerate(self._names) for leaf in sorted(leaves[name])
         ]
+        self.stretches = stretches(places)
 
     @property
     def count(self) -> int:
@@ -44,8 +46,7 @@ class Model:
 
     def spec(self, number: int) -> TensorSpec:
         """The shape and type of a weight."""
-        _, dtype, rows, cols = self._names[number]
-        return TensorSpec(rows, cols, dtype)
+        return self._specs[number]
 
     def root(self, number: int) -> bytes:
         """The root that the manifest names for a weight."""
@@ -55,19 +56,17 @@ class Model:
         """The number of a weight."""
         return self._numbers[_identity(weight)]
 
-    def hold(self, leaves: Iterable[OpenedLeaf]) -> None:
-        """Keep leaves that were found to be the model's."""
-        self._data.update(((leaf.tensor, leaf.leaf), leaf.data) for leaf in leaves)
+    def hold(self, data: Sequence[bytes]) -> None:
+        """Keep the stretches, whose bytes were found to be the model's."""
+        self._held = Leaves(self.spec, self.stretches, data)
 
     def rows(self, weight: Weight, rows: range) -> Array:
         """Neighbouring rows of a weight; their leaves are held."""
-        number = self.number(weight)
-        return rows_of(weight.spec, lambda leaf: self._data[number, leaf], rows)
+        return self._held.rows(self.number(weight), rows)
 
     def values(self, weight: Weight, row: int, cols: range) -> Array:
         """Neighbouring values of a weight; their leaves are held."""
-        number = self.number(weight)
-        return values_of(weight.spec, lambda leaf: self._data[number, leaf], row, cols=cols)
+        return self._held.values(self.number(weight), row, cols)
 
 
 def _identity(weight: Weight) -> Identity:
@@ -99,35 +98,28 @@ class OpenedRun:
         self._input_row = input_row
         self._context = context
         self._input_root = input_root
-        self._data: dict[Place, bytes] = {}
+        self._held = Leaves(program.tensors.__getitem__, (), ())
         self.computed: dict[tuple[Source, int], Array] = {}
         """Rows of inline ops: several cells may read the same one."""
 
-    def derived(self, leaf: OpenedLeaf) -> OpenedLeaf:
-        """A leaf of the input with the rows that it must hold.
-
-        Raises:
-            ProofError: ROW_SIZE if rows came with it, which nobody would look at.
-        """
-        if leaf.data:
-            raise ProofError(
-                ProofReason.ROW_SIZE, f"{len(leaf.data)} bytes of input in {self.where}, which is known"
-            )
+    def derived(self, stretch: Stretch) -> bytes:
+        """What leaves of the input must hold."""
         spec = self.program.tensors[0]
-        rows, place = spec.leaf_rows(leaf.leaf), spec.leaf_bytes(leaf.leaf)
+        place = stretch.bytes_of(spec)
+        rows = range(place.start // spec.row_bytes, -(-place.stop // spec.row_bytes))
         data = b"".join(self.input_row(row).tobytes() for row in rows)
         start = place.start - rows.start * spec.row_bytes
-        return OpenedLeaf(0, leaf.leaf, data[start : start + len(place)])
+        return data[start : start + len(place)]
 
-    def hold(self, leaves: Iterable[OpenedLeaf]) -> None:
-        """Keep leaves that were found to be committed."""
-        self._data.update(((leaf.tensor, leaf.leaf), leaf.data) for leaf in leaves)
+    def hold(self, wanted: Sequence[Stretch], data: Sequence[bytes]) -> None:
+        """Keep stretches that were found to be committed."""
+        self._held = Leaves(self.program.tensors.__getitem__, wanted, data)
 
     def rows(self, tensor: int, rows: range) -> Iterable[Array]:
         """Neighbouring rows of the run: derived for the input, else from leaves that are held."""
         if tensor == 0:
             return map(self.input_row, rows)
-        return rows_of(self.program.tensors[tensor], lambda leaf: self._data[tensor, leaf], rows)
+        return self._held.rows(tensor, rows)
 
     def input_row(self, row: int) -> Array:
         """A row of the input, derived."""
@@ -140,8 +132,7 @@ class OpenedRun:
 
     def values(self, tensor: int, row: int, cols: range) -> Array:
         """Neighbouring values of an op's output; their leaves are held."""
-        spec = self.program.tensors[tensor]
-        return values_of(spec, lambda leaf: self._data[tensor, leaf], row, cols=cols)
+        return self._held.values(tensor, row, cols)
 
     def input_is_derived(self) -> bool:
         """Whether the committed input is, as a whole, the one that it must be. Reads every row of it."""

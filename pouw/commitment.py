@@ -9,7 +9,8 @@ proof = builder.prove(seed, samples)
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import attrgetter
 from typing import Final
 
 from pouw import merkle
@@ -23,9 +24,10 @@ from pouw.binding import (
 )
 from pouw.check_cells import Model
 from pouw.hashing import HASH_BYTES
-from pouw.openings import ItemPlan, by_tensor, plan_item
+from pouw.openings import ItemPlan, Stretch, name_places, plan_item, stretches
+from pouw.packing import pack
 from pouw.program import Program, Weight
-from pouw.proof import MAX_NAME_BYTES, OpenedItem, OpenedLeaf, Proof
+from pouw.proof import MAX_NAME_BYTES, OpenedItem, OpenedRows, Proof
 from pouw.rows import RowTree
 from pouw.sampling import Cell, Draw, cell_of, draw_positions
 from pouw.sealing import SealedTrace, Sealer, leave_kept, seal
@@ -206,7 +208,6 @@ class CommitBuilder:
                 wanted.append((weight, leaf))
                 homes[weight.root] = trace.weights.tree(weight.name)
         beside = [sums[level][place] for level, place in merkle.siblings(len(self._entries), indices)]
-        weights, weight_path = _open_model(Model(wanted), homes)
         return Proof(
             chain_id=self._chain_id,
             miner=self._miner,
@@ -215,8 +216,7 @@ class CommitBuilder:
             items=tuple(items),
             sum_hashes=b"".join(node.hash for node in beside),
             sum_units=tuple(node.units for node in beside),
-            weights=weights,
-            weight_path=weight_path,
+            weights=_open_model(Model(wanted), homes),
         )
 
     def _sums(self) -> list[list[SumNode]]:
@@ -251,20 +251,28 @@ def _open_item(index: int, entry: _Entry, sealed: SealedTrace, plan: ItemPlan) -
     if sealed.leaf != entry.leaf:
         raise BackendError(f"item {index} was run again and gave other bits than those that were committed")
     beside = merkle.siblings(len(sealed.trees), plan.roots)
-    leaves = tuple(
-        OpenedLeaf(tensor, leaf, sealed.trees[tensor].leaf(leaf) if tensor else b"")
-        for tensor, leaf in plan.leaves
-    )
+    opened = stretches(plan.leaves)
     return OpenedItem(
         index=index,
         roots=b"".join(sealed.trees[tensor].root for tensor in plan.roots),
         root_path=b"".join(sealed.levels[level][place] for level, place in beside),
-        leaves=leaves,
-        path=b"".join(sealed.trees[tensor].path(places) for tensor, places in by_tensor(plan.leaves)),
+        # Rows of the input are known to whoever checks.
+        opened=_open_rows(opened, [stretch for stretch in opened if stretch.tensor], trees=sealed.trees),
     )
 
 
-def _open_model(model: Model, homes: Mapping[bytes, RowTree]) -> tuple[tuple[OpenedLeaf, ...], bytes]:
+def _open_model(model: Model, homes: Mapping[bytes, RowTree]) -> OpenedRows:
     trees = [homes[model.root(number)] for number in range(model.count)]
-    leaves = tuple(OpenedLeaf(number, leaf, trees[number].leaf(leaf)) for number, leaf in model.places)
-    return leaves, b"".join(trees[number].path(places) for number, places in by_tensor(model.places))
+    return _open_rows(model.stretches, model.stretches, trees=trees)
+
+
+def _open_rows(opened: Sequence[Stretch], sent: Sequence[Stretch], *, trees: Sequence[RowTree]) -> OpenedRows:
+    """The paths of all stretches, and the rows of those that are sent."""
+    homes = [(stretch, trees[stretch.tensor]) for stretch in sent]
+    data = [tree.read(stretch.bytes_of(tree.spec)) for stretch, tree in homes]
+    widths, rows = pack([stretch.run_of(tree.spec) for stretch, tree in homes], data)
+    path = [
+        trees[tensor].path([leaf for stretch in group for leaf in stretch.leaves])
+        for tensor, group in groupby(opened, key=attrgetter("tensor"))
+    ]
+    return OpenedRows(name_places(opened), widths, rows, b"".join(path))

@@ -5,8 +5,8 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-_MAX_DEPTH: Final = 4
-"""Lists within lists: a proof, its items, an item, its leaves, a leaf."""
+_MAX_DEPTH: Final = 3
+"""Lists within lists: a proof, its items, an item, its rows."""
 
 _INT_SIZES: Final = ((7, 1), (8, 2), (16, 3), (32, 5), (64, 9))
 _BYTES_SIZES: Final = ((8, 2), (16, 3), (32, 5))
@@ -33,7 +33,7 @@ def measure(fields: object, *, limit: int) -> int:
         limit: largest size allowed.
 
     Raises:
-        FieldError: if anything else is in them, if they nest deeper than 4 lists, or exceed the limit.
+        FieldError: if anything else is in them, if they nest deeper than that, or exceed the limit.
     """
     return _measure(fields, limit, depth=0, whole=limit)
 
@@ -51,7 +51,7 @@ def _measure(value: object, limit: int, *, depth: int, whole: int) -> int:
         if size + len(value) <= limit:
             for element in value:
                 kind = type(element)
-                # Most elements of a large proof are these two, and a call each is what measuring costs.
+                # What a hostile list has most of; a call for each is what measuring would cost.
                 if kind is bytes and len(element) < 1 << 8:
                     size += 2 + len(element)
                 elif kind is int and 0 <= element < 1 << 7:

@@ -12,8 +12,13 @@ or a hash with sums, is up to the `join` that every function here takes.
             0  1 2  3 4
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
+
+
+class MissingNode(Exception):  # noqa: N818 - what is missing is the caller's to judge
+    """A root needs more nodes than there are."""
+
 
 Node = TypeVar("Node")
 Join = Callable[[Node, Node], Node]
@@ -70,26 +75,39 @@ def fold(count: int, opened: Iterable[tuple[int, Node]], nodes: Iterable[Node], 
     Args:
         count: leaves of the tree.
         opened: (index, leaf) pairs, ascending, distinct, below count; at least one.
-        nodes: exactly the nodes that `siblings` names, in its order.
+        nodes: the nodes that `siblings` names, in its order; of an iterator no more are taken.
         join: the parent of two neighbours.
+
+    Raises:
+        MissingNode: if there are fewer.
     """
     supply = iter(nodes)
     level = list(opened)
-    while count > 1:
-        above: list[tuple[int, Node]] = []
-        waiting = iter(level)
-        ahead = next(waiting, None)
-        while ahead is not None:
-            index, node = ahead
-            ahead = next(waiting, None)
-            if index & 1:
-                node = join(next(supply), node)
-            elif ahead is not None and ahead[0] == index + 1:
-                node = join(node, ahead[1])
-                ahead = next(waiting, None)
-            elif index + 1 < count:
-                node = join(node, next(supply))
-            above.append((index >> 1, node))
-        level = above
-        count = (count + 1) >> 1
+    try:
+        while count > 1:
+            level = _fold_level(count, level, supply, join)
+            count = (count + 1) >> 1
+    except StopIteration:
+        raise MissingNode from None
     return level[0][1]
+
+
+def _fold_level(
+    count: int, level: list[tuple[int, Node]], supply: Iterator[Node], join: Join[Node]
+) -> list[tuple[int, Node]]:
+    """The parents of some nodes of a level that has so many."""
+    above: list[tuple[int, Node]] = []
+    waiting = iter(level)
+    ahead = next(waiting, None)
+    while ahead is not None:
+        index, node = ahead
+        ahead = next(waiting, None)
+        if index & 1:
+            node = join(next(supply), node)
+        elif ahead is not None and ahead[0] == index + 1:
+            node = join(node, ahead[1])
+            ahead = next(waiting, None)
+        elif index + 1 < count:
+            node = join(node, next(supply))
+        above.append((index >> 1, node))
+    return above

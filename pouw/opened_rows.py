@@ -1,6 +1,7 @@
 """Opened leaves and the roots they lead to: the same for the tensors of a run and for those of a model."""
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -8,8 +9,9 @@ import numpy as np
 
 from pouw import merkle
 from pouw.hashing import HASH_BYTES
-from pouw.openings import Place
-from pouw.proof import OpenedLeaf, ProofError, ProofReason
+from pouw.openings import Stretch, name_places
+from pouw.packing import PackingError, unpack
+from pouw.proof import OpenedRows, ProofError, ProofReason
 from pouw.rows import leaf_hash, root_from
 from pouw.tensors import Array, TensorSpec
 
@@ -19,28 +21,59 @@ def split_hashes(joined: bytes) -> list[bytes]:
     return [joined[i : i + HASH_BYTES] for i in range(0, len(joined), HASH_BYTES)]
 
 
-def check_places(leaves: Sequence[OpenedLeaf], wanted: Sequence[Place], *, where: str) -> None:
-    """Compare what is opened with what had to be.
+def check_places(opened: OpenedRows, wanted: Sequence[Stretch], *, where: str) -> None:
+    """Compare the places of what is opened with what had to be.
 
     Args:
-        leaves: as they came.
+        opened: as it came.
         wanted: ascending.
         where: for the message.
 
     Raises:
         ProofError: WRONG_POSITION.
     """
-    for got, expected in zip(leaves, wanted, strict=False):
-        if (got.tensor, got.leaf) != expected:
-            raise ProofError(
-                ProofReason.WRONG_POSITION,
-                f"{where} opens leaf {got.leaf} of tensor {got.tensor}, drawn was leaf {expected[1]} of "
-                f"tensor {expected[0]}",
-            )
-    if len(leaves) != len(wanted):
+    expected = name_places(wanted)
+    if opened.places != expected:
         raise ProofError(
-            ProofReason.WRONG_POSITION, f"{where} opens {len(leaves)} leaves, drawn were {len(wanted)}"
+            ProofReason.WRONG_POSITION,
+            f"{where} opens places that hash to {opened.places.hex()}, what was drawn to {expected.hex()}",
         )
+
+
+class Leaves:
+    """Opened leaves of several tensors, to be read by row.
+
+    Args:
+        spec: shape of a tensor.
+        stretches: which leaves, ascending.
+        data: the bytes of each stretch.
+    """
+
+    def __init__(
+        self, spec: Callable[[int], TensorSpec], stretches: Sequence[Stretch], data: Sequence[bytes]
+    ) -> None:
+        self._spec = spec
+        self._firsts = [(stretch.tensor, stretch.leaves[0]) for stretch in stretches]
+        self._data = data
+
+    def rows(self, tensor: int, rows: range) -> Array:
+        """Neighbouring rows, [len(rows), cols]; their leaves must be among these."""
+        spec = self._spec(tensor)
+        flat = self._read(tensor, rows.start * spec.row_bytes, len(rows) * spec.cols)
+        return flat.reshape(len(rows), spec.cols)
+
+    def values(self, tensor: int, row: int, cols: range) -> Array:
+        """Neighbouring values of a row, 1-D; their leaves must be among these."""
+        spec = self._spec(tensor)
+        return self._read(tensor, row * spec.row_bytes + cols.start * spec.dtype.size, len(cols))
+
+    def _read(self, tensor: int, start: int, count: int) -> Array:
+        spec = self._spec(tensor)
+        row, inside = divmod(start, spec.row_bytes)
+        leaf = spec.leaf_of(row, inside // spec.dtype.size)
+        number = bisect_right(self._firsts, (tensor, leaf)) - 1
+        offset = start - spec.leaf_bytes(self._firsts[number][1]).start
+        return np.frombuffer(self._data[number], spec.dtype.numpy, count, offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,68 +90,66 @@ class Forest:
     spec: Callable[[int], TensorSpec]
     key: Callable[[int], bytes]
 
-    def roots(self, leaves: Sequence[OpenedLeaf], path: bytes) -> dict[int, bytes]:
+    def rows(self, wanted: Sequence[Stretch], opened: OpenedRows) -> list[bytes]:
+        """The bytes of each opened stretch.
+
+        Args:
+            wanted: what had to be opened, ascending.
+            opened: its places have been checked.
+
+        Raises:
+            ProofError: ROW_SIZE.
+        """
+        runs = [stretch.run_of(self.spec(stretch.tensor)) for stretch in wanted]
+        try:
+            return unpack(runs, opened.widths, opened.rows)
+        except PackingError as error:
+            raise ProofError(ProofReason.ROW_SIZE, f"the rows of {self.where}: {error}") from error
+
+    def roots(self, wanted: Sequence[Stretch], data: Sequence[bytes], path: bytes) -> dict[int, bytes]:
         """The root that each tensor's opened leaves lead to.
 
         Args:
-            leaves: ascending by place; their places have been checked.
+            wanted: what had to be opened, ascending.
+            data: the bytes of each stretch.
             path: sibling hashes, tensor by tensor, joined.
 
         Raises:
-            ProofError: ROW_SIZE, PATH_LENGTH.
+            ProofError: PATH_LENGTH.
         """
         nodes = split_hashes(path)
-        used = 0
-        roots = {}
-        for tensor, group in groupby(leaves, key=lambda opened: opened.tensor):
-            spec, key = self.spec(tensor), self.key(tensor)
-            opened = list(group)
-            for leaf in opened:
-                size = len(spec.leaf_bytes(leaf.leaf))
-                if len(leaf.data) != size:
-                    raise ProofError(
-                        ProofReason.ROW_SIZE,
-                        f"leaf {leaf.leaf} of tensor {tensor} in {self.where} has {len(leaf.data)} bytes, "
-                        f"its shape says {size}",
-                    )
-            wanted = len(merkle.siblings(spec.leaves, [leaf.leaf for leaf in opened]))
-            if used + wanted > len(nodes):
-                break
-            hashes = [(leaf.leaf, leaf_hash(key, leaf.data)) for leaf in opened]
-            roots[tensor] = root_from(spec, hashes, nodes[used : used + wanted])
-            used += wanted
-        if used != len(nodes) or (leaves and leaves[-1].tensor not in roots):
+        supply, roots = iter(nodes), {}
+        pairs = zip(wanted, data, strict=True)
+        try:
+            for tensor, group in groupby(pairs, key=lambda pair: pair[0].tensor):
+                spec, key = self.spec(tensor), self.key(tensor)
+                roots[tensor] = root_from(spec, leaf_hashes(key, spec, group), supply)
+            fits = next(supply, None) is None
+        except merkle.MissingNode:
+            fits = False
+        if not fits:
             raise ProofError(
                 ProofReason.PATH_LENGTH, f"{len(nodes)} nodes do not climb the row trees of {self.where}"
             )
         return roots
 
 
-def rows_of(spec: TensorSpec, leaf: Callable[[int], bytes], rows: range) -> Array:
-    """Neighbouring rows of a tensor, [len(rows), cols], from opened leaves.
+def leaf_hashes(
+    key: bytes, spec: TensorSpec, opened: Iterable[tuple[Stretch, bytes]]
+) -> Iterator[tuple[int, bytes]]:
+    """Opened leaves of one tensor with their hashes, ascending.
 
     Args:
-        spec: shape and type of the tensor.
-        leaf: the bytes of a leaf; asked for those alone that hold the rows.
-        rows: which; at least one.
+        key: of the tensor's leaves.
+        spec: its shape and type.
+        opened: stretches of leaves with their bytes, ascending.
     """
-    leaves = spec.leaves_over(rows)
-    data = b"".join(map(leaf, leaves))
-    first = rows.start * spec.row_bytes - spec.leaf_bytes(leaves.start).start
-    flat = np.frombuffer(data, spec.dtype.numpy, count=len(rows) * spec.cols, offset=first)
-    return flat.reshape(len(rows), spec.cols)
-
-
-def values_of(spec: TensorSpec, leaf: Callable[[int], bytes], row: int, *, cols: range) -> Array:
-    """Neighbouring values of a row, 1-D, from opened leaves.
-
-    Args:
-        spec: shape and type of the tensor.
-        leaf: the bytes of a leaf; asked for those alone that hold the values.
-        row: of the tensor.
-        cols: which values; at least one.
-    """
-    low, high = spec.leaf_of(row, cols.start), spec.leaf_of(row, cols.stop - 1)
-    data = leaf(low) if low == high else b"".join(map(leaf, range(low, high + 1)))
-    first = row * spec.row_bytes + cols.start * spec.dtype.size - spec.leaf_bytes(low).start
-    return np.frombuffer(data, spec.dtype.numpy, count=len(cols), offset=first)
+    parts, size = spec.leaves_per_row, spec.part_bytes
+    last = spec.rows_per_leaf * spec.row_bytes - (parts - 1) * size
+    for stretch, data in opened:
+        start = 0
+        for leaf in stretch.leaves:
+            # The last leaf of a tensor may be shorter still; so are the data.
+            end = start + (size if (leaf + 1) % parts else last)
+            yield leaf, leaf_hash(key, data[start:end])
+            start = end

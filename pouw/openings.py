@@ -1,19 +1,25 @@
 """What a proof must open, derived alike by the miner who makes it and the node that checks it.
 
 A proof says nothing about what it opens that could not be derived, so it has one valid form; it repeats the
-places so that a wrong one can be named.
+places, as a short hash, so that other ones can be told from altered rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, repeat
+from itertools import repeat
+from typing import Final, NamedTuple
 
+from pouw.hashing import domain, keyed, u32, u64
 from pouw.ops.cells import by_element
 from pouw.ops.gather import Gather
 from pouw.ops.kind import Need
+from pouw.packing import Run
 from pouw.program import Program, Source, Step
+from pouw.proof import PLACES_BYTES
 from pouw.sampling import Cell
 from pouw.tensors import Array, TensorSpec
+
+_PLACES: Final = domain("places")
 
 Place = tuple[int, int]
 """A tensor's number and a leaf's."""
@@ -26,8 +32,7 @@ class ItemPlan:
     Args:
         roots: the tensors whose roots are given, ascending.
         leaves: (tensor, leaf) pairs whose rows are given, ascending. Leaves of tensor 0, the input, are
-            given by place
-            only: the checker derives their rows itself.
+            not sent: the checker derives their rows itself.
         weights: (weight, leaf) pairs of the program's weights, ascending.
     """
 
@@ -115,8 +120,39 @@ def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool, input_
     return ItemPlan(tuple(sorted(roots)), tuple(sorted(leaves)), tuple(sorted(weights)))
 
 
-def by_tensor(places: Iterable[Place]) -> list[tuple[int, list[int]]]:
-    """Each tensor with its leaves, from places in ascending order."""
-    return [
-        (tensor, [leaf for _, leaf in group]) for tensor, group in groupby(places, key=lambda place: place[0])
-    ]
+class Stretch(NamedTuple):
+    """Neighbouring leaves of one tensor."""
+
+    tensor: int
+    leaves: range
+
+    def bytes_of(self, spec: TensorSpec) -> range:
+        """Where they lie in their tensor."""
+        first = spec.leaf_bytes(self.leaves[0])
+        last = first if len(self.leaves) == 1 else spec.leaf_bytes(self.leaves[-1])
+        return range(first.start, last.stop)
+
+    def run_of(self, spec: TensorSpec) -> Run:
+        """What they hold."""
+        return Run(len(self.bytes_of(spec)) // spec.dtype.size, spec.dtype)
+
+
+def name_places(opened: Iterable[Stretch]) -> bytes:
+    """What a proof says of the places that it opens."""
+    named = (u32(tensor) + u64(leaves.start) + u64(leaves.stop) for tensor, leaves in opened)
+    return keyed(_PLACES, b"".join(named))[:PLACES_BYTES]
+
+
+def stretches(places: Iterable[Place]) -> list[Stretch]:
+    """Places in ascending order as the fewest stretches."""
+    found: list[Stretch] = []
+    tensor, first, end = -1, 0, 0
+    for place in places:
+        if place != (tensor, end):
+            if end > first:
+                found.append(Stretch(tensor, range(first, end)))
+            tensor, first = place
+        end = place[1] + 1
+    if end > first:
+        found.append(Stretch(tensor, range(first, end)))
+    return found

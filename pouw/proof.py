@@ -7,9 +7,8 @@ from typing import Any, Final
 from pouw.binding import MAX_ITEMS, MAX_SUM
 from pouw.fields import FieldError, measure, read_all, read_bytes, read_int, read_list
 from pouw.hashing import HASH_BYTES
-from pouw.tensors import MAX_ROWS
 
-VERSION: Final = 1
+VERSION: Final = 2
 """First field of every proof; another layout gets another number."""
 
 MAX_PROOF_BYTES: Final = 64 * 1024
@@ -18,7 +17,8 @@ MAX_PROOF_BYTES: Final = 64 * 1024
 MAX_NAME_BYTES: Final = 64
 """Longest chain id, miner key and seed."""
 
-_MAX_TENSORS: Final = 1 << 17
+PLACES_BYTES: Final = 8
+"""Enough to name a mistake; what binds the places is that they are derived."""
 
 _UNLIMITED: Final = 1 << 32
 """For bytes that the size of the whole proof already bounds."""
@@ -58,7 +58,8 @@ class ProofReason(IntEnum):
     WRONG_POSITION = 15
     """Rows of other places are opened than those that the drawn cells need."""
     ROW_SIZE = 16
-    """An opened row is longer or shorter than its tensor's shape says."""
+    """The opened rows take more or fewer bytes than their tensors' shapes say, or more than their values
+    need."""
     COMMIT_MISMATCH = 17
     """The opened items do not lead to the commit: other work, or bound to another chain, miner, task or
     program."""
@@ -92,18 +93,20 @@ class ProofError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedLeaf:
-    """A leaf of a row tree.
+class OpenedRows:
+    """Opened leaves of several row trees, by tensor and leaf; which ones follows from the draws.
 
     Args:
-        tensor: number of the tensor in the item's run, or among the weights that the proof opens.
-        leaf: its index.
-        data: the bytes of its rows; empty for the input, whose rows the checker derives.
+        places: a short hash of their places, see `pouw.openings.name_places`.
+        widths: of the runs of neighbouring leaves, see `pouw.packing`.
+        rows: the runs; those of the input are left out, since the checker derives them.
+        path: siblings of the leaves, tensor by tensor, joined.
     """
 
-    tensor: int
-    leaf: int
-    data: bytes
+    places: bytes
+    widths: bytes
+    rows: bytes
+    path: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +117,13 @@ class OpenedItem:
         index: position in the commit.
         roots: roots of the tensors concerned, joined.
         root_path: their siblings in the tree over the item's tensors, joined.
-        leaves: opened leaves, by tensor and leaf.
-        path: siblings of the leaves, tensor by tensor, joined.
+        opened: leaves of the tensors.
     """
 
     index: int
     roots: bytes
     root_path: bytes
-    leaves: tuple[OpenedLeaf, ...]
-    path: bytes
+    opened: OpenedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,6 @@ class Proof:
         sum_hashes: their siblings in the sum tree, joined.
         sum_units: units of each sibling.
         weights: opened leaves of the models; tensors are numbered by root.
-        weight_path: their siblings, tensor by tensor, joined.
     """
 
     chain_id: bytes
@@ -148,8 +148,7 @@ class Proof:
     items: tuple[OpenedItem, ...]
     sum_hashes: bytes
     sum_units: tuple[int, ...]
-    weights: tuple[OpenedLeaf, ...]
-    weight_path: bytes
+    weights: OpenedRows
 
     def to_fields(self) -> list[Any]:
         """The proof as nested lists of integers and bytes."""
@@ -159,14 +158,10 @@ class Proof:
             self.miner,
             self.seed,
             self.units,
-            [
-                [item.index, item.roots, item.root_path, _leaf_fields(item.leaves), item.path]
-                for item in self.items
-            ],
+            [[item.index, item.roots, item.root_path, _row_fields(item.opened)] for item in self.items],
             self.sum_hashes,
             list(self.sum_units),
-            _leaf_fields(self.weights),
-            self.weight_path,
+            _row_fields(self.weights),
         ]
 
     @staticmethod
@@ -189,10 +184,10 @@ class Proof:
 
 
 def _proof(fields: object) -> Proof:
-    version, *rest = read_list(fields, "proof", length=10)
+    version, *rest = read_list(fields, "proof", length=9)
     if read_int(version, "version", limit=MAX_SUM) != VERSION:
         raise FieldError(f"proof version {version}, this is {VERSION}")
-    chain_id, miner, seed, units, items, hashes, sum_units, weights, path = rest
+    chain_id, miner, seed, units, items, hashes, sum_units, weights = rest
     return Proof(
         chain_id=read_bytes(chain_id, "chain id", limit=MAX_NAME_BYTES),
         miner=read_bytes(miner, "miner", limit=MAX_NAME_BYTES),
@@ -201,33 +196,32 @@ def _proof(fields: object) -> Proof:
         items=read_all(items, "items", read=_item),
         sum_hashes=_hashes(hashes, "sum hashes"),
         sum_units=read_all(sum_units, "sum units", read=_sum),
-        weights=read_all(weights, "weights", read=_leaf),
-        weight_path=_hashes(path, "weight path"),
+        weights=_rows(weights),
     )
 
 
 def _item(value: object) -> OpenedItem:
-    index, roots, root_path, leaves, path = read_list(value, "item", length=5)
+    index, roots, root_path, opened = read_list(value, "item", length=4)
     return OpenedItem(
         index=read_int(index, "item index", limit=MAX_ITEMS),
         roots=_hashes(roots, "roots"),
         root_path=_hashes(root_path, "root path"),
-        leaves=read_all(leaves, "leaves", read=_leaf),
+        opened=_rows(opened),
+    )
+
+
+def _rows(value: object) -> OpenedRows:
+    places, widths, rows, path = read_list(value, "opened rows", length=4)
+    return OpenedRows(
+        places=read_bytes(places, "places", limit=PLACES_BYTES),
+        widths=read_bytes(widths, "widths", limit=_UNLIMITED),
+        rows=read_bytes(rows, "rows", limit=_UNLIMITED),
         path=_hashes(path, "path"),
     )
 
 
-def _leaf(value: object) -> OpenedLeaf:
-    tensor, leaf, data = read_list(value, "leaf", length=3)
-    return OpenedLeaf(
-        tensor=read_int(tensor, "tensor", limit=_MAX_TENSORS),
-        leaf=read_int(leaf, "leaf index", limit=MAX_ROWS),
-        data=read_bytes(data, "rows", limit=_UNLIMITED),
-    )
-
-
-def _leaf_fields(leaves: tuple[OpenedLeaf, ...]) -> list[Any]:
-    return [[leaf.tensor, leaf.leaf, leaf.data] for leaf in leaves]
+def _row_fields(opened: OpenedRows) -> list[Any]:
+    return [opened.places, opened.widths, opened.rows, opened.path]
 
 
 def _hashes(value: object, what: str) -> bytes:

@@ -91,7 +91,7 @@ class RowTree:
         hasher: RowHasher = hash_one_by_one,
     ) -> None:
         assert spec.holds(array), f"{array.dtype} {array.shape} is not {spec}"
-        self._spec = spec
+        self.spec = spec
         self._data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         self._levels = hasher(tensor_key(context, index, spec), spec, self._data)
 
@@ -111,16 +111,15 @@ class RowTree:
         """Bytes of all nodes."""
         return sum(map(len, self._levels))
 
-    def leaf(self, index: int) -> bytes:
-        """The bytes of a leaf."""
-        place = self._spec.leaf_bytes(index)
+    def read(self, place: range) -> bytes:
+        """Some bytes of the tensor."""
         return self._data[place.start : place.stop].tobytes()
 
     def path(self, leaves: Sequence[int]) -> bytes:
         """The sibling hashes that open some leaves (ascending, distinct), joined."""
         return b"".join(
             bytes(self._levels[level][i * HASH_BYTES : (i + 1) * HASH_BYTES])
-            for level, i in merkle.siblings(self._spec.leaves, leaves)
+            for level, i in merkle.siblings(self.spec.leaves, leaves)
         )
 
 
@@ -130,6 +129,9 @@ def root_from(spec: TensorSpec, opened: Iterable[tuple[int, bytes]], nodes: Iter
     Args:
         spec: the tensor's shape and type.
         opened: (leaf, leaf hash) pairs, ascending.
-        nodes: the hashes that `merkle.siblings` names.
+        nodes: the hashes that `merkle.siblings` names; of an iterator no more are taken.
+
+    Raises:
+        merkle.MissingNode: if there are fewer.
     """
     return merkle.fold(spec.leaves, opened, nodes, join_rows)

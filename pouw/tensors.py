@@ -18,18 +18,12 @@ MAX_ROWS: Final = 1 << 31
 MAX_COLS: Final = 1 << 20
 """A row is at most 8 MiB: the most that one opened cell may carry of one tensor."""
 
-LEAF_BYTES: Final = 64
-"""Short rows share a leaf up to this size, two hashes' worth: below it a path costs more than the rows it
-saves."""
+LEAST_LEAF: Final = 64
+"""A leaf holds at least so many bytes where its tensor does, two hashes' worth: below it a path costs more
+than the rows it saves."""
 
-CHUNK_BYTES: Final = 1024
-"""Long rows are cut into leaves of this size, one chunk of BLAKE3: an element opens no more than it must."""
-
-NARROW_BYTES: Final = 384
-"""Rows up to here are cut finer, since in narrow models proofs count for more than the time to hash."""
-
-NARROW_PART_BYTES: Final = 128
-"""What narrow rows are cut into."""
+LARGEST_LEAF: Final = 1024
+"""And at most so many, one chunk of BLAKE3."""
 
 
 class DType(IntEnum):
@@ -64,6 +58,15 @@ class DType(IntEnum):
 _NUMPY: Final = {dtype: np.dtype(f"<i{1 << (dtype - 1)}") for dtype in DType}
 
 
+def _leaf_size(size: int) -> int:
+    """The most bytes of a leaf, in a tensor of so many.
+
+    It is the largest power of two, within the limits, whose square is at most half of them.
+    """
+    root = 1 << max(0, (size // 2).bit_length() - 1) // 2
+    return min(LARGEST_LEAF, max(LEAST_LEAF, root))
+
+
 def index_dtype(count: int) -> DType:
     """The smallest type that holds the numbers 0..count-1."""
     return next(dtype for dtype in DType if count - 1 <= dtype.high)
@@ -85,10 +88,10 @@ class TensorSpec:
     """Bytes of one row."""
 
     rows_per_leaf: int = field(init=False, repr=False, compare=False)
-    """Neighbouring rows in one leaf: the largest power of two that fits LEAF_BYTES, at least 1."""
+    """Neighbouring rows in one leaf: the largest power of two that fits, at least 1."""
 
     part_bytes: int = field(init=False, repr=False, compare=False)
-    """The most that a leaf holds of one row; the last part of a row may be smaller."""
+    """The most that a leaf holds: a power of two that grows with the root of the tensor's size."""
 
     leaves_per_row: int = field(init=False, repr=False, compare=False)
     """Leaves that a row is cut into; 1 if rows share one."""
@@ -103,8 +106,8 @@ class TensorSpec:
                 f"a tensor of {self.rows} x {self.cols}, allowed are 1..{MAX_ROWS} x 1..{MAX_COLS}",
             )
         row_bytes = self.cols * self.dtype.size
-        rows_per_leaf = 1 << max(0, (LEAF_BYTES // row_bytes).bit_length() - 1)
-        part_bytes = NARROW_PART_BYTES if row_bytes <= NARROW_BYTES else CHUNK_BYTES
+        part_bytes = _leaf_size(self.rows * row_bytes)
+        rows_per_leaf = 1 << max(0, (part_bytes // row_bytes).bit_length() - 1)
         leaves_per_row = -(-row_bytes // part_bytes)
         # Asked for once per opened value: too often to be worked out each time.
         for name, value in (

@@ -31,7 +31,7 @@ from pouw.binding import (
 from pouw.check_cells import Model, OpenedRun, check_cell
 from pouw.hashing import HASH_BYTES
 from pouw.opened_rows import Forest, check_places, split_hashes
-from pouw.openings import ItemPlan, plan_item
+from pouw.openings import ItemPlan, Stretch, plan_item, stretches
 from pouw.program import Program, Weight
 from pouw.proof import OpenedItem, Proof, ProofError, ProofReason
 from pouw.rows import WEIGHTS, RowTree, tensor_key
@@ -97,6 +97,7 @@ class _Opened:
     start: int = 0
     cells: list[Cell] = field(default_factory=list)
     plan: ItemPlan = field(default_factory=lambda: ItemPlan((), (), ()))
+    stretches: list[Stretch] = field(default_factory=list)
 
 
 def check_units(items: Sequence[WorkItem], units: int) -> None:
@@ -238,7 +239,8 @@ def _check_draws(statement: Statement, proof: Proof, opened: list[_Opened], *, s
         entry.plan = plan_item(
             entry.item.program, entry.cells, answered=entry.answered, input_row=entry.item.input_row
         )
-        check_places(entry.opening.leaves, entry.plan.leaves, where=where)
+        entry.stretches = stretches(entry.plan.leaves)
+        check_places(entry.opening.opened, entry.stretches, where=where)
 
 
 def _check_commit(statement: Statement, proof: Proof, opened: list[_Opened]) -> None:
@@ -274,13 +276,15 @@ def _check_rows(entry: _Opened) -> OpenedRun:
         context=context,
         input_root=roots.get(0),
     )
-    leaves = [run.derived(leaf) if leaf.tensor == 0 else leaf for leaf in entry.opening.leaves]
     forest = Forest(
         run.where,
         program.tensors.__getitem__,
         lambda i: tensor_key(*tensor_place(program, context, tensor=i), program.tensors[i]),
     )
-    for tensor, root in forest.roots(leaves, entry.opening.path).items():
+    known = [stretch for stretch in entry.stretches if stretch.tensor == 0]
+    data = forest.rows(entry.stretches[len(known) :], entry.opening.opened)
+    data = [*map(run.derived, known), *data]
+    for tensor, root in forest.roots(entry.stretches, data, entry.opening.opened.path).items():
         if root != roots[tensor]:
             reason = ProofReason.ROW_NOT_COMMITTED if tensor else ProofReason.INPUT_MISMATCH
             raise ProofError(
@@ -296,7 +300,7 @@ def _check_rows(entry: _Opened) -> OpenedRun:
             raise ProofError(
                 ProofReason.INPUT_MISMATCH, f"{run.where} learned from another input than the one prescribed"
             )
-    run.hold(leaves)
+    run.hold(entry.stretches, data)
     return run
 
 
@@ -336,13 +340,14 @@ def _check_weights(proof: Proof, opened: list[_Opened]) -> Model:
         program = entry.item.program
         weights.update((program.weights[index], leaf) for index, leaf in entry.plan.weights)
     model = Model(weights)
-    check_places(proof.weights, model.places, where="the model")
+    check_places(proof.weights, model.stretches, where="the model")
     forest = Forest("the model", model.spec, lambda i: tensor_key(WEIGHTS, 0, model.spec(i)))
-    for tensor, root in forest.roots(proof.weights, proof.weight_path).items():
+    data = forest.rows(model.stretches, proof.weights)
+    for tensor, root in forest.roots(model.stretches, data, proof.weights.path).items():
         if root != model.root(tensor):
             raise ProofError(
                 ProofReason.WEIGHT_NOT_IN_MODEL,
                 f"rows of weight {tensor} lead to {root.hex()}, the model has {model.root(tensor).hex()}",
             )
-    model.hold(proof.weights)
+    model.hold(data)
     return model

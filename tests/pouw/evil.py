@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from pouw.mlp import mlp_program
-from pouw.proof import OpenedItem, OpenedLeaf, Proof
+from pouw.openings import ItemPlan
+from pouw.proof import OpenedItem, Proof
 from pouw.tensors import Array
 from pouw.trace import Trace, run_program
 from pouw.verifier import Statement, check_proof
+from tests.pouw.taken_apart import Part, Reopen, change_item, change_weights, first_sent, plans
 from tests.pouw.world import (
     CHAIN,
     MINER,
@@ -241,36 +243,44 @@ def nothing_at_all() -> None:
 
 
 def reopened(change: Callable[[OpenedItem], OpenedItem], which: int = 3) -> None:
-    """Change the opening of one commons unit."""
+    """Reopen the opening of one commons unit."""
     case = usual_case()
     proof = case.prove()
     items = [change(item) if place == which else item for place, item in enumerate(proof.items)]
     judge(case.statement, replace(proof, items=tuple(items)))
 
 
-def first_rows(item: OpenedItem) -> int:
-    """The first opened leaf that carries rows."""
-    return next(i for i, leaf in enumerate(item.leaves) if leaf.data)
+def other_rows(change: Reopen, which: int = 3) -> None:
+    """Open something else of one commons unit."""
+    case = usual_case()
+    judge(
+        case.statement,
+        change_item(case.statement, case.prove(), change, which=which, samples=SAMPLES),
+    )
 
 
-def with_leaf(item: OpenedItem, change: Callable[[OpenedLeaf], OpenedLeaf]) -> OpenedItem:
-    """Change the first opened leaf that carries rows."""
-    place = first_rows(item)
-    leaves = [change(leaf) if i == place else leaf for i, leaf in enumerate(item.leaves)]
-    return replace(item, leaves=tuple(leaves))
+def another_first(change: Callable[[Part], Part]) -> None:
+    """Reopen the first opened rows of one commons unit."""
+    other_rows(lambda parts: first_sent(parts, change))
 
 
 def open_items(change: Callable[[Case, Proof], tuple[OpenedItem, ...]]) -> None:
-    """Change which items are opened."""
+    """Reopen which items are opened."""
     case = usual_case()
     proof = case.prove()
     judge(case.statement, replace(proof, items=change(case, proof)))
 
 
 def open_weights(change: Callable[[Proof], Proof]) -> None:
-    """Change the opened rows of the model."""
+    """Reopen the opened rows of the model."""
     case = usual_case()
     judge(case.statement, change(case.prove()))
+
+
+def other_weights(change: Reopen) -> None:
+    """Open other rows of the model."""
+    case = usual_case()
+    judge(case.statement, change_weights(case.statement, case.prove(), change, samples=SAMPLES))
 
 
 def the_same_task_twice() -> None:
@@ -305,11 +315,18 @@ def one_draw_too_many() -> None:
 
 def rows_of_the_input() -> None:
     """Rows that the verifier knows, sent along although nobody looks at them."""
+    other_rows(
+        lambda parts: [
+            replace(part, data=bytes(len(part.stretch.bytes_of(part.spec))))
+            if part.stretch.tensor == 0
+            else part
+            for part in parts
+        ],
+        which=next(i for i, item in enumerate(usual_plans()) if item.leaves[0][0] == 0),
+    )
+
+
+def usual_plans() -> list[ItemPlan]:
+    """What the items of the usual case open."""
     case = usual_case()
-    proof = case.prove()
-    for place, item in enumerate(proof.items):
-        if item.leaves[0].tensor == 0:
-            leaf = replace(item.leaves[0], data=bytes(64))
-            fatter = replace(item, leaves=(leaf, *item.leaves[1:]))
-            items = (*proof.items[:place], fatter, *proof.items[place + 1 :])
-            judge(case.statement, replace(proof, items=items))
+    return list(plans(case.statement, case.prove(), SAMPLES).values())

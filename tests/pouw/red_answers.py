@@ -1,23 +1,24 @@
 """Cheats with language models, on answers of a decoder of two layers and width 32."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
 
 import numpy as np
 from blake3 import blake3
 
+from pouw.commitment import CommitBuilder
 from pouw.decoder import answer_input, answer_program
-from pouw.proof import OpenedLeaf, Proof
 from pouw.tensors import Array, TensorSpec
 from pouw.token_sampling import Sampling
 from pouw.trace import Trace
+from pouw.verifier import Statement
 from pouw.weights import Weights
 from tests.pouw import llama_world
 from tests.pouw.red_changes import coarse, grafted, half, in_place_of, zero
 from tests.pouw.red_judge import Change, Commit, Work, changed, follow
-from tests.pouw.world import REFERENCE
+from tests.pouw.taken_apart import Parts, Reopen, change_item
+from tests.pouw.world import CHAIN, MINER, REFERENCE
 
 SAMPLING = Sampling((b"request",))
 PROMPT, COUNT = 9, 6
@@ -66,7 +67,7 @@ def another_models_answer(n: int) -> Work:
 
 
 def without(*layers: int, norms: str = "ab") -> dict[str, Change]:
-    """Layers, or halves of them, left out: a norm that gives zeros, of which all else are zeros, rightly."""
+    """Layers, or halves of them, left out: a norm gives zeros; what reads them is wrong, the rest right."""
     return {f"{norm} {layer}": zero for layer in layers for norm in norms}
 
 
@@ -140,26 +141,17 @@ def reshaped(n: int) -> Work:
     )  # fmt: skip
 
 
-def opened(change: Callable[[list[OpenedLeaf]], None], n: int) -> Commit:
+def opened(change: Reopen, n: int) -> Commit:
     """Honest work, whose proofs open something else."""
-
-    def alter(proof: Proof) -> Proof:
-        item = proof.items[0]
-        leaves = list(item.leaves)
-        change(leaves)
-        return replace(proof, items=(replace(item, leaves=tuple(leaves)),))
-
-    return Commit([answer(n)], alter=alter)
+    work = answer(n)
+    builder = CommitBuilder(CHAIN, MINER)
+    builder.add(work.item_id, work.program, work.trace, answered=bool(work.claim))
+    statement = Statement(CHAIN, MINER, [work.item()], builder.root, builder.units)
+    return Commit([work], alter=lambda proof: change_item(statement, proof, change, which=0, samples=64))
 
 
-def exchange(leaves: list[OpenedLeaf]) -> None:
-    """Two rows of one tensor change places, all but their numbers."""
-    for i, (a, b) in enumerate(pairwise(leaves)):
-        if a.tensor == b.tensor and len(a.data) == len(b.data) and a.data != b.data:
-            leaves[i : i + 2] = replace(a, data=b.data), replace(b, data=a.data)
-            return
-
-
-def lengthen(leaves: list[OpenedLeaf]) -> None:
-    """A row has a value more."""
-    leaves[-1] = replace(leaves[-1], data=leaves[-1].data + b"\0")
+def lengthen(parts: Parts) -> Parts:
+    """A row has some values more."""
+    last = parts[-1]
+    assert last.data is not None
+    return [*parts[:-1], replace(last, data=last.data + b"\1" * 8 * last.spec.dtype.size)]

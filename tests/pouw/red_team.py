@@ -29,7 +29,6 @@ from tests.pouw.red_answers import (
     answer,
     cached,
     coarse_answer,
-    exchange,
     greedy,
     lengthen,
     narrow,
@@ -70,6 +69,7 @@ from tests.pouw.red_steps import (
     vector,
     vote,
 )
+from tests.pouw.taken_apart import exchanged
 
 SAMPLES = 64
 COMMITS = 5
@@ -187,7 +187,7 @@ ATTACKS: dict[str, Attack] = {
     "an easier shard, text": Attack(lambda n: other_data(text_step(n), text_step(n + 20)), certain=True),
     "reordered rows of one tensor": Attack(lambda n: written(n, {"gated 1": turned})),
     "reordered answer": Attack(lambda n: written(n, {"choice": turned})),
-    "reordered rows in the proof": Attack(partial(opened, exchange), certain=True),
+    "reordered rows in the proof": Attack(partial(opened, exchanged), certain=True),
     "reordered items": Attack(
         lambda n: Commit([unit(2 * n), unit(2 * n + 1)], order=lambda i: i[::-1]), certain=True
     ),

@@ -10,24 +10,47 @@ from functools import partial
 
 import pytest
 
-from pouw.proof import OpenedLeaf, Proof, ProofError, ProofReason
+from pouw.openings import Stretch
+from pouw.proof import OpenedItem, ProofError, ProofReason
 from pouw.verifier import WorkItem, check_units
 from tests.pouw import evil
+from tests.pouw.taken_apart import Part, exchanged
 from tests.pouw.world import commons_job, make_case, usual_case
 
 R = ProofReason
 Attack = Callable[[], None]
 
 
-def altered(leaf: OpenedLeaf) -> OpenedLeaf:
-    return replace(leaf, data=bytes([leaf.data[0] ^ 1]) + leaf.data[1:])
+def altered(part: Part) -> Part:
+    assert part.data is not None
+    return replace(part, data=bytes([part.data[0] ^ 1]) + part.data[1:])
 
 
-def exchanged_rows(proof: Proof) -> Proof:
-    """The first row of one weight in the place of another's."""
-    first, *others = proof.weights
-    other = next(leaf for leaf in others if len(leaf.data) == len(first.data))
-    return replace(proof, weights=(replace(first, data=other.data), *others))
+def moved(part: Part, tensor: int, leaf: int) -> Part:
+    leaves = range(part.stretch.leaves.start + leaf, part.stretch.leaves.stop + leaf)
+    return replace(part, stretch=Stretch(part.stretch.tensor + tensor, leaves))
+
+
+def longer(part: Part) -> Part:
+    assert part.data is not None
+    return replace(part, data=part.data + b"\1" * 8 * part.spec.dtype.size)
+
+
+def shorter(part: Part) -> Part:
+    assert part.data is not None
+    return replace(part, data=part.data[8 * part.spec.dtype.size :])
+
+
+def two_hashes(part: Part) -> Part:
+    assert part.data is not None
+    return replace(part, data=(b"\x91" * 64 * len(part.data))[: len(part.data)])
+
+
+def with_path(change: Callable[[bytes], bytes]) -> Attack:
+    def alter(item: OpenedItem) -> OpenedItem:
+        return replace(item, opened=replace(item.opened, path=change(item.opened.path)))
+
+    return lambda: evil.reopened(alter)
 
 
 ATTACKS: dict[str, tuple[Attack, ProofReason]] = {
@@ -68,62 +91,24 @@ ATTACKS: dict[str, tuple[Attack, ProofReason]] = {
     "a subtree without units": (evil.a_subtree_without_units, R.BAD_SUM),
     "nothing at all": (evil.nothing_at_all, R.EMPTY_COMMIT),
     # It opens something else than what was drawn.
-    "an altered row": (
-        lambda: evil.reopened(lambda item: evil.with_leaf(item, altered)),
-        R.ROW_NOT_COMMITTED,
-    ),
+    "an altered row": (lambda: evil.another_first(altered), R.ROW_NOT_COMMITTED),
     "a row of another token": (
-        lambda: evil.reopened(
-            lambda item: evil.with_leaf(item, lambda leaf: replace(leaf, leaf=(leaf.leaf + 1) % 4))
-        ),
+        lambda: evil.another_first(lambda part: moved(part, 0, 1)),
         R.WRONG_POSITION,
     ),
     "a row of another layer": (
-        lambda: evil.reopened(
-            lambda item: evil.with_leaf(item, lambda leaf: replace(leaf, tensor=leaf.tensor + 1))
-        ),
+        lambda: evil.another_first(lambda part: moved(part, 1, 0)),
         R.WRONG_POSITION,
     ),
-    "a row too long": (
-        lambda: evil.reopened(
-            lambda item: evil.with_leaf(item, lambda leaf: replace(leaf, data=leaf.data + b"\0"))
-        ),
-        R.ROW_SIZE,
-    ),
-    "a row too short": (
-        lambda: evil.reopened(
-            lambda item: evil.with_leaf(item, lambda leaf: replace(leaf, data=leaf.data[1:]))
-        ),
-        R.ROW_SIZE,
-    ),
-    "two hashes as a row": (
-        lambda: evil.reopened(
-            lambda item: evil.with_leaf(
-                item, lambda leaf: replace(leaf, data=(item.path + item.roots)[: len(leaf.data)])
-            )
-        ),
-        R.ROW_NOT_COMMITTED,
-    ),
-    "a leaf twice": (
-        lambda: evil.reopened(lambda item: replace(item, leaves=(*item.leaves, item.leaves[-1]))),
-        R.WRONG_POSITION,
-    ),
-    "a leaf left out": (
-        lambda: evil.reopened(lambda item: replace(item, leaves=item.leaves[:-1])),
-        R.WRONG_POSITION,
-    ),
-    "a truncated path": (
-        lambda: evil.reopened(lambda item: replace(item, path=item.path[32:])),
-        R.PATH_LENGTH,
-    ),
-    "a path too long": (
-        lambda: evil.reopened(lambda item: replace(item, path=item.path + bytes(32))),
-        R.PATH_LENGTH,
-    ),
-    "another path": (
-        lambda: evil.reopened(lambda item: replace(item, path=item.path[:-32] + bytes(32))),
-        R.ROW_NOT_COMMITTED,
-    ),
+    "a row too long": (lambda: evil.another_first(longer), R.ROW_SIZE),
+    "a row too short": (lambda: evil.another_first(shorter), R.ROW_SIZE),
+    "two hashes as a row": (lambda: evil.another_first(two_hashes), R.ROW_NOT_COMMITTED),
+    "weight rows exchanged": (lambda: evil.other_weights(exchanged), R.WEIGHT_NOT_IN_MODEL),
+    "a leaf twice": (lambda: evil.other_rows(lambda parts: [*parts, parts[-1]]), R.WRONG_POSITION),
+    "a leaf left out": (lambda: evil.other_rows(lambda parts: parts[:-1]), R.WRONG_POSITION),
+    "a truncated path": (with_path(lambda path: path[32:]), R.PATH_LENGTH),
+    "a path too long": (with_path(lambda path: path + bytes(32)), R.PATH_LENGTH),
+    "another path": (with_path(lambda path: path[:-32] + bytes(32)), R.ROW_NOT_COMMITTED),
     "a truncated tree of tensors": (
         lambda: evil.reopened(lambda item: replace(item, roots=item.roots[32:])),
         R.PATH_LENGTH,
@@ -149,13 +134,11 @@ ATTACKS: dict[str, tuple[Attack, ProofReason]] = {
     "one draw too many": (evil.one_draw_too_many, R.CELL_NOT_DRAWN),
     "fewer draws": (evil.fewer_draws, R.CELL_NOT_OPENED),
     "rows of the input": (evil.rows_of_the_input, R.ROW_SIZE),
-    "weight rows exchanged": (lambda: evil.open_weights(exchanged_rows), R.WEIGHT_NOT_IN_MODEL),
-    "a weight row left out": (
-        lambda: evil.open_weights(lambda proof: replace(proof, weights=proof.weights[1:])),
-        R.WRONG_POSITION,
-    ),
+    "a weight row left out": (lambda: evil.other_weights(lambda parts: parts[1:]), R.WRONG_POSITION),
     "a weight's path cut": (
-        lambda: evil.open_weights(lambda proof: replace(proof, weight_path=proof.weight_path[32:])),
+        lambda: evil.open_weights(
+            lambda proof: replace(proof, weights=replace(proof.weights, path=proof.weights.path[32:]))
+        ),
         R.PATH_LENGTH,
     ),
     # It is no proof.

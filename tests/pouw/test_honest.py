@@ -140,7 +140,7 @@ def test_vectors() -> None:
     assert USUAL.builder.units == 62700
     assert USUAL.builder.root.hex() == "69c9f230aaf84a7e85cca65b1eabe81313f9556bd399f27f50750d4713eed3a6"
     proof = repr(USUAL.prove(b"seed", 8).to_fields()).encode()
-    assert blake3(proof).hexdigest() == "69d804cb4d31b371043d2636493ee5e2d4babb6d9dc03e28875e686fc6095798"
+    assert blake3(proof).hexdigest() == "8da6bbe2923e0bfe4458cafcc59da7d85841dc8b687c9a5a0fc5e67910b546b6"
 
 
 def test_a_proof_of_a_thousand_units_is_small() -> None:

@@ -1,5 +1,6 @@
 """Trees opened at many leaves at once."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,20 @@ def test_opened_leaves_and_siblings_tile_the_tree(case: tuple[int, list[int]]) -
 def test_no_more_siblings_than_needed(case: tuple[int, list[int]]) -> None:
     count, opened = case
     assert len(merkle.siblings(count, opened)) <= len(opened) * (count - 1).bit_length()
+
+
+@given(openings())
+def test_too_few_nodes_are_noticed_and_no_more_are_taken(case: tuple[int, list[int]]) -> None:
+    count, opened = case
+    tree = merkle.levels([f"{i}," for i in range(count)], join)
+    nodes = [tree[level][index] for level, index in merkle.siblings(count, opened)]
+    leaves = [(i, tree[0][i]) for i in opened]
+    if nodes:
+        with pytest.raises(merkle.MissingNode):
+            merkle.fold(count, leaves, nodes[:-1], join)
+    supply = iter([*nodes, "more"])
+    assert merkle.fold(count, leaves, supply, join) == tree[-1][0]
+    assert next(supply) == "more"
 
 
 def test_a_leaf_twice_is_another_tree() -> None:

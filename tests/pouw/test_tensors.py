@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pouw.opened_rows import split_hashes, values_of
+from pouw.opened_rows import Leaves, leaf_hashes, split_hashes
+from pouw.openings import Stretch, stretches
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.rows import RowTree, join_rows, leaf_hash, root_from, tensor_key
 from pouw.tensors import MAX_COLS, MAX_ROWS, DType, TensorSpec, index_dtype
@@ -22,13 +23,29 @@ def test_impossible_shapes(rows: int, cols: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cols", "dtype", "rows_per_leaf"),
-    [(1, DType.INT8, 64), (1, DType.INT32, 16), (10, DType.INT32, 1), (3, DType.INT8, 16),
-     (32, DType.INT8, 2), (33, DType.INT8, 1), (64, DType.INT8, 1), (4096, DType.INT8, 1),
-     (8, DType.INT64, 1)],
+    ("rows", "cols", "dtype", "rows_per_leaf", "part_bytes"),
+    [(100, 1, DType.INT8, 64, 64), (100, 1, DType.INT32, 16, 64), (100, 10, DType.INT32, 1, 64),
+     (100, 3, DType.INT8, 16, 64), (100, 32, DType.INT8, 2, 64), (100, 64, DType.INT8, 1, 64),
+     (64, 128, DType.INT16, 1, 64), (352, 128, DType.INT8, 1, 128), (255, 128, DType.INT8, 1, 64),
+     (256, 128, DType.INT8, 1, 128), (1024, 128, DType.INT8, 2, 256), (16384, 128, DType.INT8, 8, 1024),
+     (65536, 128, DType.INT8, 8, 1024), (2048, 4096, DType.INT8, 1, 1024), (1, 1, DType.INT8, 64, 64)],
 )  # fmt: skip
-def test_short_rows_share_a_leaf(cols: int, dtype: DType, rows_per_leaf: int) -> None:
-    assert TensorSpec(100, cols, dtype).rows_per_leaf == rows_per_leaf
+def test_leaves_grow_with_the_root_of_a_tensor(
+    rows: int, cols: int, dtype: DType, rows_per_leaf: int, part_bytes: int
+) -> None:
+    spec = TensorSpec(rows, cols, dtype)
+    assert (spec.rows_per_leaf, spec.part_bytes) == (rows_per_leaf, part_bytes)
+
+
+@given(st.integers(1, 1 << 31), st.integers(1, 1 << 20), st.sampled_from(DType))
+def test_a_leaf_squared_is_at_most_half_of_its_tensor(rows: int, cols: int, dtype: DType) -> None:
+    spec = TensorSpec(rows, cols, dtype)
+    total = rows * spec.row_bytes
+    assert spec.part_bytes in (64, 128, 256, 512, 1024)
+    assert spec.part_bytes == 64 or 2 * spec.part_bytes**2 <= total
+    assert spec.part_bytes == 1024 or 8 * spec.part_bytes**2 > total
+    assert spec.rows_per_leaf == 1 or spec.rows_per_leaf * spec.row_bytes <= spec.part_bytes
+    assert spec.leaves_per_row == 1 or spec.rows_per_leaf == 1
 
 
 def test_types() -> None:
@@ -56,14 +73,15 @@ def test_holds_wants_exactly_its_shape_and_type() -> None:
 
 @pytest.mark.parametrize(
     ("cols", "dtype", "leaves_per_row"),
-    [(128, DType.INT8, 1), (129, DType.INT8, 2), (96, DType.INT32, 3), (97, DType.INT32, 1),
-     (513, DType.INT8, 1), (1024, DType.INT8, 1), (1025, DType.INT8, 2), (513, DType.INT16, 2),
-     (4096, DType.INT8, 4), (256, DType.INT64, 2)],
+    [(64, DType.INT8, 1), (65, DType.INT8, 2), (96, DType.INT32, 6), (1024, DType.INT8, 16),
+     (1025, DType.INT8, 17), (4096, DType.INT8, 64), (256, DType.INT64, 32), (10000, DType.INT8, 157)],
 )  # fmt: skip
 def test_long_rows_are_cut(cols: int, dtype: DType, leaves_per_row: int) -> None:
-    spec = TensorSpec(3, cols, dtype)
-    assert (spec.leaves_per_row, spec.leaves) == (leaves_per_row, 3 * leaves_per_row)
-    assert [spec.leaf_of(1, col) for col in (0, cols - 1)] == [leaves_per_row, 2 * leaves_per_row - 1]
+    spec = TensorSpec(min(3, 32768 // cols), cols, dtype)
+    assert (spec.leaves_per_row, spec.leaves) == (leaves_per_row, spec.rows * leaves_per_row)
+    if spec.rows > 1:
+        ends = [leaves_per_row, 2 * leaves_per_row - 1]
+        assert [spec.leaf_of(1, col) for col in (0, cols - 1)] == ends
 
 
 def check_openings(spec: TensorSpec, leaves: list[int]) -> None:
@@ -71,13 +89,18 @@ def check_openings(spec: TensorSpec, leaves: list[int]) -> None:
     array = int8s("rows", spec.rows, spec.row_bytes).view(spec.dtype.numpy)
     tree = RowTree(CONTEXT, 3, spec=spec, array=array)
     key = tensor_key(CONTEXT, 3, spec)
-    opened = [(leaf, leaf_hash(key, tree.leaf(leaf))) for leaf in leaves]
-    assert root_from(spec, opened, split_hashes(tree.path(leaves))) == tree.root
+    wanted = stretches((7, leaf) for leaf in leaves)
+    assert [leaf for stretch in wanted for leaf in stretch.leaves] == leaves
+    data = [tree.read(stretch.bytes_of(spec)) for stretch in wanted]
+    hashes = list(leaf_hashes(key, spec, zip(wanted, data, strict=True)))
+    assert hashes == [(leaf, leaf_hash(key, tree.read(spec.leaf_bytes(leaf)))) for leaf in leaves]
+    assert root_from(spec, hashes, split_hashes(tree.path(leaves))) == tree.root
+    held = Leaves(lambda _: spec, wanted, data)
     for leaf in leaves:
-        assert len(tree.leaf(leaf)) == len(spec.leaf_bytes(leaf))
         for row in spec.leaf_rows(leaf):
             assert leaf in spec.leaves_of(row)
-            assert np.array_equal(values_of(spec, tree.leaf, row, cols=range(spec.cols)), array[row])
+            if set(spec.leaves_of(row)) <= set(leaves):
+                assert np.array_equal(held.rows(7, range(row, row + 1)), array[row : row + 1])
 
 
 @given(st.integers(1, 40), st.integers(1, 70), st.data())
@@ -94,14 +117,10 @@ def test_opened_parts_lead_to_the_root(rows: int, cols: int, dtype: DType, data:
     part = range(start, data.draw(st.integers(start + 1, cols)))
     array = int8s("part", rows, spec.row_bytes).view(dtype.numpy)
     tree = RowTree(CONTEXT, 3, spec=spec, array=array)
-    asked: list[int] = []
-
-    def leaf(number: int) -> bytes:
-        asked.append(number)
-        return tree.leaf(number)
-
-    assert np.array_equal(values_of(spec, leaf, row, cols=part), array[row, part.start : part.stop])
-    assert asked == list(range(spec.leaf_of(row, part.start), spec.leaf_of(row, part.stop - 1) + 1))
+    leaves = range(spec.leaf_of(row, part.start), spec.leaf_of(row, part.stop - 1) + 1)
+    opened = Stretch(2, leaves)
+    held = Leaves(lambda _: spec, [opened], [tree.read(opened.bytes_of(spec))])
+    assert np.array_equal(held.values(2, row, part), array[row, part.start : part.stop])
 
 
 def test_leaves_tile_a_tensor() -> None:

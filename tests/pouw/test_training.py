@@ -66,12 +66,12 @@ AFTER = run_steps("reference")
 
 def test_vectors() -> None:
     """Whoever builds another client must get these."""
-    assert START.checkpoint.digest.hex() == "5bfa15aac98a4c2a958b52cc2ebd6e750a4783f70b66f2a25dac9fac4995a36c"
+    assert START.checkpoint.digest.hex() == "d649f96c3d193fc13ace3c7ffed29c429937a09c3c38cff9bda611e2f6775a76"
     assert (
         step_unit(START, 0).program.digest.hex()
-        == "66f09a9dab89b942e490443cbe9b8eadd71626304db4ca551b8135b3c24556be"
+        == "a97d61ad22b12b8c6262e7c0406f8b69dd3deaa8bc646d9103b0911cf237980b"
     )
-    assert AFTER.checkpoint.digest.hex() == "d51f24eef463449e5b837a19a893aa397adc173e86fb94f055b825db283c3234"
+    assert AFTER.checkpoint.digest.hex() == "95bcdd39fce35a016d397a51c8c178a3e501fcd04967e0d25d4df81136dbfa4d"
 
 
 def test_every_backend_and_any_number_of_threads_gives_the_same_model() -> None:

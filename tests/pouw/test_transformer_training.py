@@ -61,12 +61,12 @@ AFTER = run_steps("reference")
 
 def test_vectors() -> None:
     """Whoever builds another client must get these."""
-    assert START.checkpoint.digest.hex() == "1c072776fed79eb11347a29166aec5fd8bcdabf0a94cc6551e2a6f3f3ce8f44b"
+    assert START.checkpoint.digest.hex() == "b580e93d8c77ab9ed6c810e96baed061528dead76fa8934c30c3f512eebd69b1"
     assert (
         step_unit(START, 0).program.digest.hex()
-        == "bd7d392872ab98fef4fdb3d1ddf9aadf00f0e88f0ff95e67b886a594a6315c8b"
+        == "a8f2eff26f46f677350233b68e8904cc8344fbbaeb00e38fa8750652a241c2ae"
     )
-    assert AFTER.checkpoint.digest.hex() == "d092a6b759f08a170b3660ea9c28a57c0bc8d2eb9db52a0a90a7e20faf2fb84b"
+    assert AFTER.checkpoint.digest.hex() == "df92d2e6d49796e22fa140a7698d5fa703cb5b9e1c4c1081159d806a488fe006"
 
 
 def test_every_backend_and_any_number_of_threads_gives_the_same_model() -> None:

@@ -95,11 +95,10 @@ def test_one_byte_of_a_sampled_cell_after_the_commit(world: World):
     commit_id, at = committed(world, work)
     proof = work.proof(world.draw_of(at), samples=world.params.samples)
     opened = Proof.from_fields(decode_fields(proof, limit=1 << 20)).items
-    first = next(item for item in opened if any(leaf.data for leaf in item.leaves))
-    leaf = next(leaf for leaf in first.leaves if leaf.data)
-    flipped = replace(leaf, data=bytes([leaf.data[0] ^ 1]) + leaf.data[1:])
-    leaves = tuple(flipped if entry is leaf else entry for entry in first.leaves)
-    items = tuple(replace(item, leaves=leaves) if item is first else item for item in opened)
+    first = next(item for item in opened if item.opened.rows)
+    rows = first.opened.rows
+    flipped = replace(first.opened, rows=bytes([rows[0] ^ 1]) + rows[1:])
+    items = tuple(replace(item, opened=flipped) if item is first else item for item in opened)
     world.do("bob", ProveWork(commit_id, altered(proof, items=items)))
     convicted(world, Reason.PROOF_ROW_NOT_COMMITTED, commit_id=commit_id)
 

@@ -14,7 +14,7 @@ from chain.execution.proofs import REASON_OF_PROOF
 from chain.msgpack_reader import DecodeError
 from chain.reasons import Reason
 from chain.types.transaction import ProveWork
-from pouw.proof import OpenedItem, OpenedLeaf, Proof, ProofError, ProofReason
+from pouw.proof import OpenedItem, OpenedRows, Proof, ProofError, ProofReason
 from tests.chain.execution.world import MODELS, PARAMS, World
 
 
@@ -140,7 +140,8 @@ def stuffed(**changes) -> bytes:
     return encode_fields(replace(honest, **changes).to_fields())
 
 
-LEAF, ITEM = OpenedLeaf(300, 300, b"ab"), OpenedItem(300, b"", b"", (), b"")
+ROWS = OpenedRows(b"", b"", b"", b"")
+ITEM = OpenedItem(300, b"", b"", ROWS)
 
 
 @pytest.mark.parametrize(
@@ -148,12 +149,12 @@ LEAF, ITEM = OpenedLeaf(300, 300, b"ab"), OpenedItem(300, b"", b"", (), b"")
     [
         CASE.proof,
         stuffed(sum_units=(300,) * 18_000),
-        stuffed(weights=(LEAF,) * 6_000),
+        stuffed(weights=replace(ROWS, widths=bytes(60_000))),
         stuffed(items=(ITEM,) * 6_000),
-        stuffed(items=(replace(ITEM, leaves=(LEAF,) * 6_000),)),
+        stuffed(items=(replace(ITEM, opened=replace(ROWS, rows=bytes(60_000))),)),
         stuffed(sum_hashes=bytes(60_000)),
     ],
-    ids=["honest", "sums", "weights", "items", "leaves", "hashes"],
+    ids=["honest", "sums", "weights", "items", "rows", "hashes"],
 )
 def test_reading_a_proof_costs_at_most_eight_times_its_bytes(raw: bytes):
     def read() -> None:

@@ -351,6 +351,7 @@ HABITS: dict[str, type[Habit]] = {
     "late": Late,
     "withholding": Withholding,
     "equivocating": Equivocating,
+    "whispering": Whispering,
     "amnesiac": Amnesiac,
     "lying_sync": LyingSync,
     "wrong_committee": WrongCommittee,
@@ -364,9 +365,6 @@ HABITS: dict[str, type[Habit]] = {
 }
 """Every way. Those about work vote honestly and cheat in `tests.simulation.cheats`."""
 
-_PINNED: dict[str, type[Habit]] = {"whispering": Whispering}
-"""Ways that no plan draws, only tests and planted bugs; the equivocating whisper every third view."""
-
 
 def habit_of(name: str) -> Habit:
-    return (HABITS | _PINNED)[name]()
+    return HABITS[name]()

@@ -9,8 +9,8 @@ PROFILES = ("ledger", "consensus")
 SIZES = (4, 7, 10)
 
 CONSENSUS_HABITS = (
-    "two_faced", "two_faced", "equivocating", "amnesiac", "withholding", "silent", "late", "invalid_block",
-    "lying_sync", "wrong_committee", "stale",
+    "two_faced", "two_faced", "equivocating", "whispering", "amnesiac", "withholding", "silent", "late",
+    "invalid_block", "lying_sync", "wrong_committee", "stale",
 )  # fmt: skip
 """Ways of traitors in both profiles; the strongest one twice."""
 

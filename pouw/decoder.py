@@ -93,7 +93,9 @@ def generate(
         raise ProgramError(ProgramReason.SHAPE, f"{count} tokens after prompts of {prompts.shape}")
     dtype = index_dtype(manifest.shape.vocabulary).numpy
     sequences, length = prompts.shape
-    run = _Run(manifest, weights, backend, sequences)
+    proven = answer_program(manifest, prompt=length, count=count)
+    names = frozenset(map(proven.name_of, range(len(proven.tensors))))
+    run = _Run(manifest, weights, backend, sequences, names)
     fresh = prompts.astype(dtype)
     for step in range(count):
         past = length + step - 1 if step else 0
@@ -107,13 +109,16 @@ class _Run:
     weights: Weights
     backend: Backend
     sequences: int
+    names: frozenset[str]
+    """What the program of a whole answer commits to."""
     cache: dict[str, Any] = field(default_factory=dict)
     pieces: dict[str, list[Array]] = field(default_factory=dict)
 
     def step(self, tokens: Array, *, past: int, sampling: Sampling | None) -> Array:
         """Read tokens [sequences, n]; gives the chosen successors [sequences, 1]."""
         span = Span(self.sequences, past, tokens.shape[1], 1)
-        program = llama_program(self.manifest, span, sampling=sampling, cache=self._cached())
+        # A step commits to nothing, and what an answer commits to depends on how long it is.
+        program = llama_program(self.manifest, span, sampling=sampling, cache=self._cached(), whole=True)
         models: Mapping[str, Any] = {**self.weights.on(self.backend), **self.cache}
         inputs = np.ascontiguousarray(tokens.reshape(-1, 1))
         run = Run(program, models, self.backend.put(inputs))
@@ -125,7 +130,7 @@ class _Run:
             name = program.name_of(number)
             if name in kept:
                 self.cache[f"cached {name}"] = tensor
-            else:
+            elif name in self.names:
                 self.pieces.setdefault(name, []).append(self.backend.get(tensor))
         return self.pieces[CHOICE][-1].reshape(self.sequences, 1)
 

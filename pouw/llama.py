@@ -36,6 +36,11 @@ MAX_LAYERS: Final = 256
 MAX_SPAN: Final = 1 << 17
 """Most positions of a model: what one dot product over attention weights can add up."""
 
+OPENED_KEYS: Final = 1 << 16
+"""Bytes of a head's keys up to which attention weights are computed again by whoever checks a mixed value,
+which opens all keys that the weights look at. Where there are more, weights are committed, and fewer checks
+look at keys."""
+
 WIDE_RESIDUAL: Final = (1 << 23) - 1
 """A residual stream in int32 lies within 24 bits, so that 32,768 squares add up to 2^61 at most."""
 
@@ -311,7 +316,8 @@ class _Ops:
             f"values {layer}", Linear(v, by_row=True), transposed, blocks=heads.sequences, by_col=True
         )
         weights = AttentionWeights(heads, constants.score_multiplier, constants.score_shift)
-        self.add(f"weights {layer}", weights, f"queries {layer}", f"keys {layer}")
+        few = heads.span * heads.dim <= OPENED_KEYS
+        self.add(f"weights {layer}", weights, f"queries {layer}", f"keys {layer}", inline=few)
         self.add(
             f"mix {layer}", AttentionMix(heads, constants.mix_gain), f"weights {layer}", f"values {layer}"
         )

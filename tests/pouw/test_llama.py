@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pouw.backends.backend import Backend
 from pouw.decoder import answer_input, answer_program, generate
-from pouw.llama import LlamaShape, Span, llama_program
+from pouw.llama import OPENED_KEYS, LlamaShape, Span, llama_program
 from pouw.llama_quantise import quantise
 from pouw.ops.gather import Gather
 from pouw.ops.kind import Bounded
@@ -60,7 +60,7 @@ def test_vectors() -> None:
     span = Span(1, 0, 24, 6)
     assert MANIFEST.digest.hex() == "46e64d2a9df51fbc17e277fdecce670e885e7bf696e2e2b8ae6e622ad3b109cb"
     assert llama_program(MANIFEST, span).digest.hex() == (
-        "c2b03d648354a5697a6c0a91f7e85047053919c7afa3531b0d25b8235af0be6e"
+        "f0f17410402bcc0ec0c0defde1688377a2a339e5ebb99513248f5f542f187602"
     )
     assert run(span, texts(1, 24)).answer[:, 0].tolist() == [34, 17, 22, 10, 24, 17]
     sampled = run(span, texts(1, 24), sampling=Sampling((b"s",), 300))
@@ -83,6 +83,22 @@ def test_prefill_then_decode_is_one_prefill(
     for i, (program, trace) in enumerate(zip(written.programs, written.traces, strict=True)):
         text = answer_input(prompts[i][:, None], written.tokens[i][:, None])
         assert_same(trace, run_program(program, WEIGHTS, text, CPU))
+
+
+@pytest.mark.parametrize("count", [3, 9])
+def test_attention_weights_are_committed_where_keys_are_many(count: int) -> None:
+    """And what an answer commits to does not depend on the length of the steps that wrote it."""
+    shape = LlamaShape(
+        vocabulary=50, width=8, layers=1, heads=1, kv_heads=1, head_dim=1024, hidden=8, positions=80
+    )
+    manifest, weights = integer_llama(shape)
+    prompts = texts(1, 60)
+    written = generate(manifest, weights, prompts, count, CPU)
+    program = written.programs[0]
+    many = (60 + count - 1) * 1024 > OPENED_KEYS
+    assert [step.op.name for step in program.steps if "weights" in step.op.name] == ["weights 0"] * many
+    text = answer_input(prompts.T, written.tokens.T)
+    assert_same(written.traces[0], run_program(program, weights, text, CPU))
 
 
 @pytest.mark.parametrize("sampled", [False, True])

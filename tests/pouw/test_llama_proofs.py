@@ -111,7 +111,7 @@ def test_weights_of_later_keys_are_convicted() -> None:
 
     error = verdict(rerun(PROGRAM, INPUT, spoilt="weights 0", change=peek))
     assert error is not None
-    assert error.message.startswith("weights 0[")
+    assert error.message.startswith("mix 0[")
 
 
 def test_another_answer_is_refused() -> None:

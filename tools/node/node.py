@@ -77,6 +77,7 @@ class Node:
         self._gossip = TransactionGossip(parts.network, self._accept)
         self._intake = Intake(self._gossip.take)
         self._advanced = trio.Event()
+        self._born_ms = parts.now_ms()
         self._beginning = parts.state_sync
         self._snapshots = EpochSnapshots(parts.store, parts.genesis.params)
         self._server = SnapshotServer(parts.network, parts.ledger, self._snapshots)
@@ -265,7 +266,10 @@ class Node:
         waits = self._parts.engine.sync_status()
         params = self.genesis.params
         patience = 4 * (params.block_interval_ms + 3 * params.network_delay_ms)
-        if lag_ms <= patience or (self.head.height == 0 and not waits):
+        if self.head.height == 0:
+            # A chain may be written down long before it starts; but who hears of no block must say so.
+            lag_ms = min(lag_ms, self._parts.now_ms() - self._born_ms)
+        if lag_ms <= patience and not (self.head.height == 0 and waits):
             return ""
         late = f"no final block for {lag_ms / 1000:.0f} s"
         peers = self._parts.network.peers()

@@ -25,13 +25,14 @@ _Ints = NDArray[np.int64]
 class Run(NamedTuple):
     """Neighbouring values of one tensor."""
 
-    count: int
+    length: int
+    """Values, not bytes."""
     dtype: DType
 
     @property
     def size(self) -> int:
         """Bytes of the values themselves."""
-        return self.count * self.dtype.size
+        return self.length * self.dtype.size
 
 
 class PackingError(ValueError):
@@ -48,7 +49,7 @@ def pack(runs: Sequence[Run], data: Sequence[bytes]) -> tuple[bytes, bytes]:
     widths, parts = bytearray(), []
     for run, raw in zip(runs, data, strict=True):
         values = np.frombuffer(raw, run.dtype.numpy)
-        width = int(_least_widths(values, np.array([run.count]), run.dtype)[0]) if raw else 0
+        width = int(_least_widths(values, np.array([run.length]), run.dtype)[0]) if raw else 0
         widths.append(width)
         parts.append(raw if width == 8 * run.dtype.size else _in_bits(values, width))
     return bytes(widths), b"".join(parts)
@@ -67,7 +68,7 @@ def unpack(runs: Sequence[Run], widths: bytes, packed: bytes) -> list[bytes]:
     """
     if len(widths) != len(runs):
         raise PackingError(f"{len(widths)} widths of {len(runs)} runs")
-    counts = np.array([run.count for run in runs], np.int64)
+    counts = np.array([run.length for run in runs], np.int64)
     sizes = np.array([run.dtype.size for run in runs], np.int64)
     bits = np.frombuffer(widths, np.uint8).astype(np.int64)
     if (bits > 8 * sizes).any():
@@ -106,16 +107,16 @@ def _least_widths(values: NDArray[np.signedinteger], counts: _Ints, dtype: DType
     full = 8 * dtype.size
     starts = np.cumsum(counts) - counts
     # The bits that differ from the sign; -1 has none of them, and still needs a sign.
-    magnitudes = np.maximum.reduceat(values ^ (values >> (full - 1)), starts).astype(np.int64)
+    magnitudes: _Ints = np.maximum.reduceat(values ^ (values >> (full - 1)), starts).astype(np.int64)
     lows = np.minimum.reduceat(values, starts)
-    widths = 1 + (magnitudes[:, None] >> np.arange(full - 1) != 0).sum(axis=1)
+    widths: _Ints = 1 + (magnitudes[:, None] >> np.arange(full - 1) != 0).sum(axis=1)
     widths[(magnitudes == 0) & (lows == 0)] = 0
     widths[(counts * dtype.size > PACKED_BYTES) | (dtype is DType.INT64)] = full
     return widths
 
 
 def _in_bits(values: NDArray[np.signedinteger], width: int) -> bytes:
-    bits = values[:, None] >> np.arange(width, dtype=values.dtype) & 1
+    bits = values[:, None] >> np.arange(width, dtype=np.int8) & 1
     return np.packbits(bits.astype(np.uint8).reshape(-1), bitorder="little").tobytes()
 
 

@@ -43,7 +43,7 @@ def test_what_was_packed_is_unpacked(case: tuple[list[Run], list[bytes]]) -> Non
     for run, width, raw in zip(runs, widths, data, strict=True):
         values = np.frombuffer(raw, run.dtype.numpy).tolist()
         assert width == (64 if run.dtype is DType.INT64 else bits_of(values))
-    assert len(packed) == sum(-(-run.count * width // 8) for run, width in zip(runs, widths, strict=True))
+    assert len(packed) == sum(-(-run.length * width // 8) for run, width in zip(runs, widths, strict=True))
 
 
 @given(opened(), st.data())

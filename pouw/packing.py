@@ -139,9 +139,9 @@ def _unpacked(
 
 def _from_bits(packed: bytes, starts: _Ints, widths: _Ints, *, counts: _Ints) -> _Ints:
     """Values of at most 32 bits, read from the 64 bits that begin at the byte in which each begins."""
-    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    number: _Ints = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     width = np.repeat(widths, counts)
-    bit = np.repeat(8 * starts, counts) + number * width
+    bit: _Ints = np.repeat(8 * starts, counts) + number * width
     windows: NDArray[np.uint64] = np.ndarray(len(packed) + 1, "<u8", packed + bytes(8), 0, (1,))
     high = windows[bit >> 3] << (64 - width - (bit & 7)).astype(np.uint64)
     values: _Ints = high.view(np.int64) >> (64 - width)

@@ -57,7 +57,9 @@ def select_backend(device: Device, *, threads: int | None = None, loops: Loops =
 
 def present_devices() -> list[Device]:
     """What could be chosen here, by name, without "auto"; whether it computes rightly is another question."""
-    count = import_module("torch").cuda.device_count() if _has_torch() else 0
+    if not _has_torch():
+        return ["reference"]
+    count = import_module("torch").cuda.device_count()
     return [*(f"cuda:{index}" for index in range(count)), "cpu", "reference"]
 
 

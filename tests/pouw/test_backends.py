@@ -230,3 +230,9 @@ def test_without_torch_auto_is_the_reference() -> None:
     assert run_python(hidden + select + "print(select_backend('auto').name)") == "reference (numpy)"
     refused = "\ntry: select_backend('cpu')\nexcept BackendError as error: print(error)"
     assert "torch, which is not installed" in run_python(hidden + select + refused)
+
+
+def test_without_torch_the_reference_alone_is_present() -> None:
+    listed = "from pouw.backends.select import present_devices; print(present_devices())"
+    assert run_python("import sys; sys.modules['torch'] = None;" + listed) == "['reference']"
+    assert run_python(listed).endswith("'cpu', 'reference']")

@@ -124,8 +124,11 @@ def devices(*, as_json: bool) -> None:
     from pouw.backends.backend import BackendError
     from pouw.backends.select import present_devices, select_backend
 
+    present = present_devices()
+    if "cpu" not in present:
+        present.insert(0, "cpu")  # it could be: whoever installs torch has it, and is told so
     found = []
-    for device in present_devices():
+    for device in present:
         try:
             found.append({"device": device, "usable": True, "detail": select_backend(device).name})
         except BackendError as error:

@@ -42,6 +42,8 @@ miner = LazyGroup(
     help="Work for the chain.",
     entries={
         "run": Entry("tools.cli.miner:run", "Do the work that a node hands out, until stopped."),
+        "status": Entry("tools.cli.bond:status", "Show a miner's bond: at stake, and free."),
+        "bond": Entry("tools.cli.bond:bond", "Add to a miner's bond."),
         "devices": Entry("tools.cli.miner:devices", "List what this machine can work on."),
     },
 )

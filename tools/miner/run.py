@@ -12,12 +12,15 @@ from typing import Any, Final, Protocol, TypeVar
 import trio
 
 from chain.address import encode_address
+from chain.execution.models import ModelRegistry
 from chain.reasons import Reason
 from chain.types.transaction import (
     ProveWork,
     RegisterMiner,
 )
 from pouw.backends.backend import BackendError
+from tools.amounts import coins
+from tools.miner.cover import Cover
 from tools.miner.outbox import Outbox, Settled
 from tools.miner.plan import (
     Commit,
@@ -95,11 +98,8 @@ class Miner:
 
     outbox: Outbox
     worker: Worker
-    models: tuple[bytes, ...]
-    """Whose tasks it takes, ascending."""
-    commons_model: bytes
-    unit_cost: int
-    """Work units of one shard."""
+    models: ModelRegistry
+    """Whose tasks it takes, and the commons."""
     duty: float
     """Share of the time, over 0 and up to 1, that may go into commons work."""
     meter: Callable[[], float]
@@ -116,6 +116,11 @@ class Miner:
     _proof_bytes: int = FIRST_PROOF_BYTES
     _refused_in_a_row: int = 0
     _said: tuple[str, float] = ("", 0.0)
+
+    @property
+    def cover(self) -> Cover:
+        """What its commits put at stake."""
+        return Cover(self.outbox.params, self.models)
 
     @property
     def address(self) -> str:
@@ -150,7 +155,7 @@ class Miner:
         known = {commit.id for commit in work.commits} | {item.id for item in self.outbox.items}
         self._finished = {commit: kept for commit, kept in self._finished.items() if commit in known}
         step = next_step(
-            work, self.outbox.items, params=self.outbox.params, means=self._means(), unit_cost=self.unit_cost
+            work, self.outbox.items, params=self.outbox.params, means=self._means(), cover=self.cover
         )
         if self._refused_in_a_row > refused and not isinstance(step, Stop):
             # What the ledger refused cost its fee all the same: look again before the next one.
@@ -184,9 +189,9 @@ class Miner:
 
     async def _register(self, work: MinerWork, bond: int) -> None:
         answer = await self._possession()
-        body = RegisterMiner(answer.consensus_key, answer.possession, bond, self.models)
+        body = RegisterMiner(answer.consensus_key, answer.possession, bond, self.models.ids)
         await self.outbox.send(work, body, kind="register")
-        _LOG.info(line("registering", bond=bond, consensus_key=answer.consensus_key))
+        _LOG.info(line("registering", bond=coins(bond), consensus_key=answer.consensus_key))
 
     async def _possession(self) -> Possession:
         return await self.outbox.chain.call(Possession, "possession", miner=self.address)
@@ -202,15 +207,15 @@ class Miner:
         done = finished.commons
         if done is not None and seconds > 0:
             self._units_a_commit = max(1, round(done.count * work_seconds(self.duty) / seconds))
-        body = finished.body(commons_model=self.commons_model)
+        body = finished.body(commons_model=self.models.commons.id)
         commit = await self.outbox.send(
             work, body, kind="commit", tasks=tuple(job.id for job in jobs),
             commons_round=body.commons_round, commons_end=body.commons_start + body.commons_count,
+            stake=step.stake,
         )  # fmt: skip
         self._finished[commit] = finished
-        _LOG.info(
-            line("committed", commit=commit, tasks=len(jobs), shards=body.commons_count, ms=_ms(seconds))
-        )
+        size = {"tasks": len(jobs), "shards": body.commons_count, "stake": coins(step.stake)}
+        _LOG.info(line("committed", commit=commit, **size, ms=_ms(seconds)))
 
     async def _prove(self, work: MinerWork, commit: OpenCommit, beacon: bytes) -> str | None:
         try:

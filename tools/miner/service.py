@@ -100,9 +100,7 @@ def _prepared(document: GenesisDocument, chain: HttpChain, key: SecretKey, setti
     miner = Miner(
         outbox=Outbox(key, chain, params),
         worker=workshop,
-        models=models.ids,
-        commons_model=models.commons.id,
-        unit_cost=models.commons.unit,
+        models=models,
         duty=settings.duty,
         meter=time.thread_time,  # both backends compute in the thread that calls them
     )

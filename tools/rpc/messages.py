@@ -278,6 +278,8 @@ class MinerView:
     consensus_key: PublicKey
     status: MinerStatus
     bond: U64
+    at_stake: U64
+    """Of the bond, by open commits; the rest is free."""
     unbonds_at: U64
     open_commits: U8
     models: tuple[Hash32, ...]
@@ -319,6 +321,7 @@ class AssignedTask:
     inputs: Encoded
     due: U64
     """Last height whose block may carry the commit."""
+    payment: U64
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +344,8 @@ class OpenCommit:
     """Draws the cells; null as long as it does not exist."""
     due: U64
     """Last height whose block may carry the proof."""
+    stake: U64
+    """Of the bond; burns if the proof never comes."""
 
 
 @dataclass(frozen=True, slots=True)

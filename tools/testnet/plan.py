@@ -24,7 +24,7 @@ MAX_FULL_NODES: Final = 16
 ACCOUNT_NAMES: Final = ("alice", "bob", "carol")
 ACCOUNT_COINS: Final = 10_000
 MINER_COINS: Final = 1_000
-"""Ten times the least bond: it can lose one and bond again."""
+"""Six times the least bond and more: a miner that lost the one that it locked can bond again."""
 
 DEFAULT_DUTY: Final = 0.05
 """Part of one core's time that a miner spends on work; four of them leave two cores free to vote."""

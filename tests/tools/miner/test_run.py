@@ -46,9 +46,7 @@ def miner_of(node: ChainNode, *, worker=None, chain=None, duty=1.0, key: SecretK
     return Miner(
         outbox=Outbox(key, chain or LocalChain(node), node.genesis.params),
         worker=worker or workshop(node, key),
-        models=node.models.ids, commons_model=node.models.commons.id, unit_cost=node.models.commons.unit,
-        duty=duty,
-        meter=itertools.count(step=0.1).__next__, offload=in_a_tenth,
+        models=node.models, duty=duty, meter=itertools.count(step=0.1).__next__, offload=in_a_tenth,
     )  # fmt: skip
 
 

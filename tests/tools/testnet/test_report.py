@@ -23,8 +23,8 @@ COMMITTEE = CommitteeView(
     validators=(SeatView(KEYS[0], bytes(32), 40), SeatView(KEYS[1], bytes(32), 24)),
 )  # fmt: skip
 MINER = MinerView(
-    address=bytes(32), consensus_key=KEYS[0], status=MinerStatus.ACTIVE, bond=1, unbonds_at=0, open_commits=0,
-    models=(), units=12_340_000, seats=40,
+    address=bytes(32), consensus_key=KEYS[0], status=MinerStatus.ACTIVE, bond=1, at_stake=0, unbonds_at=0,
+    open_commits=0, models=(), units=12_340_000, seats=40,
 )  # fmt: skip
 TARGETS = (
     Target("validator-0", "http://127.0.0.1:1", KEYS[0]),

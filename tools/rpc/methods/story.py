@@ -23,6 +23,7 @@ from tools.rpc.messages import EventView, Story
 from tools.rpc.methods.earlier import not_here
 from tools.rpc.methods.events import event_view
 from tools.rpc.methods.transactions import summary_of
+from tools.rpc.methods.work import at_stake
 from tools.rpc.view import NodeView
 
 Name = Annotated[str, AtMost(128)]
@@ -123,8 +124,9 @@ def _kind(node: NodeView, subject: bytes, final: _Final | None) -> tuple[str, st
     prefix = node.genesis.params.address_prefix
     miner = queries.miner(node.state, subject)
     if miner is not None:
-        holds = f"a bond of {coins(miner.bond)} coins and {miner.open_commits} open commits"
-        return "miner", f"The miner is {miner.status.name}, with {holds}."
+        holds = f"a bond of {coins(miner.bond)} coins"
+        staked = f"{coins(at_stake(node, subject))} of it at stake in {miner.open_commits} open commits"
+        return "miner", f"The miner is {miner.status.name}, with {holds}, {staked}."
     conviction = queries.conviction(node.state, subject)
     if conviction is not None:
         return "consensus key", (
@@ -159,8 +161,10 @@ def _of_transaction(node: NodeView, subject: bytes, final: _Final) -> tuple[str,
         task = queries.task(node.state, subject)
         return "task", "The task is finished." if task is None else f"The task {_TASK[task.status]}."
     if isinstance(body, CommitWork):
-        is_open = queries.commit(node.state, subject) is not None
-        return "commit", "The commit awaits its proof." if is_open else "The commit is closed; how, is below."
+        commit = queries.commit(node.state, subject)
+        if commit is None:
+            return "commit", "The commit is closed; how, is below."
+        return "commit", f"The commit awaits its proof; {coins(commit.stake)} coins of the bond are at stake."
     if isinstance(body, ReportEquivocation):
         key = body.evidence.signer.hex()
         return "evidence", f"Two signatures of consensus key {key} that no honest validator makes."

@@ -17,6 +17,7 @@ def miners(node: NodeView) -> tuple[MinerView, ...]:
             consensus_key=miner.consensus_key,
             status=miner.status,
             bond=miner.bond,
+            at_stake=at_stake(node, key),
             unbonds_at=miner.unbonds_at,
             open_commits=miner.open_commits,
             models=miner.models,
@@ -74,6 +75,12 @@ def possession(node: NodeView, miner: Address) -> Possession:
     return Possession(node.consensus_key, signature)
 
 
+def at_stake(node: NodeView, miner: bytes) -> int:
+    """What the open commits of a miner put at stake of its bond."""
+    commits = [queries.commit(node.state, commit) for commit in queries.open_commits(node.state, miner)]
+    return sum(commit.stake for commit in commits if commit is not None)
+
+
 def _units(node: NodeView, miner: Miner) -> int:
     if miner.status is MinerStatus.SLASHED:
         return 0
@@ -84,7 +91,7 @@ def _units(node: NodeView, miner: Miner) -> int:
 def _assigned(node: NodeView, task_id: bytes) -> AssignedTask:
     task, inputs = queries.task(node.state, task_id), queries.task_inputs(node.state, task_id)
     assert task is not None and inputs is not None, f"assigned task {task_id.hex()} has no record"
-    return AssignedTask(task_id, task.model, task.rows, inputs, task.due - 1)
+    return AssignedTask(task_id, task.model, task.rows, inputs, task.due - 1, task.payment)
 
 
 def _open(node: NodeView, commit_id: bytes) -> OpenCommit:
@@ -104,4 +111,5 @@ def _open(node: NodeView, commit_id: bytes) -> OpenCommit:
         tasks=commit.tasks,
         beacon=queries.beacon(node.state, open_commits.beacon_height(commit.height, params=params)),
         due=open_commits.missing_at(commit.height, params=params) - 1,
+        stake=commit.stake,
     )

@@ -1,7 +1,8 @@
 """The work itself: running programs, committing to their traces, opening what is drawn.
 
 Everything here blocks and belongs into a thread. What it makes is checked before it leaves: a wrong proof
-burns the bond, a missing one a small part of it, so a machine that computes wrongly had better say nothing.
+burns the bond, a missing one what the commit put at stake, so a machine that computes wrongly had better say
+nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -18,6 +18,8 @@ class Tally:
     units: int = 0
     """Of commits whose proof is final and right."""
     tasks: int = 0
+    late: int = 0
+    """Commits that were not sent, as their round was over."""
     busy_seconds: float = 0.0
     refusals: Counter[str] = field(default_factory=Counter)
     """By reason, of transactions refused by the node or on the ledger."""
@@ -28,7 +30,7 @@ class Tally:
         share = 100 * self.busy_seconds / elapsed if elapsed > 0 else 0.0
         return line(
             "summary", commits=self.commits, proofs=self.proofs, units=self.units, tasks=self.tasks,
-            busy=f"{share:.0f}%", seconds=f"{elapsed:.0f}", refused=refused,
+            late=self.late, busy=f"{share:.0f}%", seconds=f"{elapsed:.0f}", refused=refused,
         )  # fmt: skip
 
 

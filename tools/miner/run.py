@@ -199,14 +199,20 @@ class Miner:
     async def _commit(self, work: MinerWork, step: Commit) -> None:
         jobs = [TaskJob(task.id, task.model, task.rows, task.inputs) for task in step.tasks]
         model = await self._trained(step.round)
+        begun = trio.current_time()
         finished, seconds = await self._timed(lambda: self.worker.work(jobs, step.commons, model))
+        passed = trio.current_time() - begun
         # Proofs owe no rest: they cost the same at every duty, and would tilt work away from its share.
         # What they and the polling took from the last rest is caught up with, within bounds.
         due = max(self._rest_until, trio.current_time() - seconds - CATCH_UP_SECONDS)
         self._rest_until = min(due + seconds / self.duty, trio.current_time() + LONGEST_REST_SECONDS)
         done = finished.commons
         if done is not None and seconds > 0:
-            self._units_a_commit = max(1, round(done.count * work_seconds(self.duty) / seconds))
+            # On a machine that leaves us little, time passes faster than we work, and so do rounds.
+            share = min(work_seconds(self.duty) / seconds, self._half_round / max(passed, seconds))
+            self._units_a_commit = max(1, round(done.count * share))
+        if passed > self._half_round and await self._is_late(step, finished):
+            return
         body = finished.body(commons_model=self.models.commons.id)
         commit = await self.outbox.send(
             work, body, kind="commit", tasks=tuple(job.id for job in jobs),
@@ -216,6 +222,26 @@ class Miner:
         self._finished[commit] = finished
         size = {"tasks": len(jobs), "shards": body.commons_count, "stake": coins(step.stake)}
         _LOG.info(line("committed", commit=commit, **size, ms=_ms(seconds)))
+
+    @property
+    def _half_round(self) -> float:
+        """Seconds of half a round of the commons."""
+        params = self.outbox.params
+        return params.round_length * params.block_interval_ms / 2000
+
+    async def _is_late(self, step: Commit, finished: Finished) -> bool:
+        """Whether the round of finished work is over: the ledger would take the fee and nothing else."""
+        now = await self.outbox.chain.call(MinerWork, "miner_work", address=self.address)
+        if now.round <= step.round.number + 1 or not finished.uses_round(
+            commons_model=self.models.commons.id
+        ):
+            return False
+        self.tally.late += 1
+        why = "the machine has too little time for this miner: rounds end before their work does"
+        self._say(
+            line("late", round=step.round.number, now=now.round, why=why), why=why, level=logging.WARNING
+        )
+        return True
 
     async def _prove(self, work: MinerWork, commit: OpenCommit, beacon: bytes) -> str | None:
         try:

@@ -71,9 +71,13 @@ class Finished:
         """What it cost."""
         return self.builder.units
 
+    def uses_round(self, *, commons_model: bytes) -> bool:
+        """Whether it follows from a round's checkpoint, and so holds for that round and the next alone."""
+        return self.commons is not None or any(task.model == commons_model for task in self.tasks)
+
     def body(self, *, commons_model: bytes) -> CommitWork:
         """What goes to the ledger."""
-        used = self.commons is not None or any(task.model == commons_model for task in self.tasks)
+        used = self.uses_round(commons_model=commons_model)
         return CommitWork(
             root=self.root,
             units=self.units,

@@ -178,6 +178,26 @@ async def test_work_that_took_a_minute_costs_no_minutes_of_rest(autojump_clock):
     assert miner.tally.commits >= 4
 
 
+async def test_work_that_outlasts_its_round_is_not_sent_and_the_next_is_smaller(autojump_clock, caplog):
+    node = chain_node()
+    miner, counts = miner_of(node), []
+
+    async def starved(blocking):
+        # Seconds for each shard in hand, as on a machine on which everybody else goes first.
+        counts.append(miner._units_a_commit)
+        await trio.sleep(1.0 * miner._units_a_commit)
+        return blocking()
+
+    miner.offload = starved
+    with caplog.at_level("WARNING"):
+        await run_for(node, miner, 80)
+    assert miner.tally.late
+    assert "rounds end before their work does" in caplog.text
+    assert Reason.COMMONS_WRONG_ROUND.name not in miner.tally.refusals
+    assert miner.tally.proofs
+    assert counts[-1] < counts[0]
+
+
 async def test_a_second_miner_of_a_key_is_told_before_it_asks_for_coins(autojump_clock, caplog):
     node = chain_node()
     await run_for(node, miner_of(node), 3)

@@ -6,10 +6,9 @@ root, units = builder.root, builder.units      on the chain; then, once a later 
 proof = builder.prove(seed, samples)
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
@@ -29,7 +28,7 @@ from pouw.packing import pack
 from pouw.program import Program, Weight
 from pouw.proof import MAX_NAME_BYTES, OpenedItem, OpenedRows, Proof
 from pouw.rows import RowTree
-from pouw.sampling import Cell, Draw, cell_of, draw_positions
+from pouw.sampling import Cell, draw_cells, in_order
 from pouw.sealing import SealedTrace, Sealer, leave_kept, seal
 from pouw.tensors import Array
 from pouw.trace import Trace, run_program
@@ -191,7 +190,7 @@ class CommitBuilder:
             BackendError: if a recalled trace is not the one that was committed.
         """
         sums = self._sums()
-        cells = self._draw(draw_positions(seed, root=self._root(sums), units=self.units, samples=samples))
+        cells = self._draw(seed, root=self._root(sums), samples=samples)
         indices = sorted(cells)
         wanted: list[tuple[Weight, int]] = []
         homes: dict[bytes, RowTree] = {}
@@ -227,13 +226,11 @@ class CommitBuilder:
     def _root(self, sums: list[list[SumNode]]) -> bytes:
         return commit_root(self._chain_id, self._miner, count=len(self._entries), top=sums[-1][0])
 
-    def _draw(self, draws: Sequence[Draw]) -> dict[int, list[Cell]]:
+    def _draw(self, seed: bytes, *, root: bytes, samples: int) -> dict[int, list[Cell]]:
         """The drawn cells of each item that must be opened."""
-        ends = list(accumulate(entry.leaf.units for entry in self._entries))
         cells: dict[int, list[Cell]] = {i: [] for i, entry in enumerate(self._entries) if entry.answered}
-        for draw in draws:
-            index = bisect_right(ends, draw.position)
-            cell = cell_of(self._entries[index].program, draw, start=ends[index - 1] if index else 0)
+        items = in_order(entry.program for entry in self._entries)
+        for index, cell in draw_cells(items, seed=seed, root=root, units=self.units, samples=samples):
             cells.setdefault(index, []).append(cell)
         return cells
 

@@ -1,16 +1,27 @@
 """Which cells a commit must open: the chain's randomness, walked down to one element of one tensor.
 
 Every draw falls into an item in proportion to its units, which is what is credited and what the chain can
-add up for itself. Within the item, half of the draws fall by units again; the other half evenly over its
-tensors, and then over the rows of the one they hit. A step that costs little, a norm or an argmax, spoils an
-answer just as well as a large one; and of all ways to spread these draws, the even one leaves whoever fakes a
-single tensor the least to choose from. (Neither rows nor tensors are counted across items: their total would
-be the miner's word, and a low one would hide some.)
+add up for itself. Within the item, every other draw falls by units again; the rest evenly over its tensors,
+and then over the rows of the one they hit. A step that costs little, a norm or an argmax, spoils an answer
+just as well as a large one; and of all ways to spread these draws, the even one leaves whoever fakes a single
+tensor the least to choose from. (Neither rows nor tensors are counted across items: their total would be the
+miner's word, and a low one would hide some.)
+
+Draws by tensors do not repeat: each takes one of the item's n tensors that the round has not had yet, and
+after all n a new round begins. So k of them look at min(k, n) tensors, and one faked of up to k is found for
+certain.
+They never miss more than k independent draws. Let a draw from tensor i miss with q_i, and m be the mean of
+all q_i; independent draws all miss with m^k. A part of a round, c draws, misses with the mean of the products
+of c of the q_i, which is at most m^c (Maclaurin's inequality); rounds are independent of one another, and so
+are items, once it is known how many draws fell into each.
+
 Each draw is a 256-bit hash of its own, reduced modulo the total: the bias is below 2^-190.
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final
 
 from pouw.hashing import domain, framed, keyed, u32
@@ -22,19 +33,16 @@ MAX_SAMPLES: Final = 1024
 """Draws of one proof; the consensus parameter lies far below."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One draw of a commit.
+class UnitNotHeld(LookupError):  # noqa: N818 - whose fault it is, the caller knows
+    """A draw fell on a unit that none of the given items holds.
 
     Args:
-        position: a unit of the commit, below its total.
-        by_units: whether the position also gives the cell within its item; else `spare` does, by tensors.
-        spare: the rest of the hash.
+        unit: its number in the commit.
     """
 
-    position: int
-    by_units: bool
-    spare: int
+    def __init__(self, unit: int) -> None:
+        super().__init__(f"no item holds unit {unit}")
+        self.unit = unit
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,37 +54,89 @@ class Cell:
     col: int
 
 
-def draw_positions(seed: bytes, *, root: bytes, units: int, samples: int) -> list[Draw]:
-    """The draws of a commit, by units and by tensors in turn.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An item in its place: what was run, and the units of all items before it."""
+
+    program: Program
+    start: int
+
+
+def in_order(programs: Iterable[Program]) -> list[Placed]:
+    """All items of a commit, one after the other."""
+    programs = list(programs)
+    starts = accumulate((program.units for program in programs), initial=0)
+    return [Placed(program, start) for program, start in zip(programs, starts, strict=False)]
+
+
+def draw_cells(
+    items: Sequence[Placed], *, seed: bytes, root: bytes, units: int, samples: int
+) -> list[tuple[int, Cell]]:
+    """What is drawn from a commit: for each draw the item, as its place in `items`, and the cell.
+
+    The order is that of the draws: the even ones fall by units, the odd ones by tensors.
 
     Args:
+        items: those that may be hit, by their start.
         seed: randomness that came into being after the root was final.
         root: the commit, which binds chain, miner and items.
         units: its total, at least 1.
         samples: how many.
+
+    Raises:
+        UnitNotHeld: if a draw falls on none of the items.
     """
-    draws = []
+    starts = [item.start for item in items]
+    rounds: dict[int, _Round] = {}
+    cells = []
     for number in range(samples):
         value = int.from_bytes(keyed(_DRAW, framed(seed, root) + u32(number)), "little")
         spare, position = divmod(value, units)
-        draws.append(Draw(position, number % 2 == 0, spare))
-    return draws
+        index = bisect_right(starts, position) - 1
+        if index < 0 or position - starts[index] >= items[index].program.units:
+            raise UnitNotHeld(position)
+        program = items[index].program
+        if number % 2 == 0:
+            cell = _by_units(program, position - starts[index])
+        else:
+            cell = _by_tensors(program, spare, rounds.setdefault(index, _Round()))
+        cells.append((index, cell))
+    return cells
 
 
-def cell_of(program: Program, draw: Draw, *, start: int) -> Cell:
-    """The cell that a draw hits in an item.
+@dataclass(slots=True)
+class _Round:
+    """Draws without repetition: a shuffle of 0..n-1 that goes only as far as it is asked for (Fisher-Yates).
 
     Args:
-        program: the item's.
-        draw: one whose position lies in the item.
-        start: units of all items before it.
+        had: how many numbers this round has given.
+        moved: what lies in a place below n - had, where it is not the place's own number.
     """
-    if draw.by_units:
-        offset = draw.position - start
-        tensor = bisect_right(program.unit_ends, offset)
-        step = program.steps[tensor - 1]
-        row, rest = divmod(offset - program.unit_ends[tensor - 1], step.units_per_row)
-        return Cell(tensor, row, rest * step.output.spec.cols // step.units_per_row)
-    rest, tensor = divmod(draw.spare, len(program.tensors))
+
+    had: int = 0
+    moved: dict[int, int] = field(default_factory=dict)
+
+    def take(self, n: int, place: int) -> int:
+        """The number at a place below n - had, which the last one then fills."""
+        last = n - self.had - 1
+        taken, self.moved[place] = self.moved.get(place, place), self.moved.get(last, last)
+        self.had += 1
+        if self.had == n:
+            self.had = 0
+            self.moved.clear()
+        return taken
+
+
+def _by_units(program: Program, unit: int) -> Cell:
+    tensor = bisect_right(program.unit_ends, unit)
+    step = program.steps[tensor - 1]
+    row, rest = divmod(unit - program.unit_ends[tensor - 1], step.units_per_row)
+    return Cell(tensor, row, rest * step.output.spec.cols // step.units_per_row)
+
+
+def _by_tensors(program: Program, spare: int, so_far: _Round) -> Cell:
+    count = len(program.tensors)
+    rest, place = divmod(spare, count - so_far.had)
+    tensor = so_far.take(count, place)
     rest, row = divmod(rest, program.tensors[tensor].rows)
     return Cell(tensor, row, rest % program.tensors[tensor].cols)

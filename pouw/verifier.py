@@ -13,7 +13,6 @@ answer, plus the rows of the input of an item that keeps tensors or is about to 
 draws, reads a clock or depends on the order of a set.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -35,7 +34,7 @@ from pouw.openings import ItemPlan, Stretch, plan_item, stretches
 from pouw.program import Program, Weight
 from pouw.proof import OpenedItem, Proof, ProofError, ProofReason
 from pouw.rows import WEIGHTS, RowTree, tensor_key
-from pouw.sampling import MAX_SAMPLES, Cell, cell_of, draw_positions
+from pouw.sampling import MAX_SAMPLES, Cell, Placed, UnitNotHeld, draw_cells
 from pouw.tensors import Array
 
 
@@ -221,14 +220,15 @@ def _open(statement: Statement, opening: OpenedItem, answered: frozenset[int]) -
 
 def _check_draws(statement: Statement, proof: Proof, opened: list[_Opened], *, samples: int) -> None:
     """Give each opened item its cells; every item opens exactly what they need."""
-    starts = [entry.start for entry in opened]
-    for draw in draw_positions(proof.seed, root=statement.root, units=proof.units, samples=samples):
-        entry = opened[max(0, bisect_right(starts, draw.position) - 1)]
-        if not 0 <= draw.position - entry.start < entry.item.program.units:
-            raise ProofError(
-                ProofReason.CELL_NOT_OPENED, f"unit {draw.position} was drawn, no opened item holds it"
-            )
-        entry.cells.append(cell_of(entry.item.program, draw, start=entry.start))
+    items = [Placed(entry.item.program, entry.start) for entry in opened]
+    try:
+        drawn = draw_cells(items, seed=proof.seed, root=statement.root, units=proof.units, samples=samples)
+    except UnitNotHeld as miss:
+        raise ProofError(
+            ProofReason.CELL_NOT_OPENED, f"unit {miss.unit} was drawn, no opened item holds it"
+        ) from None
+    for index, cell in drawn:
+        opened[index].cells.append(cell)
     missing = _answered(statement).difference(entry.opening.index for entry in opened)
     if missing:
         raise ProofError(ProofReason.CELL_NOT_OPENED, f"the answer of item {min(missing)} is not opened")

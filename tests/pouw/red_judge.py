@@ -5,10 +5,8 @@ makes something else of what was committed, or if what it reads cannot be opened
 if a draw hits a bad cell. So every single trial has a known end, and the rate a known mean.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +17,12 @@ from pouw.openings import needs_of, reads_of
 from pouw.ops.kind import Need
 from pouw.program import Program, Source, Step
 from pouw.proof import Proof, ProofError, ProofReason
-from pouw.sampling import cell_of, draw_positions
+from pouw.sampling import draw_cells, in_order
 from pouw.tensors import Array
 from pouw.trace import Run, Trace
 from pouw.verifier import Statement, WorkItem, check_proof
 from pouw.weights import Weights
+from tests.pouw.chances import all_miss_in_commit, independent_miss
 from tests.pouw.world import CHAIN, MINER, REFERENCE
 
 Change = Callable[[Array, Mapping[str, Array]], Array]
@@ -94,10 +93,10 @@ class Judged:
         for work in commit.works:
             program = work.passed_as or work.program
             self._builder.add(work.item_id, program, work.trace, answered=bool(work.claim))
-        self._programs = [work.program for work in commit.works]
-        self._ends = list(accumulate(program.units for program in self._programs))
+        self._placed = in_order(work.program for work in commit.works)
+        self._units = sum(work.program.units for work in commit.works)
         items = commit.order([work.item() for work in commit.works])
-        self._statement = Statement(CHAIN, MINER, items, self._builder.root, self._ends[-1])
+        self._statement = Statement(CHAIN, MINER, items, self._builder.root, self._units)
         self._bad = [] if certain else [bad_cells(work) for work in commit.works]
 
     def shares(self) -> tuple[float, float]:
@@ -105,24 +104,35 @@ class Judged:
         if self._certain:
             return 1.0, 1.0
         units = tensors = 0.0
-        for program, bad in zip(self._programs, self._bad, strict=True):
-            hit = sum(drawn(step, cells) for step, cells in zip(program.steps, bad[1:], strict=True))
-            units += hit / self._ends[-1]
+        for item, bad in zip(self._placed, self._bad, strict=True):
+            hit = sum(drawn(step, cells) for step, cells in zip(item.program.steps, bad[1:], strict=True))
+            units += hit / self._units
             even = sum(float(cells.mean()) for cells in bad) / len(bad)
-            tensors += even * program.units / self._ends[-1]
+            tensors += even * item.program.units / self._units
         return units, tensors
+
+    def chance(self, samples: int) -> float:
+        """How likely it is that one of so many draws hits a bad cell."""
+        if self._certain:
+            return 1.0
+        items = [
+            (item.program.units / self._units, [1 - float(cells.mean()) for cells in bad])
+            for item, bad in zip(self._placed, self._bad, strict=True)
+        ]
+        units, _ = self.shares()
+        by_tensors = samples // 2
+        missed = (1 - units) ** (samples - by_tensors) * all_miss_in_commit(items, by_tensors)
+        assert missed <= (1 - units) ** (samples - by_tensors) * independent_miss(items, by_tensors) + 1e-9
+        return max(0.0, 1 - missed)
 
     def is_hit(self, seed: bytes, samples: int) -> bool:
         """Whether a seed draws a bad cell."""
         if self._certain:
             return True
-        root = self._statement.root
-        for draw in draw_positions(seed, root=root, units=self._ends[-1], samples=samples):
-            index = bisect_right(self._ends, draw.position)
-            cell = cell_of(self._programs[index], draw, start=self._ends[index - 1] if index else 0)
-            if self._bad[index][cell.tensor][cell.row, cell.col]:
-                return True
-        return False
+        cells = draw_cells(
+            self._placed, seed=seed, root=self._statement.root, units=self._units, samples=samples
+        )
+        return any(self._bad[index][cell.tensor][cell.row, cell.col] for index, cell in cells)
 
     def verdict(self, seed: bytes, samples: int) -> ProofReason | None:
         """What the verifier says under a seed; the proof goes through its wire form."""

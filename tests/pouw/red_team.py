@@ -2,7 +2,7 @@
 
 Each cheat commits to something else than the work, as well as it can, and is judged under many seeds
 (`red_judge.py`). Cheats that a binding, an answer or an input convicts are found whatever is drawn; the
-others exactly when a draw hits one of their bad cells, so as often as their share of the cells predicts.
+others exactly when a draw hits one of their bad cells, so as often as these predict (`chances.py`).
 """
 
 import argparse
@@ -236,8 +236,7 @@ def measure(name: str, trials: int, samples: int = SAMPLES) -> Result:
         made = attack.commit(n)
         judged = Judged(made if isinstance(made, Commit) else Commit([made]), certain=attack.certain)
         units_share, tensors_share = judged.shares()
-        passes = (1 - units_share) ** (samples - samples // 2) * (1 - tensors_share) ** (samples // 2)
-        chance = 1 - passes
+        chance = judged.chance(samples)
         by_units, by_tensors = by_units + units_share / commits, by_tensors + tensors_share / commits
         for trial in range(n, trials, commits):
             seed = blake3(b"%s, trial %d" % (name.encode(), trial)).digest()

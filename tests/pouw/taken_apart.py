@@ -1,15 +1,14 @@
 """What proofs open, taken apart to be changed and put together again as a miner would."""
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, combinations
+from itertools import combinations
 
 from pouw.check_cells import Model
 from pouw.openings import ItemPlan, Stretch, name_places, plan_item, stretches
 from pouw.packing import Run, pack, unpack
 from pouw.proof import OpenedRows, Proof
-from pouw.sampling import Cell, cell_of, draw_positions
+from pouw.sampling import Cell, draw_cells, in_order
 from pouw.tensors import TensorSpec
 from pouw.verifier import Statement
 
@@ -34,12 +33,12 @@ Reopen = Callable[[Parts], Parts]
 
 def plans(statement: Statement, proof: Proof, samples: int) -> dict[int, ItemPlan]:
     """What each item has to open, if all of them are known."""
-    ends = list(accumulate(item.program.units for item in statement.items))
+    items = in_order(item.program for item in statement.items)
     cells: dict[int, list[Cell]] = {i: [] for i, item in enumerate(statement.items) if item.claims}
-    for draw in draw_positions(proof.seed, root=statement.root, units=ends[-1], samples=samples):
-        index = bisect_right(ends, draw.position)
-        start = ends[index] - statement.items[index].program.units
-        cells.setdefault(index, []).append(cell_of(statement.items[index].program, draw, start=start))
+    for index, cell in draw_cells(
+        items, seed=proof.seed, root=statement.root, units=statement.units, samples=samples
+    ):
+        cells.setdefault(index, []).append(cell)
     return {
         index: plan_item(item.program, cells[index], answered=item.claims, input_row=item.input_row)
         for index, item in enumerate(statement.items)

@@ -1,8 +1,10 @@
 """How often faking is found: counted against the arithmetic, and the table of the README against both."""
 
 import re
+from collections import Counter
 from fractions import Fraction
-from math import isqrt
+from itertools import permutations
+from math import isqrt, prod
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 
 import pouw
 from pouw.proof import ProofError
-from pouw.sampling import cell_of, draw_positions
+from pouw.sampling import Cell, Placed, draw_cells, in_order
 from pouw.tensors import Array
 from pouw.trace import Trace
 from pouw.verifier import check_proof
+from tests.pouw.chances import all_miss, all_miss_in_commit, independent_miss
 from tests.pouw.world import REFERENCE, WEIGHTS, Case, Job, commons_job, make_case
 
 ITEMS = 40
@@ -57,12 +60,14 @@ def test_faked_units_are_found_as_often_as_the_arithmetic_says(faked: int, trial
     """1,000 commits in all, proven and checked; the seeds are fixed, so the counts are too."""
     case = faked_items(faked)
     wrong = {i * ITEMS // faked for i in range(faked)}
-    unit = case.jobs[0].program.units
+    items = in_order(job.program for job in case.jobs)
     refused = 0
     for trial in range(trials):
         seed = b"%d of %d" % (trial, faked)
-        draws = draw_positions(seed, root=case.builder.root, units=case.builder.units, samples=SAMPLES)
-        hit = any(draw.position // unit in wrong for draw in draws)
+        cells = draw_cells(
+            items, seed=seed, root=case.builder.root, units=case.builder.units, samples=SAMPLES
+        )
+        hit = any(index in wrong for index, _ in cells)
         assert is_refused(case, seed) == hit, f"seed {seed!r}"
         refused += hit
     passes = (1 - Fraction(faked, ITEMS)) ** SAMPLES
@@ -83,8 +88,8 @@ def test_one_op_faked_throughout_is_found_by_its_units_and_as_one_of_many(tensor
     case = make_case(jobs, [fake(job) for job in jobs])
     program = jobs[0].program
     by_units = Fraction(program.steps[tensor - 1].units, program.units)
-    by_tensors = Fraction(1, len(program.tensors))
-    passes = ((1 - by_units) * (1 - by_tensors)) ** 4
+    right = [Fraction(number != tensor) for number in range(len(program.tensors))]
+    passes = (1 - by_units) ** 4 * all_miss_in_commit([(Fraction(1, 4), right)] * 4, 4)
     trials = 150
     refused = sum(is_refused(case, b"op %d %d" % (tensor, trial), samples=8) for trial in range(trials))
     # Cells that read the faked rows are wrong as well: found at least as often.
@@ -97,15 +102,11 @@ def test_draws_fall_evenly() -> None:
     """Over items by units; within an item by units, and over its tensors and their rows."""
     program = commons_job(0).program
     units = 3 * program.units
-    draws = draw_positions(b"even", root=bytes(32), units=units, samples=60_000)
-    items = np.bincount([draw.position // program.units for draw in draws], minlength=3)
+    drawn = draw_cells(in_order([program] * 3), seed=b"even", root=bytes(32), units=units, samples=60_000)
+    items = np.bincount([index for index, _ in drawn], minlength=3)
     assert items.min() > 19_500
     for by_units in (True, False):
-        cells = [
-            cell_of(program, draw, start=draw.position // program.units * program.units)
-            for draw in draws
-            if draw.by_units == by_units
-        ]
+        cells = [cell for _, cell in drawn[not by_units :: 2]]
         counts = np.bincount([cell.tensor for cell in cells], minlength=5)
         shares = [0, *(step.units for step in program.steps)] if by_units else [1] * len(program.tensors)
         total = sum(shares)
@@ -117,6 +118,71 @@ def test_draws_fall_evenly() -> None:
             spec = program.tensors[tensor]
             seen = {(cell.row, cell.col) for cell in cells if cell.tensor == tensor}
             assert len(seen) == spec.rows * spec.cols
+
+
+def draws_by_tensors(items: list[Placed], seed: bytes, samples: int) -> list[list[Cell]]:
+    """What falls into each item by tensors, in order."""
+    units = sum(item.program.units for item in items)
+    drawn = draw_cells(items, seed=seed, root=bytes(32), units=units, samples=samples)
+    return [[cell for index, cell in drawn[1::2] if index == number] for number in range(len(items))]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_no_tensor_is_drawn_twice_before_all_were(count: int) -> None:
+    """In every item by itself: each round is a permutation, and all are equally likely."""
+    program = commons_job(0).program
+    tensors = len(program.tensors)
+    firsts: Counter[tuple[int, ...]] = Counter()
+    for number in range(200):
+        seed = b"rounds %d" % number
+        for cells in draws_by_tensors(in_order([program] * count), seed, 64):
+            hit = [cell.tensor for cell in cells]
+            rounds = [hit[start : start + tensors] for start in range(0, len(hit), tensors)]
+            assert all(len(set(part)) == len(part) for part in rounds), f"seed {seed!r}"
+            firsts.update(tuple(part[:2]) for part in rounds if len(part) > 1)
+    assert len(firsts) == tensors * (tensors - 1)
+    total = sum(firsts.values())
+    assert all(within_four_sigma(seen, total, Fraction(1, len(firsts))) for seen in firsts.values())
+
+
+def test_one_faked_tensor_of_a_few_is_found_for_certain() -> None:
+    """Five tensors, ten draws, five of them by tensors: whichever is faked, by however little it costs."""
+    job = commons_job(0)
+    assert len(job.program.tensors) == 5
+    for tensor in range(1, 5):
+        trace = job.run()
+        tensors = [array ^ (number == tensor) for number, array in enumerate(trace.tensors)]
+        case = make_case([job], [Trace(trace.weights, tuple(tensors))])
+        assert all(is_refused(case, b"certain %d" % trial, samples=10) for trial in range(20))
+
+
+def test_all_miss_counts_every_choice() -> None:
+    """Against all permutations, one by one."""
+    passes = [Fraction(n, 7) for n in (7, 3, 5, 0, 6)]
+    for draws in range(6):
+        choices = list(permutations(passes, draws))
+        assert all_miss(passes, draws) == sum(map(prod, choices)) / len(choices)
+    some = passes[:3]
+    assert all_miss(some, 8) == all_miss(some, 3) ** 2 * all_miss(some, 2)
+    halves = [(Fraction(1, 2), some), (Fraction(1, 2), passes)]
+    assert all_miss_in_commit(halves, 1) == independent_miss(halves, 1)
+    assert (
+        all_miss_in_commit(halves, 2)
+        == (all_miss(some, 2) + all_miss(passes, 2) + 2 * all_miss(some, 1) * all_miss(passes, 1)) / 4
+    )
+
+
+def test_drawing_without_repetition_never_misses_more() -> None:
+    """Whatever is wrong, in whichever items, however many draws there are."""
+    random = np.random.default_rng(7)
+    for _ in range(60):
+        shares = [Fraction(int(n)) for n in random.integers(1, 50, random.integers(1, 4))]
+        items = [
+            (share / sum(shares), [Fraction(int(n), 4) for n in random.integers(0, 5, random.integers(1, 7))])
+            for share in shares
+        ]
+        for draws in (1, 2, 3, 8):
+            assert all_miss_in_commit(items, draws) <= independent_miss(items, draws), (items, draws)
 
 
 def test_the_table_of_the_readme() -> None:

@@ -28,6 +28,7 @@ from pouw.trace import Trace, run_program
 from pouw.training_data import training_batch
 from pouw.verifier import check_proof
 from pouw.weights import Weights
+from tests.pouw.chances import all_miss
 from tests.pouw.training_world import (
     DATA,
     START,
@@ -130,8 +131,8 @@ def predicted(unit: Unit, trace: Trace, name: str) -> float:
     if not isinstance(step_.op.kind, MatmulNT):
         wrong = wrong.any(axis=1, keepdims=True)
     units = step_.units / unit.program.units * wrong.mean()
-    tensors = wrong.mean() / len(unit.program.tensors)
-    return float(1 - ((1 - units) * (1 - tensors)) ** 32)
+    right = [1 - float(wrong.mean()) * (other == number) for other in range(len(unit.program.tensors))]
+    return float(1 - (1 - units) ** 32 * all_miss(right, 32))
 
 
 @pytest.mark.parametrize("lie", LIES)

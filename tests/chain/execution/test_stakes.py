@@ -13,7 +13,7 @@ from chain.execution.records import MinerStatus
 from chain.execution.run import Run
 from chain.execution.stakes import Item, least_stake, shards_item, stake_of, task_item
 from chain.reasons import Reason
-from pouw.sampling import cell_of, draw_positions
+from pouw.sampling import draw_cells, in_order
 from tests.chain.execution.world import COMMONS, MODEL, MODELS, PARAMS, TINY, World, key
 
 items_of_a_commit = st.lists(
@@ -102,12 +102,12 @@ def test_saying_nothing_after_a_bad_draw_does_not_pay(first, others, count: int)
 def test_draws_hit_one_tensor_as_often_as_the_rule_says(rows: int, seed: int):
     """The chance that the rule counts on is that of the draws themselves: every other one, evenly."""
     program = TINY.model.program(rows)
-    draws = draw_positions(seed.to_bytes(8, "big"), root=bytes(32), units=program.units, samples=1024)
-    cells = [cell_of(program, draw, start=0) for draw in draws if not draw.by_units]
-    assert len(cells) == 512
-    share = 512 / len(program.tensors)
-    for tensor in range(len(program.tensors)):
-        assert abs(sum(cell.tensor == tensor for cell in cells) - share) < 6 * share**0.5
+    drawn = draw_cells(
+        in_order([program]), seed=seed.to_bytes(8, "big"), root=bytes(32), units=program.units, samples=1024
+    )
+    hit = [cell.tensor for _, cell in drawn[1::2]]
+    rounds = 512 // len(program.tensors)
+    assert all(hit.count(tensor) in (rounds, rounds + 1) for tensor in range(len(program.tensors)))
 
 
 # On the ledger ----------------------------------------------------------------------------------------

@@ -93,8 +93,25 @@ def test_no_node_has_torch_in_its_memory(net: LiveTestnet) -> None:
     assert mapped == {name: name.startswith("miner-") for name in mapped}
 
 
+def fewest_seats(net: LiveTestnet) -> str:
+    """The validator without which the others surely go on, once all four have seats.
+
+    On a busy machine the first miner that gets to work may hold more than a third for an epoch.
+    """
+    client = Client(net.validators[0].rpc)
+    committee = eventually(
+        lambda: client.call(CommitteeView, "committee"),
+        lambda view: len(view.validators) == len(net.validators),
+        within=COMMITTEE_FROM_WORK_S,
+        what="seats for all four",
+    )
+    key = min(committee.validators, key=lambda holder: holder.seats).consensus_key.hex()
+    return next(node.name for node in net.validators if node.consensus_key == key)
+
+
 def test_a_killed_validator_comes_back_and_votes(net: LiveTestnet) -> None:
-    victim, others = "validator-1", ("validator-0", "validator-2", "validator-3")
+    victim = fewest_seats(net)
+    others = [node.name for node in net.validators if node.name != victim]
     pid = net.node(victim).pid
     assert net.headrace("testnet", "kill", victim, "--dir", str(net.folder)).returncode == 0
     assert pid is not None

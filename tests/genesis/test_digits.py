@@ -1,7 +1,6 @@
 """The digits: where data and weights come from, how well they do, and what a proof of them costs."""
 
 import hashlib
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,9 @@ from pouw.commons import commons_batch, commons_row
 from pouw.fields import measure
 from pouw.generator import random_bytes
 from pouw.mlp import mlp_program
-from pouw.proof import MAX_PROOF_BYTES, Proof
+from pouw.proof import MAX_PROOF_BYTES
 from pouw.trace import Trace, run_program
-from pouw.verifier import Statement, WorkItem, check_proof
+from pouw.verifier import Statement, WorkItem
 
 BATCH = 16
 DATA = Path(genesis.__file__).parent / "data"
@@ -122,14 +121,8 @@ def derive(index: int, row: int) -> np.ndarray:
     return commons_row(DIGITS.images, seed=b"seed", index=index, row=row)
 
 
-def test_a_proof_of_a_thousand_units_is_small_and_quick_to_check() -> None:
-    """At most 64 KiB and 20 ms of one core; 40 KiB and 8 ms are meant. Time is this process's own."""
-    statement, builder = commit(1024)
+def test_a_proof_of_a_thousand_units_is_small() -> None:
+    """At most 64 KiB; 40 are meant. How long a check takes, `python -m tests.pouw.costs` measures."""
+    _, builder = commit(1024)
     fields = builder.prove(b"beacon", 64).to_fields()
     assert measure(fields, limit=MAX_PROOF_BYTES) < 40 * 1024
-    spent = []
-    for _ in range(7):
-        start = time.process_time_ns()
-        check_proof(statement, Proof.from_fields(fields), seed=b"beacon", samples=64)
-        spent.append(time.process_time_ns() - start)
-    assert min(spent) < 20_000_000, f"{min(spent) / 1e6:.1f} ms"

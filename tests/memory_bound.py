@@ -20,7 +20,6 @@ def peak_of(run: Callable[[], object]) -> int:
 
 
 def _peak(run: Callable[[], object]) -> int:
-    gc.collect()
     gc.disable()
     tracemalloc.start()
     try:

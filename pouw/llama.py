@@ -41,6 +41,10 @@ OPENED_KEYS: Final = 1 << 16
 which opens all keys that the weights look at. Where there are more, weights are committed, and fewer checks
 look at keys."""
 
+COMMITTED_WIDTH: Final = 256
+"""Width up to which queries, keys and both branches of the gate are committed before they are turned or
+multiplied. What they are made of takes more bytes to open there than they do, and hashing is cheap."""
+
 WIDE_RESIDUAL: Final = (1 << 23) - 1
 """A residual stream in int32 lies within 24 bits, so that 32,768 squares add up to 2^61 at most."""
 
@@ -358,7 +362,8 @@ class _Ops:
 
     def _linear(self, name: str, kind: Linear, layer: int, part: str, source: str) -> None:
         matrix = layer_weight(layer, part)
-        self.add(name, kind, source, matrix, f"{matrix} scale", inline=True)
+        wide = self._manifest.shape.width > COMMITTED_WIDTH
+        self.add(name, kind, source, matrix, f"{matrix} scale", inline=wide)
 
     def _onto(self, name: str, shift: int, layer: int, part: str, source: str, residual: str) -> None:
         matrix = layer_weight(layer, part)

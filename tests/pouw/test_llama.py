@@ -60,7 +60,7 @@ def test_vectors() -> None:
     span = Span(1, 0, 24, 6)
     assert MANIFEST.digest.hex() == "46e64d2a9df51fbc17e277fdecce670e885e7bf696e2e2b8ae6e622ad3b109cb"
     assert llama_program(MANIFEST, span).digest.hex() == (
-        "f0f17410402bcc0ec0c0defde1688377a2a339e5ebb99513248f5f542f187602"
+        "3aa8b14a272c3116fdc8775e913a6baf223ae2f6330136cfccb81286ef20bc1b"
     )
     assert run(span, texts(1, 24)).answer[:, 0].tolist() == [34, 17, 22, 10, 24, 17]
     sampled = run(span, texts(1, 24), sampling=Sampling((b"s",), 300))

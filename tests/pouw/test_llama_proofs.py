@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pouw.commitment import CommitBuilder
 from pouw.decoder import answer_input, answer_program, generate
-from pouw.llama import LlamaShape, Span, cache_names, llama_program
+from pouw.llama import COMMITTED_WIDTH, LlamaShape, Span, cache_names, llama_program
 from pouw.program import Program, Weight
 from pouw.proof import Proof, ProofError, ProofReason
 from pouw.tensors import Array, DType
@@ -94,11 +94,24 @@ def test_a_wrong_op_is_convicted(name: str) -> None:
     assert error.message.startswith(f"{name}[")
 
 
-@pytest.mark.parametrize("name", [step.op.name for step in PROGRAM.inlines if step.op.name[-1] not in "1"])
+WIDE_SHAPE = LlamaShape(
+    vocabulary=50, width=COMMITTED_WIDTH + 32, layers=1, heads=4, kv_heads=2, head_dim=8, hidden=48,
+    positions=16,
+)  # fmt: skip
+WIDE, WIDE_WEIGHTS = integer_llama(WIDE_SHAPE)
+WIDE_PROGRAM = llama_program(WIDE, Span(1, 0, len(INPUT), 6))
+
+
+@pytest.mark.parametrize("name", [step.op.name for step in WIDE_PROGRAM.inlines])
 def test_a_wrong_op_that_is_not_committed_is_convicted(name: str) -> None:
     """By whatever reads it: an embedding, a norm, a product whose only trace is what was made of it."""
-    readers = [s.op.name for s in (*PROGRAM.steps, *PROGRAM.inlines) if name in s.op.operands]
-    error = verdict(rerun(PROGRAM, INPUT, spoilt=name, change=lambda out: out ^ out.dtype.type(64)))
+    program = WIDE_PROGRAM
+    readers = [s.op.name for s in (*program.steps, *program.inlines) if name in s.op.operands]
+    trace = rerun(
+        program, INPUT, weights=WIDE_WEIGHTS, spoilt=name, change=lambda out: out ^ out.dtype.type(64)
+    )
+    assert verdict(rerun(program, INPUT, weights=WIDE_WEIGHTS), program=program, claimed=program) is None
+    error = verdict(trace, program=program, claimed=program)
     assert readers and error is not None
     assert error.reason is ProofReason.WRONG_CELL
 

@@ -49,7 +49,8 @@ def test_a_task_is_answered_proven_and_paid(net: LiveTestnet) -> None:
     story = net.headrace_json("why", done["task"]["id"], *place)
     reasons = [event["reason"] for event in story["events"]]
     wanted = ["TASK_SUBMITTED", "TASK_ASSIGNED", "TASK_COMMITTED", "TASK_ANSWERED", "TASK_PAID"]
-    assert [reason for reason in reasons if reason in wanted] == wanted
+    # On a busy machine a miner may miss the deadline, and the task goes to another.
+    assert list(dict.fromkeys(reason for reason in reasons if reason in wanted)) == wanted
 
 
 def test_work_takes_the_committee_over_from_genesis(net: LiveTestnet) -> None:

@@ -2,10 +2,14 @@
 
 The cheapest lie leaves one tensor wrong and saves all the work: a stored trace, given out under the right
 input. Draws hit an item in proportion to its units, and then k = samples // 2 of them fall evenly over its
-tensors; the others, by units, may all miss what costs nothing. So of a commit of U units, one wrong tensor in
-each of some items F, of u units and n tensors, is found with a chance of at least
+tensors; the others, by units, may all miss what costs nothing. Were the k independent, one wrong tensor in
+each of some items F of a commit of U units, items of u units and n tensors, would be found with a chance of
 
     q = 1 - (1 - t)^k,    t = sum over F of u / (U * n).
+
+Draws by tensors do not repeat, and find a lie no less often than that (`pouw.sampling`); one item alone, with
+min(1, k / n). So the stake is never too low; for one item it is too high by 1 / (e - 1) of the reward
+at most, where n = k.
 
 Whoever sees a bad draw says nothing and is not slashed. So what counts is not what a false proof costs but
 what a missing one does: the reward R of the whole commit, and its stake B. A lie in F saves no more than F

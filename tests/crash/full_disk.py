@@ -22,7 +22,7 @@ from typing import Final
 
 from tests.crash.ballast import Ballast
 from tests.crash.disks import PowerDisk
-from tests.crash.victim import LOOK_S, Victim, last_signed
+from tests.crash.victim import LOOK_S, Victim
 from tests.network.cluster import Cluster, running_cluster
 from tests.network.machine import Machine, eventually
 from tests.tools.testnet.live import contradictions
@@ -96,7 +96,7 @@ class _Cycle:
         if kind in ("fetching", "state"):
             shutil.rmtree(machine.folder / machine.name / "data" / "chain")
         said = machine.log.stat().st_size
-        before = last_signed(machine)
+        before = machine.last_signed()
         if kind == "starting":
             self.ballast.fill(leave=self.draw.randrange(0, 1 << 18))
         machine.start()
@@ -119,7 +119,7 @@ class _Cycle:
         self.ballast.free()
         storage(machine, floor=FLOOR, state_sync=kind == "state")
         machine.start()
-        back = self.signs(last_signed(machine), what=f"{machine.name} with room again")
+        back = self.signs(machine.last_signed(), what=f"{machine.name} with room again")
         self.known(within=SIGN_S)
         assert not contradictions(machine.signed()), contradictions(machine.signed())
         self.tally.kinds[kind] += 1
@@ -140,7 +140,7 @@ class _Cycle:
             within=END_S, what="a status that says that the disk is low",
         )  # fmt: skip
         assert b"disk low free=" in machine.log.read_bytes()[said:]
-        self.signs(last_signed(machine), what=f"{machine.name} with a low disk")
+        self.signs(machine.last_signed(), what=f"{machine.name} with a low disk")
 
     def end(self, *, leave: int) -> float | None:
         """Keep the disk full until the node ends; seconds that it took, None if it got by."""
@@ -164,7 +164,7 @@ class _Cycle:
     def signs(self, before: tuple[int, int], *, what: str) -> float:
         """Wait for a signature of a later view; seconds, but those in which it has no seat."""
         machine, waited, stalled, looked, top = self.victim.machine, 0.0, 0.0, time.monotonic(), -1
-        while last_signed(machine) <= before:
+        while machine.last_signed() <= before:
             assert stalled < SIGN_S, f"{what}: no signature within {SIGN_S:.0f} s, {machine.status()}"
             self.watch_if_whole()
             time.sleep(LOOK_S)

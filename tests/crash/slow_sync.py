@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.crash.armed import Order
-from tests.crash.victim import last_signed, next_victim, recover
+from tests.crash.victim import next_victim, recover
 from tests.network.cluster import Cluster, running_cluster
 from tests.network.machine import Machine, eventually
 from tests.tools.testnet.live import contradictions
@@ -88,11 +88,11 @@ def _cycle(cluster: Cluster, draw: random.Random, tally: Tally) -> dict[str, obj
     victim = next_victim(cluster, draw, {})
     machine = victim.machine
     said = machine.log.stat().st_size
-    before = last_signed(machine)
+    before = machine.last_signed()
     machine.disguise = ("tests.crash.armed", Order(slow=SLOW).text())
     machine.start()
     eventually(
-        lambda: last_signed(machine), lambda now: now > before, within=START_S, what="a slow signature"
+        lambda: machine.last_signed(), lambda now: now > before, within=START_S, what="a slow signature"
     )
     low = machine.height()
     answers = _asked(machine, WINDOW_S)

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 
 from chain.types.committee import is_quorum
-from consensus.guard_log import RecordKind
 from tests.crash.armed import Order
 from tests.crash.disks import PowerDisk
 from tests.network.cluster import Cluster
@@ -43,7 +42,7 @@ class Victim:
 
     def cycle(self, order: Order) -> tuple[float | None, bool]:
         """Start with an order to die; seconds to its first signature, and whether the step was reached."""
-        signed = last_signed(self.machine)
+        signed = self.machine.last_signed()
         self.machine.disguise = ("tests.crash.armed", order.text())
         began = time.monotonic()
         self.machine.start()
@@ -70,15 +69,9 @@ class Victim:
 
     def _signed(self, before: tuple[int, int]) -> tuple[int, int]:
         try:
-            return last_signed(self.machine)
+            return self.machine.last_signed()
         except OSError:  # the power is gone, and the process will follow
             return before
-
-
-def last_signed(machine: Machine) -> tuple[int, int]:
-    """Epoch and view of its newest signature; a log written anew may hold fewer."""
-    signed = [record for record in machine.signed() if record.kind <= RecordKind.FINALIZE]
-    return max(((record.epoch, record.view) for record in signed), default=(-1, -1))
 
 
 def recover(cluster: Cluster, victim: Victim, *, within: float = BACK_S) -> float:

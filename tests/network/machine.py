@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from consensus.guard_log import Record, read_log
+from consensus.guard_log import Record, RecordKind, read_log
 from tests.house import ROOT
 from tests.network.namespaces import Inside
 from tools.rpc.client import CallFailed, Client, Unreachable
@@ -119,6 +119,11 @@ class Machine:
         """All that its signing log holds."""
         log = self.folder / self.name / "keys" / "consensus.json.signed"
         return read_log(log.read_bytes()).records
+
+    def last_signed(self) -> tuple[int, int]:
+        """Epoch and view of its newest signature; a log written anew may hold fewer."""
+        signed = [record for record in self.signed() if record.kind <= RecordKind.FINALIZE]
+        return max(((record.epoch, record.view) for record in signed), default=(-1, -1))
 
 
 def eventually(look: Callable[[], _T], wanted: Callable[[_T], bool], *, within: float, what: str) -> float:

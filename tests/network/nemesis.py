@@ -57,24 +57,24 @@ class Nemesis:
     def _all_back(self, what: str) -> float:
         """Every node at the head and signing, the chain two blocks further than when the trouble ended."""
         cluster = self._cluster
-        signed = [len(machine.signed()) for machine in cluster.machines]
+        signed = [machine.last_signed() for machine in cluster.machines]
         goal = max(cluster.heights()) + 2
 
-        def seen() -> list[tuple[int, int]]:
+        def seen() -> list[tuple[int, bool]]:
             heights = cluster.heights()
-            fresh = [len(m.signed()) - n for m, n in zip(cluster.machines, signed, strict=True)]
+            fresh = [m.last_signed() > last for m, last in zip(cluster.machines, signed, strict=True)]
             return list(zip(heights, fresh, strict=True))
 
         # Without seats in this epoch a node has nothing to sign.
         seats = cluster.seats()
 
-        def wanted(state: list[tuple[int, int]]) -> bool:
+        def wanted(state: list[tuple[int, bool]]) -> bool:
             top = max(height for height, _ in state)
             at_head = all(goal <= height >= top - 2 for height, _ in state)
-            return at_head and all(n > 0 or not held for (_, n), held in zip(state, seats, strict=True))
+            return at_head and all(fresh or not held for (_, fresh), held in zip(state, seats, strict=True))
 
         return eventually(
-            seen, wanted, within=BACK_S, what=f"after {what}: (height, signatures since), to {goal}"
+            seen, wanted, within=BACK_S, what=f"after {what}: (height, signed since), to {goal}"
         )
 
     def _victim(self) -> Machine:

@@ -5,11 +5,14 @@ Nothing here is ever agreed on: a model is turned into integers once, by whoever
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pouw.llama import LlamaShape, layer_weight
+from pouw.rotary_scaling import RotaryScaling
+from pouw.tables import rotary_frequency
 
 Floats = NDArray[np.float32]
 Watch = Callable[[str, Floats], None]
@@ -25,12 +28,14 @@ class FloatLlama:
         epsilon: of the norms.
         base: of the rotary frequencies.
         weights: by the names of `pouw.llama.weight_specs`, without scales and turns; norms are [width].
+        scaling: of the frequencies that follow from the base.
     """
 
     shape: LlamaShape
     epsilon: float
     base: int
     weights: Mapping[str, Floats]
+    scaling: RotaryScaling | None = None
 
     def logits(self, tokens: NDArray[np.integer], watch: Watch = lambda _name, _value: None) -> Floats:
         """Logits of every position.
@@ -92,8 +97,13 @@ class FloatLlama:
 
     def _turn(self, x: Floats) -> Floats:
         middle = self.shape.head_dim // 2
-        speeds = self.base ** (-np.arange(middle) / middle)
-        angles = np.arange(len(x))[:, None, None] * speeds
+        angles = np.arange(len(x))[:, None, None] * _frequencies(middle, self.base, self.scaling)
         cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
         first, second = x[..., :middle], x[..., middle:]
         return np.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
+
+
+@cache
+def _frequencies(count: int, base: int, scaling: RotaryScaling | None) -> NDArray[np.float64]:
+    """Radians a position, for each pair of a head's dimensions."""
+    return np.array([float(rotary_frequency(i, count, base, scaling=scaling)) for i in range(count)])

@@ -57,7 +57,7 @@ class _Quantiser:
         self.lift = min(8, max(0, bits - ceil(log2(residual / unit)))) if bits > 14 else 0
         self.unit = unit / (1 << self.lift)
         self._arrays["embedding"] = np.rint(embedding / unit).astype(np.int16)
-        self._arrays[TURN] = rotary_table(shape.positions, shape.head_dim, model.base)
+        self._arrays[TURN] = rotary_table(shape.positions, shape.head_dim, model.base, scaling=model.scaling)
 
     def finish(self, name: str) -> tuple[LlamaManifest, Weights]:
         """The manifest and its tensors."""

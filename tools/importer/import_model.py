@@ -13,13 +13,13 @@ from pouw.bert import BertManifest, Pooling
 from pouw.bert_quantise import quantise_bert
 from pouw.byte_text import VOCABULARY
 from pouw.llama import LlamaManifest
+from pouw.llama_quantise import quantise
 from pouw.tensors import Array
 from tools.importer.bert_folder import ENCODERS, read_bert
 from tools.importer.config_file import read_json
 from tools.importer.errors import ImportReason, ModelImportError
 from tools.importer.llama_folder import read_llama
 from tools.importer.report import measure_decoder, measure_encoder
-from tools.importer.scaled_llama import quantise_decoder
 from tools.models.artifact import Artifact, FileId, Provenance, file_id, write_artifact
 from tools.models.text_codec import TOKENIZER, ByteCodec, FileCodec, TextCodec
 
@@ -94,7 +94,7 @@ def import_model(
         decoder = read_llama(folder, positions=options.positions)
         samples = _samples(tokenizer, decoder.shape.vocabulary, decoder.shape.positions, text)
         progress(f"measuring scales on {len(samples.scales)} texts, rounding the weights")
-        llama, weights = quantise_decoder(decoder, samples.scales, name=name)
+        llama, weights = quantise(decoder, samples.scales, name=name)
         progress(f"comparing both models on {len(samples.measured)} other texts")
         accuracy = measure_decoder(decoder, llama, weights, samples.measured, backend)
     else:

@@ -8,7 +8,6 @@ from pouw.llama_float import FloatLlama, Floats
 from tools.importer.config_file import count, epsilon, read_json, require_known, within
 from tools.importer.errors import ImportReason, ModelImportError
 from tools.importer.rotary_config import read_rotary
-from tools.importer.scaled_llama import ScaledLlama
 from tools.importer.tensor_folder import TensorFolder
 
 _FIXED: Final[dict[str, tuple[Any, ...]]] = {
@@ -56,9 +55,7 @@ def read_llama(folder: Path, *, positions: int = 0) -> FloatLlama:
     stored.require(dict(expected.values()))
     weights: dict[str, Floats] = {name: stored.read(key) for name, (key, _) in expected.items()}
     small = epsilon(config, "rms_norm_eps", 1e-6)
-    if rotary.scaling is None:
-        return FloatLlama(shape, small, rotary.base, weights)
-    return ScaledLlama(shape, small, rotary.base, weights, rotary.scaling)
+    return FloatLlama(shape, small, rotary.base, weights, rotary.scaling)
 
 
 def _shape(config: dict[str, Any], positions: int) -> LlamaShape:

@@ -59,12 +59,24 @@ def save(path: Path, document: dict[str, Any]) -> None:
     Raises:
         OSError: The disk would not have it.
     """
+    write_whole(path, json.dumps(document, indent=1).encode("ascii"))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, in place of an older one.
+
+    Raises:
+        OSError: The disk would not have it.
+    """
     draft = path.with_suffix(path.suffix + ".draft")
-    with draft.open("w", encoding="ascii") as file:
-        json.dump(document, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def try_save(path: Path, document: dict[str, Any]) -> bool:

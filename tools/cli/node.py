@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from p2p.files import write_whole
 from tools.cli.errors import CliError, Exit
 from tools.cli.options import json_option, password_option
 from tools.cli.output import emit, table
@@ -256,13 +257,5 @@ def _made(path: Path, content: bytes) -> tuple[Path, bool]:
     """Write a file whole or not at all: half a configuration would be taken for one."""
     if path.exists():
         return path, False
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, content)
     return path, True

@@ -1,5 +1,7 @@
 """`headrace miner bond` and `headrace miner status`: what a miner has at risk, and more of it."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +20,10 @@ from tools.cli.output import emit, pairs, table
 from tools.cli.secrets import KeyChoice
 from tools.cli.submission import Fees, fee_options, submit_body, wait_until_final
 from tools.rpc import wire
-from tools.rpc.messages import MinerView, MinerWork, Possession
+from tools.rpc.messages import MinerView, MinerWork, Possession, TransactionView
 from tools.rpc.wire import Json
 
-TRIES: Final = 4
+TRIES: Final = 16
 """A running miner sends with the same account about once a second, and may take the nonce first."""
 _TAKEN: Final = ("NONCE_TOO_LOW", "REPLACEMENT_UNDERPRICED")
 
@@ -119,12 +121,12 @@ def bond(
             next_step="name the miner's own node with --rpc",
         )
     body = RegisterMiner(word.consensus_key, word.possession, amount, miner.models)
-    signed = _submitted(remote, secret, body, fees)
+    waiting = partial(wait_until_final, remote, quiet=as_json) if wait else None
+    signed, final = _submitted(remote, secret, body, fees, waiting=waiting)
     document = {
         "id": signed.id.hex(), "nonce": signed.transaction.nonce, "miner": address, "added": amount,
         "bond": miner.bond + amount,
     }  # fmt: skip
-    final = wait_until_final(remote, signed.id, quiet=as_json) if wait else None
     if final is not None:
         document |= {"height": final.height, "fee": final.fee}
     shown = document | {name: f"{coins(int(str(document[name])))} coins" for name in ("added", "bond", "fee")
@@ -195,15 +197,23 @@ def _check(miner: MinerView, work: MinerWork, *, amount: int, params: ChainParam
         )
 
 
-def _submitted(remote: Remote, secret: SecretKey, body: RegisterMiner, fees: Fees) -> SignedTransaction:
-    """Hand it in; again with the next nonce, if the running miner took this one.
+def _submitted(
+    remote: Remote,
+    secret: SecretKey,
+    body: RegisterMiner,
+    fees: Fees,
+    *,
+    waiting: Callable[[bytes], TransactionView] | None,
+) -> tuple[SignedTransaction, TransactionView | None]:
+    """Hand it in, and wait if asked to; again with the next nonce, if the running miner took this one.
 
     Raises:
         CliError: The node refuses it.
     """
     for left in range(TRIES - 1, -1, -1):
         try:
-            return submit_body(remote, secret, body, fees)
+            signed = submit_body(remote, secret, body, fees)
+            return signed, None if waiting is None else waiting(signed.id)
         except CliError as error:
             if fees.nonce is not None or error.code not in _TAKEN or not left:
                 raise

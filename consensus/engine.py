@@ -138,7 +138,7 @@ class Engine:
     async def _watch_out(self) -> None:
         await self._watch.run(
             network=self._network, instance=lambda: self._simplex,
-            is_behind=lambda: bool(self.sync_status()), over=lambda: self._inputs_in.send(WatchOver()),
+            is_behind=lambda: not self._sync.is_level, over=lambda: self._inputs_in.send(WatchOver()),
         )  # fmt: skip
 
     async def _begin_to_sign(self) -> None:

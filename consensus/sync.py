@@ -66,6 +66,7 @@ class Sync:
         self._troubles: dict[PeerId, str] = {}
         self._download = Download(network, ledger, deliver, request_timeout, self._troubles)
         self._is_downloading = False
+        self._has_looked = False
         self._desk = Desk("blocks")
 
     def register(self) -> None:
@@ -89,6 +90,11 @@ class Sync:
             trouble = f"; last trouble: {peer}: {reason}"
         return self._download.describe() + trouble
 
+    @property
+    def is_level(self) -> bool:
+        """Whether a peer has told us how far it is, and what it has more than we is here."""
+        return self._has_looked and not self._is_downloading
+
     async def run(self) -> None:
         """Look whenever there is a hint, and from time to time."""
         height_before = self._ledger.final_head.height
@@ -104,6 +110,7 @@ class Sync:
             gap = 1 if height == height_before else 2
             if max(ahead.values(), default=0) >= height + gap:
                 await self._catch_up(ahead)
+            self._has_looked = self._has_looked or bool(ahead)
             height_before = self._ledger.final_head.height
 
     async def _catch_up(self, ahead: dict[PeerId, int]) -> None:

@@ -5,12 +5,13 @@ started the same key twice. So after every start the node first listens:
 
 - Δ doubled, always: whoever votes now is heard.
 - If the log lies where it lay (`SigningGuard.is_in_place`) and was in use at most `watch_heights` views ago
-  (which nobody can say before it has caught up), that is enough. Anybody else who started with our key has to
-  watch that long itself, and would have heard us. So a restart costs two Δ, and a cluster that lost power as
-  one goes on.
-- Else until `watch_heights` heights became final before our eyes, or none for as long, with a peer at hand,
-  as `PATIENCE_VIEWS` views take that bring nothing: a holder that is awake speaks in each. That is for a
-  chain that stands still because it misses us: nobody makes heights for us to see.
+  (which nobody can say before a peer has told how far it is, and all of that is here), that is enough.
+  Anybody else who started with our key has to watch that long itself, and would have heard us. So a restart
+  costs two Δ, and a cluster that lost power as one goes on.
+- Else until `watch_heights` heights became final before our eyes, or none for as long, with a peer at hand
+  and nothing to catch up with, as `PATIENCE_VIEWS` views take that bring nothing: a holder that is awake
+  speaks in each. That is for a chain that stands still because it misses us: nobody makes heights for us to
+  see.
 
 A vote, a proposal, or a seal in a certificate that our key signed and our log does not hold stops the node,
 now and later (`consensus.verifier`).
@@ -75,18 +76,19 @@ class Watch:
         Args:
             network: Whose peers there are to be heard.
             instance: The running instance of the protocol, an observer's.
-            is_behind: Whether a peer is known to have more of the chain: then our log may be of any age.
+            is_behind: Whether a peer has more of the chain, or none has told so far how much: then our log
+                may be of any age.
             over: Has to see to it that `end` is called.
         """
         if self._signer is None or self.is_over:
             return
         while not self._is_enough(instance(), is_behind=is_behind()):
             await trio.sleep(self._step_ms / 1000)
-            committee = instance().committee
-            is_alone = is_quorum(committee.seats_of(self._signer.public_key), committee.seats)
+            is_alone = self._is_alone(instance())
             if is_alone or network.peers():
                 self._listened += self._step_ms
-                self._quiet += self._step_ms
+                # Whoever is behind hears nothing of the present, and cannot tell that it is quiet.
+                self._quiet += self._step_ms if is_alone or not is_behind() else 0
         await over()
 
     def _is_enough(self, simplex: Simplex, *, is_behind: bool) -> bool:
@@ -94,8 +96,14 @@ class Watch:
         if self._listened < self._listen_ms:
             return False
         at = simplex.epoch, simplex.view
-        is_known = not is_behind and self._signer.was_here(at, within=self._heights)
+        # Who is a quorum alone made all there is of the chain, and need ask nobody.
+        is_level = self._is_alone(simplex) or not is_behind
+        is_known = is_level and self._signer.was_here(at, within=self._heights)
         return is_known or self._seen >= self._heights or self._quiet >= self._patience_ms
+
+    def _is_alone(self, simplex: Simplex) -> bool:
+        assert self._signer is not None, "nobody to hold back"
+        return is_quorum(simplex.committee.seats_of(self._signer.public_key), simplex.committee.seats)
 
     def end(self) -> None:
         """Let the key sign, and note in its log that it signs here.

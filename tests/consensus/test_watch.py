@@ -6,7 +6,9 @@ from trio.testing import MockClock
 
 from consensus.halting import HaltReason
 from consensus.inputs import EngineSettings
+from consensus.requests import MAX_REQUEST, STATUS
 from consensus.watch import WATCHED_HEIGHTS
+from p2p.network import PeerId
 from tests.consensus.cluster import KEYS, Cluster, Machine, open_cluster
 
 
@@ -55,6 +57,36 @@ async def test_who_comes_back_to_a_key_in_use_stops(autojump_clock: MockClock) -
         await trio.sleep(20)
         assert original.halted is not None
         assert original.halted.reason is HaltReason.KEY_IN_USE_ELSEWHERE
+        assert twin.halted is None
+
+
+async def _never(_peer: PeerId, _payload: bytes) -> bytes:
+    await trio.sleep_forever()
+    raise AssertionError("unreachable")
+
+
+@pytest.mark.parametrize("silent", [1, 3])
+async def test_who_was_away_for_long_does_not_sign_before_it_knows(
+    silent: int, autojump_clock: MockClock
+) -> None:
+    """Peers that do not say how far they are must not make it look as if there were nothing to catch up."""
+    async with open_cluster() as cluster:
+        cluster.start()
+        await trio.sleep(8)
+        original = cluster.machines[1]
+        await original.kill()
+        twin = _second_holder(cluster, of=1, log=True)
+        cluster.start(twin)
+        await trio.sleep(40)
+        assert twin.engine.status().is_member
+        for number in range(silent):
+            cluster.stranger(f"a{number}").set_handler(STATUS, _never, limit=MAX_REQUEST)
+        written = original.disk.writes
+        cluster.start(original)
+        await trio.sleep(25)
+        assert original.halted is not None
+        assert original.halted.reason is HaltReason.KEY_IN_USE_ELSEWHERE
+        assert original.disk.writes == written
         assert twin.halted is None
 
 

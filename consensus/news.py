@@ -31,6 +31,9 @@ def is_known(state: Instance, message: ConsensusMessage, *, was_helped: bool) ->
         return True
     if message.view >= rounds.floor and (found is None or not found.votes.has(index, message)):
         return False
+    if message.view == view - 1 and message.view < rounds.floor and message.kind is not Kind.FINALIZE:
+        # Too late to be counted, and no call for help: worth a look once, for whoever signed it is there.
+        return not state.witness.is_news(message.signer, message.statement)
     return message.view >= view or message.kind is Kind.FINALIZE or was_helped
 
 

@@ -209,6 +209,8 @@ class Simplex:
         # Below the final block no votes are remembered; a slow voter of the view just over is not stuck.
         is_counted = vote.view >= state.rounds.floor
         if not is_counted:
+            # Whoever is farther away than a quorum is always this late, and is there all the same.
+            state.presence.heard(state.index[vote.signer], vote.view)
             state.note(vote.signer, vote.statement, vote.signature)
         is_moving = self._count(vote) if is_counted else vote.view >= state.view - 1
         if not is_moving and vote.view < state.view and vote.kind is not Kind.FINALIZE:

@@ -122,6 +122,29 @@ def test_what_is_known_is_not_verified_again() -> None:
     assert not knows(PeerId("another"), early)
 
 
+def test_a_vote_too_late_to_be_counted_is_verified_once() -> None:
+    bench = Bench().start()
+    block = bench.block(0)
+    bench.proposal(0, block).certificate(F, 0, block)
+    knows, late = bench.simplex.knows, vote(2, N, 0, block.digest)
+    assert not knows(PEER, late)
+    bench.give(events.VoteSeen(PEER, late))
+    # Nobody is helped for it, so it is no news from anybody else either.
+    assert knows(PEER, late)
+    assert knows(PeerId("another"), late)
+    assert bench.sent == []
+
+
+def test_a_leader_whose_votes_come_after_those_of_a_quorum_is_waited_for() -> None:
+    bench = Bench(me=0, leaders=(0, 1, 0, 1, 3)).start()
+    parent = None
+    for view in range(4):
+        parent = bench.block(view, parent)
+        bench.proposal(view, parent).certificate(F, view, parent)
+        bench.votes(N, view, parent, 3)
+    assert bench.timers[Timer.PROPOSAL] == (4, 2500)
+
+
 def test_a_peer_stuck_in_a_view_that_is_over_is_helped_once() -> None:
     bench = Bench().start()
     for view in range(3):

@@ -1,5 +1,7 @@
 """Situations that chance brings seldom, each made on purpose in a good network."""
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,7 +11,7 @@ from consensus import effects
 from consensus.messages import ConsensusMessage, Hearsay, Proposal, Vote
 from tests.simulation.node import Node
 from tests.simulation.plan import Plan
-from tests.simulation.planted import patch
+from tests.simulation.planted import patch, swapped
 from tests.simulation.play import crafted, play, world_of
 from tests.simulation.world import World
 
@@ -56,6 +58,23 @@ def test_a_dead_validator_costs_little() -> None:
         world.run(60_000)
     # Its views cost 1.3 s until it is known to be silent: at worst one such view in four.
     assert min(node.height for node in world.nodes[:3]) >= 70
+
+
+def test_a_validator_far_away_leads_as_often_as_the_others() -> None:
+    def carry(
+        world: World, sender: Node, receiver: Node, deliver: Callable[..., None], *what: object
+    ) -> None:
+        delay = 100 if 3 in (sender.number, receiver.number) else 10
+        world.at(world.now + delay, receiver.hear, deliver, what)
+
+    with crafted(replace(PLAN, seed=2, epoch_length=1000)) as world, swapped((World, "_carry", carry)):
+        world.start()
+        world.run(60_000)
+        ledger = world.nodes[0].ledger
+        made = Counter(ledger.final_header(height).proposer for height in range(1, world.nodes[0].height + 1))
+    # Three of four are a quorum before it is heard, in every view; a network delay is four times as long.
+    assert min(made[node.key.public_key] for node in world.nodes) >= 15
+    assert told_of(world) == []
 
 
 def test_one_validator_alone_is_a_chain() -> None:

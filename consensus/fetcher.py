@@ -1,4 +1,8 @@
-"""S8: asks for missing bodies and certificates, first those peers that signed them."""
+"""S8: asks for missing bodies and certificates, first those peers that seem to have signed them.
+
+Who signed is known of whoever brought the vote, and anybody may bring it: so only half of the peers that a
+fetch asks are chosen by that, the others by turns. Whatever strangers pretend, in the end all are asked.
+"""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
@@ -52,6 +56,7 @@ class Fetcher:
         self._timeout = timeout
         self._peer_of: dict[bytes, PeerId] = {}
         self._in_flight: set[tuple[tuple[bytes, ...], int, int]] = set()
+        self._turn = 0
 
     def register(self) -> None:
         """Answer other nodes."""
@@ -83,8 +88,12 @@ class Fetcher:
     def _targets(self, wanted: Fetch) -> list[PeerId]:
         peers = self._network.peers()
         holders = [self._peer_of[key] for key in wanted.holders if key in self._peer_of]
-        ordered = dict.fromkeys([peer for peer in holders if peer in peers] + list(peers))
-        return list(ordered)[:TRIED_PEERS]
+        likely = list(dict.fromkeys(peer for peer in holders if peer in peers))[: TRIED_PEERS // 2]
+        start = self._turn % max(len(peers), 1)
+        others = [peer for peer in peers[start:] + peers[:start] if peer not in likely]
+        others = others[: TRIED_PEERS - len(likely)]
+        self._turn += len(others)
+        return likely + others
 
     async def _ask(self, peer: PeerId, wanted: Fetch) -> FetchResponse | None:
         request = FetchRequest(wanted.digests, wanted.epoch, wanted.first_view, wanted.end_view)

@@ -57,7 +57,8 @@ def export_marks(guard: SigningGuard, *, chain_id: str, public_key: bytes) -> Ma
 def import_marks(disk: Disk, marks: Marks, *, chain_id: str, public_key: bytes) -> SigningGuard:
     """Open the log of a key, or start it, and sign nothing that the marks may cover; close it when done.
 
-    A log that is started here belongs to a key that signed elsewhere: the node watches before it signs.
+    A log that is started here, or knows less than the marks, belongs to a key that signed elsewhere: the node
+    watches before it signs.
 
     Raises:
         GuardError: WRONG_OWNER if the marks are another key's or chain's; any reason of `open_log`.
@@ -72,6 +73,8 @@ def import_marks(disk: Disk, marks: Marks, *, chain_id: str, public_key: bytes) 
         guard = create_log(disk, chain_id=chain_id, public_key=public_key, signs_here=False)
     else:
         guard = open_log(disk, chain_id=chain_id, public_key=public_key)
+    if marks.next > export_marks(guard, chain_id=chain_id, public_key=public_key).next:
+        guard.unsettle()
     guard.raise_watermark(*marks.next)
     return guard
 

@@ -161,6 +161,10 @@ class SigningGuard:
         if not self.is_in_place:
             self._mark(Record(RecordKind.PLACE, 0, 0, self._disk.place(), b""))
 
+    def unsettle(self) -> None:
+        """The key signed elsewhere since it was let sign here."""
+        self._mark(Record(RecordKind.PLACE, 0, 0, NOTHING, b""))
+
     def highest(self, *kinds: Kind) -> tuple[int, int] | None:
         """The highest view in which one of ``kinds`` may have been signed; None if none ever was."""
         found = [at for at, entries in self._signed.items() if any(kind in entries for kind in kinds)]

@@ -51,7 +51,26 @@ def test_of_two_logs_the_higher_marks_count() -> None:
     low = Marks(CHAIN_ID, KEY.public_key, (1, 0), (1, 4), (2, 2))
     guard = taken_in(disk, low)
     assert guard.watermark == (2, 3)
+    assert guard.is_in_place
     assert signer(guard).vote(says(Kind.NOTARIZE, epoch=3, view=9)) == vote
+
+
+def test_a_key_that_comes_back_watches_like_one_that_comes_new() -> None:
+    disk = SimDisk()
+    disk.lies_at = A
+    guard = fresh(disk)
+    signer(guard).vote(says(Kind.NOTARIZE, epoch=3, view=9))
+    own = export_marks(guard, chain_id=CHAIN_ID, public_key=KEY.public_key)
+    disk.locked = False
+    assert taken_in(disk, own).is_in_place
+    disk.locked = False
+    guard = taken_in(disk, Marks(CHAIN_ID, KEY.public_key, (3, 0), (3, 12), (3, 13)))
+    assert not guard.is_in_place
+    assert not signer(guard).was_here((3, 14), within=20)
+    guard = reopened(disk)
+    assert not guard.is_in_place
+    guard.settle()
+    assert reopened(disk).is_in_place
 
 
 @pytest.mark.parametrize(("chain_id", "key"), [("other", KEY), (CHAIN_ID, TagKey(2))])

@@ -30,6 +30,7 @@ from consensus.events import Event
 from consensus.fetcher import Fetcher
 from consensus.halting import Halted, HaltReason, disk_halt
 from consensus.inputs import EngineSettings, Found, Input, Synced, WatchOver
+from consensus.instance import FETCHED_VIEWS
 from consensus.ledger import BuildRequest, Ledger
 from consensus.messages import (
     Certificate,
@@ -143,7 +144,9 @@ class Engine:
 
     async def _begin_to_sign(self) -> None:
         """Nobody else has our key: start the instance anew, as a member, with all that was seen so far."""
-        kept = [c for c in self._simplex.certificates(0, self._simplex.view + 1) if c.kind != Kind.FINALIZE]
+        end = self._simplex.view + 1
+        newest = self._simplex.certificates(max(0, end - FETCHED_VIEWS), end)
+        kept = [certificate for certificate in newest if certificate.kind is not Kind.FINALIZE]
         await self._durably(self._watch.end)
         await self._durably(partial(self._store.save, kept, ()))
         log.info("event=signing view=%d", self._simplex.view)
@@ -214,8 +217,8 @@ class Engine:
             return
         await self._on_message(frame.peer, message)
 
-    async def _on_message(self, origin: PeerId, message: ConsensusMessage) -> None:
-        """Cheap checks first: epoch, then whether it is news, then signatures."""
+    async def _on_message(self, origin: PeerId, message: ConsensusMessage) -> bool:
+        """Cheap checks first: epoch, then whether it is news, then signatures. False if it was a lie."""
         place = self._admission.sort(origin, message, now_ms=int(trio.current_time() * 1000))
         if place is Place.STUCK:
             end = self._ledger.finalization(self._ledger.params.last_height(message.epoch))
@@ -224,20 +227,21 @@ class Engine:
         elif place in (Place.HELD, Place.AHEAD):
             self._sync.hint(origin)
         if place is not Place.NOW or self._simplex.knows(origin, message):
-            return
+            return True
         try:
             event = self._verifier.check(self._simplex, origin, message)
         except Lie as lie:
             self._blame(origin, str(lie))
-            return
+            return False
         except Distrust as doubt:
             log.warning("event=message_doubted peer=%s reason=%s", origin, doubt)
-            return
+            return True
         if event is None:
-            return
+            return True
         if isinstance(message, Vote):
             self._fetcher.learn(message.signer, origin)
         await self._step(event)
+        return True
 
     def _blame(self, peer: PeerId, reason: str) -> None:
         log.warning("event=peer_wrong peer=%s reason=%s", peer, reason)
@@ -368,7 +372,10 @@ class Engine:
             if self._simplex.epoch == found.wanted.epoch:
                 await self._step(events.BlockFetched(block, block.digest))
         for certificate in found.certificates:
-            await self._on_message(found.origin, certificate)
+            if not await self._on_message(found.origin, certificate):
+                # One lie is enough; each costs a quorum of signatures to see through.
+                break
+            await trio.lowlevel.checkpoint()
 
     def _shelf(self, request: FetchRequest) -> tuple[Iterator[Block], list[Certificate]]:
         simplex = self._simplex

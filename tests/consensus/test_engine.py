@@ -9,13 +9,25 @@ from trio.testing import MockClock
 
 from chain.codec import encode
 from chain.types.block import Block
-from chain.types.statement import Kind, Statement
+from chain.types.statement import NOTHING, Kind, Statement
+from consensus.effects import Fetch
 from consensus.halting import HaltReason
-from consensus.messages import Certificate, Proposal, Vote, encode_message
-from consensus.requests import BLOCKS, FETCH, STATUS, BlocksRequest, FetchRequest, FetchResponse, Status
+from consensus.inputs import Found
+from consensus.messages import Certificate, Proposal, Seal, Vote, encode_message
+from consensus.requests import (
+    BLOCKS,
+    FETCH,
+    LIE_WEIGHT,
+    MAX_REQUEST,
+    STATUS,
+    BlocksRequest,
+    FetchRequest,
+    FetchResponse,
+    Status,
+)
 from p2p.memory import Link
-from p2p.network import Lane, RequestFailed, RequestFailure
-from tests.consensus.cluster import KEYS, open_cluster
+from p2p.network import Lane, PeerId, RequestFailed, RequestFailure
+from tests.consensus.cluster import COMMITTEE, KEYS, open_cluster
 from tests.consensus.fakes import CHAIN_ID
 
 
@@ -256,3 +268,53 @@ async def test_a_body_that_its_header_does_not_name_is_refused(autojump_clock: M
         await trio.sleep(0.1)
         reports = [peer.last_report for peer in machine.network.stats().peers if peer.last_report]
         assert ["names other transactions" in report.reason for report in reports] == [True]
+
+
+async def _at_genesis(_peer: PeerId, _payload: bytes) -> bytes:
+    await trio.lowlevel.checkpoint()
+    return encode(Status(0, bytes(32), 0))
+
+
+async def test_what_was_seen_while_watching_is_kept_when_it_ends(autojump_clock: MockClock) -> None:
+    """Late in an epoch too: the certificates of its newest views, and not of its first."""
+    async with open_cluster() as cluster:
+        machine = cluster.machines[0]
+        cluster.start(machine)
+        await trio.sleep(0.1)
+        ring = {key.public_key: key for key in KEYS}
+        mallory = cluster.stranger()
+        mallory.set_handler(STATUS, _at_genesis, limit=MAX_REQUEST)
+        await trio.lowlevel.checkpoint()
+        for view in range(80):
+            statement = Statement(Kind.NULLIFY, 0, view, NOTHING)
+            message = statement.signing_bytes(CHAIN_ID)
+            seals = tuple(
+                Seal(place, ring[COMMITTEE.validators[place].consensus_key].sign(message))
+                for place in range(4)
+                if COMMITTEE.validators[place].consensus_key != KEYS[0].public_key
+            )
+            certificate = Certificate(Kind.NULLIFY, 0, view, NOTHING, seals)
+            mallory.send(machine.name, Lane.CONSENSUS, encode_message(certificate))
+        await trio.sleep(30)
+        assert machine.engine.status().is_member
+        assert machine.engine.status().view >= 80
+
+
+async def test_of_an_answer_nothing_is_looked_at_behind_a_lie(autojump_clock: MockClock) -> None:
+    async with open_cluster() as cluster:
+        cluster.start()
+        await trio.sleep(3)
+        machine, mallory = cluster.machines[1], cluster.stranger()
+        status = machine.engine.status()
+        forged = tuple(
+            Certificate(
+                Kind.NULLIFY, status.epoch, status.view + 1 + number, NOTHING,
+                tuple(Seal(place, bytes(64)) for place in range(4)),
+            )
+            for number in range(100)
+        )  # fmt: skip
+        wanted = Fetch(status.epoch, (), status.view, status.view + 64, ())
+        await machine.engine.receive(Found(mallory.local_id, wanted, (), forged))  # type: ignore[arg-type]
+        await trio.sleep(0.05)
+        known = next(peer for peer in machine.network.stats().peers if peer.peer == mallory.local_id)
+        assert known.score == -LIE_WEIGHT

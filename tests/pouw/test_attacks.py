@@ -12,6 +12,8 @@ import pytest
 
 from pouw.openings import Stretch
 from pouw.proof import OpenedItem, ProofError, ProofReason
+from pouw.tensors import Array
+from pouw.trace import Trace
 from pouw.verifier import WorkItem, check_units
 from tests.pouw import evil
 from tests.pouw.taken_apart import Part, exchanged
@@ -211,6 +213,25 @@ def test_more_items_than_draws_and_answers_are_not_looked_at() -> None:
         evil.judge(statement, proof)
     assert caught.value.reason is ProofReason.CELL_NOT_DRAWN
     assert caught.value.message == f"{len(proof.items)} items are opened for 64 draws and 0 answers"
+
+
+def test_a_false_proof_of_a_long_input_makes_nobody_derive_all_of_it() -> None:
+    """Saying why must not cost a node more than checking."""
+    read: list[int] = []
+    job, other = commons_job(0, batch=3000), commons_job(1, batch=3000)
+    stored = other.run()
+    case = make_case([job], [Trace(stored.weights, (job.inputs, *stored.tensors[1:]))])
+
+    def input_row(row: int) -> Array:
+        read.append(row)
+        alone: Array = job.inputs[row]
+        return alone
+
+    item = replace(case.statement.items[0], input_row=input_row)
+    with pytest.raises(ProofError) as caught:
+        evil.judge(replace(case.statement, items=[item]), case.prove())
+    assert caught.value.reason is ProofReason.WRONG_CELL
+    assert len(read) < 1000
 
 
 class Unreadable(list[WorkItem]):

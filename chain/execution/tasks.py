@@ -83,7 +83,6 @@ def assign_waiting(run: Run) -> None:
         servers = _servers(run, model) if entries else []
         if not servers:
             continue
-        left -= len(entries)
         hands = {key: _hand(run, key) for key, _ in servers}
         for entry in entries:
             free = [server for server in servers if hands[server[0]] < MAX_TASKS_IN_HAND]
@@ -94,6 +93,7 @@ def assign_waiting(run: Run) -> None:
             key = _draw(run, task_id, task, free)
             _assign(run, task_id, task, key)
             hands[key] += 1
+            left -= 1
 
 
 def look_at_due(run: Run) -> None:

@@ -262,3 +262,19 @@ def test_a_task_waits_for_a_free_hand(monkeypatch: pytest.MonkeyPatch):
     assert world.task(second).status is TaskStatus.WAITING
     world.earn("bob", tasks=[first])
     assert world.task(second).miner == key("bob").public_key
+
+
+def test_a_queue_that_waits_for_a_free_hand_keeps_no_other_model_waiting(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("chain.execution.tasks.MAX_ASSIGNMENTS_A_BLOCK", 3)
+    monkeypatch.setattr("chain.execution.tasks.MAX_TASKS_IN_HAND", 1)
+    first, second = sorted((MODEL, OTHER_MODEL))
+    world = World()
+    world.register("bob", models=(first,))
+    world.register("carol", models=(second,))
+    tasks = [SubmitTask(first, 1, inputs_of(1, salt=salt), 10) for salt in range(5)]
+    world.block(*(world.sign("alice", task, ahead=ahead) for ahead, task in enumerate(tasks)))
+    world.block()
+    asked = world.sign("dave", SubmitTask(second, 1, inputs_of(1), 10))
+    world.block(asked)
+    world.block()
+    assert world.task(asked.id).miner == key("carol").public_key

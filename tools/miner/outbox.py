@@ -5,6 +5,7 @@ from typing import Any
 
 from chain.codec import encode
 from chain.crypto.ed25519 import SecretKey
+from chain.execution.fees import weight_of
 from chain.reasons import Reason
 from chain.types.params import ChainParams
 from chain.types.transaction import Body, Transaction, sign_transaction
@@ -38,12 +39,17 @@ class Outbox:
     async def send(self, work: MinerWork, body: Body, *, kind: str, **details: Any) -> bytes:
         """Sign with the next nonce and send; returns the transaction's id.
 
+        Nothing behind it can be in a block before it. So it may cost, should fees rise, as much as would burn
+        if what is open were never proven.
+
         Raises:
             CallFailed: The node refuses it; it is forgotten.
             Unreachable: The node may or may not have it; `settle` finds out.
         """
         nonce = max([work.next_nonce, *(item.nonce + 1 for item in self.items)])
-        highest = 2 * max(work.base_fee, self.params.base_fee_floor)
+        at_stake = sum(commit.stake for commit in work.commits) + sum(item.stake for item in self.items)
+        weight = weight_of(body, len(encode(body)), params=self.params)
+        highest = max(2 * max(work.base_fee, self.params.base_fee_floor), at_stake // weight)
         transaction = Transaction(self.params.chain_id, self.key.public_key, nonce, highest, 0, body)
         signed = sign_transaction(transaction, self.key)
         item = InFlight(signed.id, nonce, kind, encode(signed), **details)

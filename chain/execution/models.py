@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from pouw.program import Program
-from pouw.tensors import Array
+from pouw.tensors import Array, TensorSpec
 from pouw.vote_program import checkpoint_of, in_use_specs, vote_program
 from pouw.voted_training import Judgement, VotedTraining
 
@@ -43,11 +43,14 @@ class Model:
     rebuild: Callable[[int, Roots], Program] | None = None
     """Of a model in training: the program for so many rows at a checkpoint; pure."""
     _program: Callable[[int], Program] = field(init=False, repr=False)
+    _row: TensorSpec = field(init=False, repr=False)
+    """Input of one row; that of more has so many of it."""
 
     def __post_init__(self) -> None:
         if len(self.model_id) != 32:
             raise ValueError(f"a model's id has 32 bytes, got {len(self.model_id)}")
         object.__setattr__(self, "_program", lru_cache(maxsize=_PROGRAMS_KEPT)(self.build))
+        object.__setattr__(self, "_row", self.build(1).tensors[0])
 
     @property
     def id(self) -> bytes:
@@ -69,12 +72,15 @@ class Model:
         return self.rebuild(rows, roots)
 
     def read_inputs(self, rows: int, inputs: bytes) -> Array | str:
-        """The input tensor of a task, or a sentence on what is wrong with the bytes."""
-        spec = self.program(rows).tensors[0]
-        expected = spec.rows * spec.cols * spec.dtype.size
+        """The input tensor of a task, or a sentence on what is wrong with the bytes.
+
+        No program is built for it: that takes far longer than the fee for bytes that are refused pays for.
+        """
+        row = self._row
+        expected = rows * row.row_bytes
         if len(inputs) != expected:
-            return f"{len(inputs)} bytes of input, {rows} rows of {spec.cols} take {expected}"
-        values = np.frombuffer(inputs, spec.dtype.numpy).reshape(spec.rows, spec.cols)
+            return f"{len(inputs)} bytes of input, {rows} rows of {row.cols} take {expected}"
+        values = np.frombuffer(inputs, row.dtype.numpy).reshape(rows, row.cols)
         low, high = int(values.min()), int(values.max())
         if low < self.input_low or high > self.input_high:
             return f"inputs from {low} to {high}, the model takes {self.input_low} to {self.input_high}"

@@ -5,6 +5,7 @@ import pytest
 
 from chain.execution.models import Model, ModelRegistry
 from chain.execution.work import CommitItems, CommonsWork, TaskWork, commons_seed
+from pouw.program import Program
 from tests.chain.execution.world import COMMONS, MODEL, MODELS, TINY, WIDTH, World, inputs_of
 
 
@@ -21,6 +22,20 @@ def test_inputs_are_read_or_explained():
     assert model.read_inputs(2, b"") == f"0 bytes of input, 2 rows of {WIDTH} take {2 * WIDTH}"
     assert model.read_inputs(1, bytes([17] * WIDTH)) == "inputs from 17 to 17, the model takes 0 to 16"
     assert model.read_inputs(1, bytes([255] * WIDTH)) == "inputs from -1 to -1, the model takes 0 to 16"
+
+
+def test_no_program_is_built_for_inputs_that_are_refused():
+    built: list[int] = []
+
+    def build(rows: int) -> Program:
+        built.append(rows)
+        return TINY.model.build(rows)
+
+    model = Model(model_id=bytes(32), name="counted", build=build, input_low=0, input_high=16)
+    built.clear()
+    for rows in range(1, 33):
+        assert isinstance(model.read_inputs(rows, b""), str)
+    assert not built
 
 
 def test_answers_are_read_or_explained():

@@ -1,9 +1,12 @@
 """Seats in proportion to weight, by systematic sampling: small miners get their turn, no rank cuts them off.
 
-All weight is laid end to end in the order of the keys, and ``seats`` points are set on it at equal distances
-from one random start. A key holds as many seats as points fall on its stretch: the floor or the ceiling of
-its quota, and over the random start exactly its quota in expectation. Whoever has a hundredth of a seat sits
-in one committee of a hundred.
+All weight is laid end to end in an order that the beacon shuffles, and ``seats`` points are set on it at
+equal distances from one random start. A key holds as many seats as points fall on its stretch: the floor or
+the ceiling of its quota, and over the random start exactly its quota in expectation. Whoever has a hundredth
+of a seat sits in one committee of a hundred.
+
+In the order of the keys themselves, whoever chooses many could lay them a seat apart: the points would then
+fall on all of them or on none, and 30 % of the weight would hold a whole committee three times in ten.
 
 (Madow, "On the theory of systematic sampling", 1949.)
 """
@@ -26,7 +29,7 @@ def apportion_seats(weights: Mapping[bytes, int], *, seats: int, beacon: bytes) 
     start = _start(beacon, total)
     given: dict[bytes, int] = {}
     passed, points = 0, 0
-    for key in sorted(weights):
+    for key in sorted(weights, key=lambda key: digest("headrace/seats-order", beacon, key)):
         passed += weights[key]
         # Point j lies at (start + j * total) / seats; those before `passed` have start + j * total < seats *
         # passed.
@@ -35,7 +38,7 @@ def apportion_seats(weights: Mapping[bytes, int], *, seats: int, beacon: bytes) 
             given[key] = before - points
             points = before
     assert points == seats, f"{points} of {seats} seats given"
-    return given
+    return dict(sorted(given.items()))
 
 
 def _start(beacon: bytes, total: int) -> int:

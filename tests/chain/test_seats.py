@@ -86,6 +86,21 @@ def test_the_mean_over_all_starts_is_the_quota():
         assert abs(held[key] / runs - 7 * weight / total) < 0.04
 
 
+def test_keys_chosen_to_lie_a_seat_apart_win_no_committee():
+    """Whoever makes keys can put them anywhere among those that are there, and knows what all of them weigh.
+
+    Here 30 % of the weight are 64 keys, and between each two of them lie two honest ones that weigh 70 % of a
+    seat together: in the order of the keys, one start in three would give a seat to each of the 64.
+    """
+    honest = {bytes([number, part]) + bytes(30): 35 for number in range(64) for part in (1, 2)}
+    chosen = {bytes([number, 3]) + bytes(30): 30 for number in range(64)}
+    most = 0
+    for number in range(500):
+        given_seats = apportion_seats(honest | chosen, seats=64, beacon=beacon(number))
+        most = max(most, sum(given_seats.get(key, 0) for key in chosen))
+    assert 3 * most <= 2 * 64
+
+
 def test_no_weight_is_our_own_mistake():
     with pytest.raises(AssertionError, match="8 seats over a weight of 0"):
         apportion_seats({bytes(32): 0}, seats=8, beacon=bytes(32))

@@ -11,17 +11,28 @@ Draws by tensors do not repeat, and find a lie no less often than that (`pouw.sa
 min(1, k / n). So the stake is never too low; for one item it is too high by 1 / (e - 1) of the reward
 at most, where n = k.
 
+Who leads the height whose beacon draws knows the draw before anybody else, and loses no more than the tips of
+a block if it keeps that block to itself: the next leader draws anew. With a share p of the seats a liar is
+its own judge that often, as often as it likes, and is found with a chance of
+
+    c = q * (1 - p) / (1 - p * q).
+
+Consensus stands for p below a third, so p = 1/3 is what the stake is made for: c = 2 q / (3 - q).
+
 Whoever sees a bad draw says nothing and is not slashed. So what counts is not what a false proof costs but
 what a missing one does: the reward R of the whole commit, and its stake B. A lie in F saves no more than F
 earns, R_F, for else the work would not have been worth doing. So it never pays if
 
-    q * (R + B) >= R_F    for every choice of F,    that is    B >= R_F / q - R.
+    c * (R + B) >= R_F    for every choice of F,    that is    B >= R_F / c - R.
 
-What a lie gains, R_F - q * (R + B), is convex in the pair (R_F, t). The pairs of all choices lie within a
-hull whose corners towards a high reward and a low chance are found by taking items in the order of what they
-earn by their chance, the highest first; and a convex function is largest in a corner. So as many choices are
-looked at as there are items. A lie in some of an item's rows lies on an edge between two corners. For one
-item alone it comes to B >= R * a / (b - a), a = (n - 1)^k, b = n^k.
+What a lie gains, R_F - c * (R + B), is convex in the pair (R_F, t), as c is concave in t: its second
+derivative has the sign of s * (k + 1) - 2 * (k - 1), s = (1 - t)^k, which is never above 0 from k = 3 on.
+The pairs of all choices lie within a hull whose corners towards a high reward and a low chance are found by
+taking items in the order of what they earn by their chance, the highest first; and a convex function is
+largest in a corner. So as many choices are looked at as there are items. A lie in some of an item's rows lies
+on an edge between two corners. For one item alone it comes to
+
+    B >= 3 R * a / (2 (b - a)),    a = (n - 1)^k,    b = n^k.
 """
 
 from collections.abc import Sequence
@@ -31,7 +42,7 @@ from math import lcm
 from typing import Final
 
 from chain.execution.models import Commons, Model
-from chain.types.params import ChainParams
+from chain.types.params import MIN_SAMPLES, ChainParams
 
 _MILLION: Final = 1_000_000
 
@@ -53,10 +64,10 @@ def least_stake(items: Sequence[Item], *, samples: int) -> int:
 
     Args:
         items: All of the commit, at least one.
-        samples: Draws of its proof, at least 2: half of them look at tensors one by one.
+        samples: Draws of its proof, at least `MIN_SAMPLES`: half of them look at tensors one by one.
     """
+    assert items and samples >= MIN_SAMPLES, f"{len(items)} items, {samples} samples"
     draws = samples // 2
-    assert items and draws, f"{len(items)} items, {samples} samples"
     whole = lcm(*(item.tensors for item in items))
     total = whole * sum(item.units for item in items)
     reward = sum(item.reward for item in items)
@@ -66,7 +77,8 @@ def least_stake(items: Sequence[Item], *, samples: int) -> int:
         earned += item.reward
         chance += item.units * (whole // item.tensors)
         drawn = everywhere - (total - chance) ** draws
-        stake = max(stake, -((reward * drawn - earned * everywhere) // drawn))
+        found, judged = 2 * drawn, 3 * everywhere - drawn
+        stake = max(stake, -((reward * found - earned * judged) // found))
     return stake
 
 

@@ -14,7 +14,7 @@ MAX_AVERAGING_WINDOW: Final = 1 << 13
 ELASTICITY: Final = 2
 """A block may weigh this many times the target, as in EIP-1559."""
 
-MIN_SAMPLES: Final = 2
+MIN_SAMPLES: Final = 6
 """Every other draw looks at tensors one by one; without any no bond would be enough."""
 
 MAX_BLOCK_OVERHEAD: Final = 512

@@ -313,8 +313,8 @@ def test_epochs_are_runs_of_blocks():
         ({"epoch_length": 0}, "epoch_length must be positive"),
         ({"max_block_bytes": PARAMS.max_transaction_bytes}, "must hold a transaction"),
         ({"target_block_weight": 50_000}, "a proof may weigh 100080, a block only 100000"),
-        ({"samples": 1025}, "samples is 1025, 2 to 1024 can be"),
-        ({"samples": 1}, "samples is 1, 2 to 1024 can be"),
+        ({"samples": 1025}, "samples is 1025, 6 to 1024 can be"),
+        ({"samples": 1}, "samples is 1, 6 to 1024 can be"),
         (
             {"missed_proof_penalty": 1_001},
             "missed_proof_penalty is 1001: a bond of 1000 would cover no commit",

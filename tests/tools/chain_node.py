@@ -36,7 +36,7 @@ PARAMS = replace(
     LOCAL_PARAMS, chain_id="tools-test", address_prefix=PREFIX, epoch_length=10, committee_size=16,
     commons_batch=4, round_length=5, beacon_delay=2, proof_window=6, task_deadline=4, samples=32,
     cell_weight=25, max_open_commits=8, max_commons_units=20, reward_per_million_units=1_000_000,
-    min_bond=250_000_000,
+    min_bond=350_000_000,
 )  # fmt: skip
 COMMITTEE = Committee((Validator(CONSENSUS.public_key, ALICE.public_key, 16),))
 FUNDS = 1_000_000_000

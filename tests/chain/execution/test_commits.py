@@ -14,7 +14,7 @@ from tests.chain.execution.world import COMMONS, PARAMS, Work, World, key
 @pytest.fixture
 def world() -> World:
     world = World()
-    world.register("alice")
+    world.register("alice", bond=3_000)
     return world
 
 
@@ -205,7 +205,7 @@ def test_rewards_are_rounded_down():
     for units in (1, 2, 3):
         reward = COMMONS.units(units) * 500_000 // 10**6
         world = World(params=replace(PARAMS, reward_per_million_units=500_000))
-        world.register("alice", bond=10_000)
+        world.register("alice", bond=15_000)
         commit_id = world.earn("alice", units=units)
         event = next(e for e in world.events() if e.reason is Reason.WORK_REWARDED)
         assert (event.subject, event.other, event.amount) == (commit_id, key("alice").public_key, reward)

@@ -11,11 +11,13 @@ from chain.codec import encode
 from chain.execution import queries, state_keys
 from chain.execution.conservation import StateError, check_coins, check_state
 from chain.execution.records import MinerStatus
+from chain.types.params import MIN_SAMPLES
 from chain.types.transaction import ProveWork, RegisterMiner, SubmitTask, Transfer, Unregister
 from tests.chain.execution.world import MODEL, OTHER_MODEL, PARAMS, Work, World, inputs_of, key, possession
 
 NAMES = ("alice", "bob", "carol")
 GENESIS = 5 * 1_000_000
+DRAWS = MIN_SAMPLES
 
 names = st.sampled_from(NAMES)
 
@@ -31,7 +33,7 @@ class Ledger(RuleBasedStateMachine):
     def begin(self, window, delay, epoch, attempts, penalty, unbonding, retention, registered):
         params = replace(
             PARAMS, proof_window=window, beacon_delay=delay, epoch_length=epoch, max_task_attempts=attempts,
-            missed_proof_penalty=penalty, unbonding_blocks=unbonding, task_retention=retention, samples=2,
+            missed_proof_penalty=penalty, unbonding_blocks=unbonding, task_retention=retention, samples=DRAWS,
         )  # fmt: skip
         self.world = World(params=params)
         self.pending = []
@@ -100,9 +102,8 @@ class Ledger(RuleBasedStateMachine):
         if proof == "later":
             self.open.append((work, commit_id, height))
         elif queries.commit(self.world.state, commit_id) is not None:
-            sent = (
-                work.proof(self.world.draw_of(height), samples=2) if proof == "now" else b"\x93\x01\x02\x03"
-            )
+            drawn = self.world.draw_of(height)
+            sent = work.proof(drawn, samples=DRAWS) if proof == "now" else b"\x93\x01\x02\x03"
             self.world.do(name, ProveWork(commit_id, sent))
 
     @precondition(lambda self: self.open)
@@ -110,7 +111,7 @@ class Ledger(RuleBasedStateMachine):
     def prove(self, chosen, honest):
         work, commit_id, height = self.open[chosen % len(self.open)]
         seed = queries.beacon(self.world.state, height + self.world.params.beacon_delay)
-        proof = work.proof(seed or bytes(32), samples=2) if honest else b"\x93\x01\x02\x03"
+        proof = work.proof(seed or bytes(32), samples=DRAWS) if honest else b"\x93\x01\x02\x03"
         self.send(work.name, ProveWork(commit_id, proof))
 
     @rule()

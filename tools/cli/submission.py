@@ -58,8 +58,17 @@ def fee_options(command: _F) -> _F:
     return wrapped  # type: ignore[return-value]  # click reads the options off the wrapper
 
 
-def submit_body(remote: Remote, secret: SecretKey, body: Body, fees: Fees) -> SignedTransaction:
+def submit_body(
+    remote: Remote, secret: SecretKey, body: Body, fees: Fees, *, ahead: int = 0
+) -> SignedTransaction:
     """Sign a body with the account's next nonce and hand it to the node.
+
+    Args:
+        remote: The node.
+        secret: Of the account.
+        body: What to do.
+        fees: May name the nonce.
+        ahead: Nonces to leave free before it for somebody else who sends with this account.
 
     Raises:
         CliError: The node does not answer, or refuses it.
@@ -69,7 +78,7 @@ def submit_body(remote: Remote, secret: SecretKey, body: Body, fees: Fees) -> Si
     address = encode_address(secret.public_key, prefix=remote.prefix)
     nonce = fees.nonce
     if nonce is None:
-        nonce = remote.call(AccountView, "account", address=address).next_nonce
+        nonce = remote.call(AccountView, "account", address=address).next_nonce + ahead
     highest = (
         2 * max(status.base_fee, params.base_fee_floor) if fees.max_base_fee is None else fees.max_base_fee
     )

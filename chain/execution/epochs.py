@@ -11,12 +11,18 @@ from chain.seats import apportion_seats
 from chain.types.committee import Committee, Validator
 
 
-def credit_units(run: Run, consensus_key: bytes, units: int) -> None:
-    """Count proven units for a consensus key in the current epoch."""
+def credit_units(run: Run, consensus_key: bytes, units: int) -> int:
+    """Count proven units for a consensus key; the epoch that they count for.
+
+    Who leads an epoch's last block knows the beacon that draws the next committee before it chooses what is
+    in the block. So what is proven there counts for the next epoch, and moves no weight that is drawn from.
+    """
+    height, epoch = run.context.height, run.context.epoch
+    counts_for = epoch + 1 if height == run.params.last_height(epoch) else epoch
     key = state_keys.weight(consensus_key)
     weight = run.ledger.find(Weight, key) or Weight(())
-    credited = weight.credited(run.context.epoch, units, window=run.params.averaging_window)
-    run.ledger.put(key, credited)
+    run.ledger.put(key, weight.credited(counts_for, units, window=run.params.averaging_window))
+    return counts_for
 
 
 def close_epoch(run: Run) -> None:
@@ -73,25 +79,29 @@ def _is_convicted(run: Run, validator: Validator) -> bool:
 def _is_in_good_standing(run: Run, validator: Validator) -> bool:
     """Whether a validator is not known to be slashed, suspended, convicted or on its way out.
 
-    Genesis validators need not be miners, so a key that no miner stands for is as good as any.
+    Genesis validators need not be miners, so a key whose account was never one is as good as any. An account
+    that registers under another key, after it was slashed perhaps, has left the old one.
     """
     miner = run.ledger.find(Miner, state_keys.miner(validator.payout))
-    is_its_own = miner is not None and miner.consensus_key == validator.consensus_key
-    is_active = miner is not None and miner.status is MinerStatus.ACTIVE
-    return not _is_convicted(run, validator) and (is_active or not is_its_own)
+    is_there = miner is None or (
+        miner.consensus_key == validator.consensus_key and miner.status is MinerStatus.ACTIVE
+    )
+    return is_there and not _is_convicted(run, validator)
 
 
 def _window_weights(run: Run) -> dict[bytes, tuple[bytes, int]]:
     """Miner and weight of every active key over the window that ends now; empty weights are dropped."""
-    first = max(0, run.context.epoch + 1 - run.params.averaging_window)
+    last = run.context.epoch
+    first = max(0, last + 1 - run.params.averaging_window)
     prefix = state_keys.weight()
     weights: dict[bytes, tuple[bytes, int]] = {}
     for entry in list(run.ledger.keys(prefix)):
         consensus_key = entry[len(prefix) :]
-        weight = run.ledger.get(Weight, entry).since(first)
-        if weight == 0:
+        record = run.ledger.get(Weight, entry)
+        if record.since(first) == 0:
             run.ledger.delete(entry)
             continue
+        weight = record.within(first, last)
         miner = run.ledger.get_raw(state_keys.miner_of(consensus_key))
         if run.ledger.get(Miner, state_keys.miner(miner)).status is MinerStatus.ACTIVE:
             weights[consensus_key] = (miner, weight)

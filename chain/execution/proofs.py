@@ -120,10 +120,10 @@ def _reward(run: Run, sender: bytes, commit_id: bytes) -> None:
         Reason.WORK_PROVEN, commit_id, other=sender, amount=commit.units,
         detail=f"{run.params.samples} cells recomputed",
     )  # fmt: skip
-    epochs.credit_units(run, miner.consensus_key, commit.units)
+    epoch = epochs.credit_units(run, miner.consensus_key, commit.units)
     run.emit(
         Reason.WORK_CREDITED, miner.consensus_key, other=commit_id, amount=commit.units,
-        detail=f"in epoch {run.context.epoch}",
+        detail=f"in epoch {epoch}",
     )  # fmt: skip
     reward = coins.mint(run.ledger, sender, commit.units * run.params.reward_per_million_units // 1_000_000)
     run.emit(Reason.WORK_REWARDED, commit_id, other=sender, amount=reward)

@@ -104,7 +104,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class EpochUnits:
-    """Units that a key proved in one epoch."""
+    """Proven units of a key that count for one epoch."""
 
     epoch: U64
     units: U128
@@ -112,13 +112,20 @@ class EpochUnits:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A consensus key's proven units: one entry an epoch, ascending, no older than the averaging window."""
+    """A consensus key's proven units: one entry an epoch, ascending, no older than the averaging window.
+
+    What an epoch's last block proves is entered for the next epoch.
+    """
 
     epochs: Annotated[tuple[EpochUnits, ...], AtMost(1 << 16)]
 
     def since(self, epoch: int) -> int:
-        """Units proven in ``epoch`` and later."""
+        """Units that count for ``epoch`` and later."""
         return sum(entry.units for entry in self.epochs if entry.epoch >= epoch)
+
+    def within(self, first: int, last: int) -> int:
+        """Units that count for the epochs ``first`` to ``last``."""
+        return sum(entry.units for entry in self.epochs if first <= entry.epoch <= last)
 
     def credited(self, epoch: int, units: int, *, window: int) -> "Weight":
         """With ``units`` more in ``epoch``, and without what lies before the ``window`` epochs before it."""

@@ -148,7 +148,9 @@ class Auditor:
     def _count(self, block: Block, event: Event) -> None:
         height = block.header.height
         if event.reason is Reason.WORK_CREDITED:
-            self._units[block.header.epoch][event.subject] += event.amount
+            # The last block draws the committee, and its own proofs come too late for it.
+            is_last = height == self._params.last_height(block.header.epoch)
+            self._units[block.header.epoch + is_last][event.subject] += event.amount
         elif event.reason is Reason.WORK_REWARDED:
             units = self._watch.work[event.subject][1]
             due = units * self._params.reward_per_million_units // 1_000_000

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from chain.execution import queries, state_keys
-from chain.execution.records import EpochUnits, Weight
+from chain.execution.records import EpochUnits, MinerStatus, Weight
 from chain.reasons import Reason
-from chain.types.transaction import Unregister
-from tests.chain.execution.world import COMMONS, PARAMS, World, key
+from chain.types.transaction import ProveWork, RegisterMiner, Unregister
+from tests.chain.execution.world import COMMONS, MODEL, PARAMS, World, key, possession
 
 
 def seats(world: World) -> dict[str, int]:
@@ -90,6 +90,31 @@ def test_work_of_several_epochs_adds_up():
     )
 
 
+def test_what_the_last_block_proves_counts_for_the_next_epoch():
+    """Its leader knows the beacon that draws the committee, and must not choose the weights."""
+    seated = []
+    for is_proven in (False, True):
+        world = World()
+        world.register("alice")
+        world.register("bob")
+        world.earn("alice", units=1)
+        work = world.work("bob", units=1)
+        commit_id = world.commit(work)
+        at = world.height
+        world.until(9)
+        if is_proven:
+            proof = work.proof(world.draw_of(at), samples=world.params.samples)
+            world.block(world.sign("bob", ProveWork(commit_id, proof)))
+            consensus = key("bob/consensus").public_key
+            assert queries.weight(world.state, consensus) == Weight((EpochUnits(1, COMMONS.units(1)),))
+        else:
+            world.block()
+        seated.append(seats(world))
+        world.until(20)
+        assert ("bob" in seats(world)) is is_proven
+    assert seated == [{"alice": 8}, {"alice": 8}]
+
+
 def test_entries_older_than_the_window_are_dropped_as_new_ones_come():
     weight = Weight(tuple(EpochUnits(epoch, 1) for epoch in range(4)))
     assert weight.credited(4, 5, window=3).epochs == (
@@ -147,3 +172,21 @@ def test_a_kept_committee_loses_those_that_left_unless_nobody_stays(others: bool
     world.until(40)
     assert closing(world) == [Reason.COMMITTEE_KEPT]
     assert seats(world) == ({"alice": before["alice"]} if others else before)
+
+
+def test_a_slashed_member_gets_no_seat_back_by_registering_under_another_key():
+    world = World(params=replace(PARAMS, epoch_length=20, averaging_window=1))
+    for name in ("alice", "bob"):
+        world.register(name)
+        world.earn(name, units=5)
+    world.until(20)
+    before = seats(world)
+    work = world.work("bob")
+    world.commit(work, units=work.body.units + 1)
+    assert world.miner("bob").status is MinerStatus.SLASHED
+    other = key("bob/other")
+    world.do("bob", RegisterMiner(other.public_key, possession(key("bob"), other), PARAMS.min_bond, (MODEL,)))
+    assert world.receipt.reason is Reason.OK
+    world.until(40)
+    assert closing(world) == [Reason.COMMITTEE_KEPT]
+    assert seats(world) == {"alice": before["alice"]}

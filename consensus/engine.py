@@ -21,7 +21,6 @@ from chain.execution.invalid import InvalidBlock
 from chain.msgpack_reader import DecodeError
 from chain.types.block import Block, beacon_input
 from chain.types.evidence import Evidence
-from chain.types.statement import Kind
 from consensus import effects, events
 from consensus.admission import Admission, Place
 from consensus.alarms import Alarms
@@ -30,7 +29,6 @@ from consensus.events import Event
 from consensus.fetcher import Fetcher
 from consensus.halting import Halted, HaltReason, disk_halt
 from consensus.inputs import EngineSettings, Found, Input, Synced, WatchOver
-from consensus.instance import FETCHED_VIEWS
 from consensus.ledger import BuildRequest, Ledger
 from consensus.messages import (
     Certificate,
@@ -144,11 +142,8 @@ class Engine:
 
     async def _begin_to_sign(self) -> None:
         """Nobody else has our key: start the instance anew, as a member, with all that was seen so far."""
-        end = self._simplex.view + 1
-        newest = self._simplex.certificates(max(0, end - FETCHED_VIEWS), end)
-        kept = [certificate for certificate in newest if certificate.kind is not Kind.FINALIZE]
         await self._durably(self._watch.end)
-        await self._durably(partial(self._store.save, kept, ()))
+        await self._durably(partial(self._store.save, self._simplex.to_keep(), ()))
         log.info("event=signing view=%d", self._simplex.view)
         await self._start_epoch()
 
@@ -236,11 +231,10 @@ class Engine:
         except Distrust as doubt:
             log.warning("event=message_doubted peer=%s reason=%s", origin, doubt)
             return True
-        if event is None:
-            return True
-        if isinstance(message, Vote):
-            self._fetcher.learn(message.signer, origin)
-        await self._step(event)
+        if event is not None:
+            if isinstance(message, Vote):
+                self._fetcher.learn(message.signer, origin)
+            await self._step(event)
         return True
 
     def _blame(self, peer: PeerId, reason: str) -> None:
@@ -373,8 +367,7 @@ class Engine:
                 await self._step(events.BlockFetched(block, block.digest))
         for certificate in found.certificates:
             if not await self._on_message(found.origin, certificate):
-                # One lie is enough; each costs a quorum of signatures to see through.
-                break
+                break  # One lie is enough: each costs a quorum of signatures to see through.
             await trio.lowlevel.checkpoint()
 
     def _shelf(self, request: FetchRequest) -> tuple[Iterator[Block], list[Certificate]]:

@@ -99,6 +99,12 @@ class Simplex:
             if found is not None:
                 yield from found.certificates()
 
+    def to_keep(self) -> list[Certificate]:
+        """Those of the newest views; the newest finalization is the ledger's to keep."""
+        end = self.view + 1
+        newest = self.certificates(max(0, end - FETCHED_VIEWS), end)
+        return [certificate for certificate in newest if certificate.kind is not Kind.FINALIZE]
+
     def known_signatures(self, statement: Statement) -> tuple[tuple[int, bytes], ...]:
         """Pairs (validator, signature) that were verified under ``statement``."""
         found = self._state.rounds.find(statement.view)

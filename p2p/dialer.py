@@ -128,9 +128,7 @@ class Dialer:
         elif target.connected_at is None and now >= target.hinted_at + LONGEST_PAUSE:
             target.hinted_at = now
             target.next_at = min(target.next_at, now + COURTESY_SECONDS)
-        if len(self._targets) > self._most:
-            self._forget_unknown()
-            self._most = len(self._targets) + FORGOTTEN_AT_ONCE
+        self._make_room()
         self._changed.set()
 
     def connected(self, peer: PeerId) -> None:
@@ -138,6 +136,7 @@ class Dialer:
         now = trio.current_time()
         target = self._targets.setdefault(peer, _Target(peer, next_at=now))
         target.connected_at = now
+        self._make_room()
 
     def lost(self, peer: PeerId, *, was_ours: bool) -> None:
         """The session with `peer`, which we dialed if it `was_ours`, is over."""
@@ -248,6 +247,11 @@ class Dialer:
 
     def _courtesy(self, peer: PeerId) -> float:
         return 0.0 if dials(self._local_id, peer) else COURTESY_SECONDS
+
+    def _make_room(self) -> None:
+        if len(self._targets) > self._most:
+            self._forget_unknown()
+            self._most = len(self._targets) + FORGOTTEN_AT_ONCE
 
     def _forget_unknown(self) -> None:
         """Follow the book, which is bounded."""

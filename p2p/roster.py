@@ -259,6 +259,8 @@ class Roster:
     def _leave(self, session: Session, ended: PeerFault) -> None:
         peer = session.link.peer
         del self.sessions[peer]
+        for other in self.sessions.values():
+            other.told.discard(peer)
         self._dialed = None
         log.info("event=peer_disconnected peer=%s reason=%s", peer, ended)
         self.comings.put(PeerDisconnected(peer, str(ended)))

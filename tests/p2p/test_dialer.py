@@ -220,6 +220,16 @@ async def test_hearsay_cannot_make_a_node_knock_everywhere(autojump_clock: MockC
         assert len(world.times(THEIRS)) > 3, "the bootstrap peer keeps its turn"
 
 
+async def test_those_who_come_and_go_are_not_remembered_beyond_the_book(autojump_clock: MockClock) -> None:
+    world = World()
+    async with running(world) as dialer:
+        for n in range(1000):
+            dialer.connected(PeerId(f"z{n}"))
+            dialer.lost(PeerId(f"z{n}"), was_ours=False)
+            await trio.sleep(0.1)
+        assert len(dialer._targets) <= FORGOTTEN_AT_ONCE + 1
+
+
 def test_no_event_loop_is_needed_to_know_the_pause() -> None:
     with pytest.raises(RuntimeError):
         trio.current_time()

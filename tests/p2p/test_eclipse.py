@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from p2p.anchors import LASTING_SECONDS
 from p2p.bucket_table import BUCKET_SIZE, SHARE
+from p2p.faults import Fault
 from p2p.keepsakes import ANCHORS, SAVING_PAUSE
 from p2p.limits import Limits
 from p2p.network import Direction, PeerId
@@ -179,3 +180,21 @@ async def test_a_local_testnet_becomes_a_mesh_whatever_the_limits_by_group(autoj
     async with victim(internet, near[0], limits=Limits()) as here:
         await trio.sleep(30)
         assert len(here.honest(Direction.OUTBOUND)) == 30
+
+
+async def test_who_came_and_left_is_forgotten_by_everyone_who_was_told(autojump_clock: MockClock) -> None:
+    """A new identity costs nothing: what it leaves behind must not cost anything either."""
+    internet = Internet()
+    stays = internet.add("stays", "30.1.1.1", honest=True)
+    async with victim(internet, limits=LIMITS) as here:
+        here.arrive(stays)
+        session = here.roster.sessions[stays.peer]
+        for n in range(40):
+            remote = internet.add(f"bad{n}", f"{60 + n}.9.1.1", honest=False)
+            assert here.arrive(remote)
+            assert list(here.roster._news_for(session)), "it is told of"
+            here.roster.sessions[remote.peer].end(Fault.CONNECTION_LOST, "gone")
+            await trio.sleep(1)
+        # Some were dialed back and are here again.
+        assert len(here.roster.sessions) < 40
+        assert session.told <= here.roster.sessions.keys()

@@ -32,7 +32,7 @@ MAX_TRANSACTIONS_FRAME = 1024 * 1024
 MAX_RESPONSE = 8 * 1024 * 1024
 """Ceiling for the `limit` of a request, bytes; larger things are asked for in ranges."""
 
-MAX_ANNOUNCEMENT = 32 * 1024
+MAX_ANNOUNCEMENT = 128 * 1024
 """Limit of one announcement, bytes: headers and certificates, never bodies."""
 
 DEFAULT_WEIGHT = 20

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Final
 
+import trio
+
 from chain.database.leveldb import LevelDatabase
 from chain.store import UNDO_BLOCKS, BlockStore
 from consensus.disk import Durably
@@ -67,4 +69,5 @@ def pruner_for(
         measure=lambda: size_on_disk(path),
         compact=lambda low, high: compact_heights(database, low, high),
         durably=durably,
+        beside=trio.to_thread.run_sync,
     )

@@ -6,6 +6,7 @@ every later committee. The state itself has no history: a tree that nobody holds
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, Self
 
 import trio
@@ -16,8 +17,11 @@ from consensus.disk import Durably, at_once
 from tools.node.disk import size_of
 from tools.node.snapshots import KEPT
 
-STEP: Final = 16
-"""Blocks that one write forgets."""
+STEP: Final = 2
+"""Blocks that one write forgets: a full one takes a tenth of a second, in which nothing is signed."""
+
+ROUND: Final = 256
+"""Blocks forgotten between two looks at the size on disk."""
 
 PAUSE_SECONDS: Final = 0.1
 """Between two steps: catching up with a large backlog must not slow the chain down."""
@@ -74,35 +78,41 @@ class Pruner:
         measure: Callable[[], int],
         compact: Callable[[int, int], None],
         durably: Durably = at_once,
+        beside: Durably = at_once,
     ) -> None:
-        """Take the store, and its size on disk in bytes; ``compact`` gives back the room of some heights."""
+        """Take the store, and its size on disk in bytes; ``compact`` gives back the room of some heights.
+
+        That may take many seconds, so it is done ``beside`` what waits for the disk, and not in its turn.
+        """
         self._store = store
         self._rule = rule
         self._least = least_kept(params)
         self._measure = measure
         self._compact = compact
         self._durably = durably
+        self._beside = beside
 
     async def run(self, heads: Heads) -> None:
         """Prune for ever."""
         while True:
-            if await self._durably(self.step):
+            if await self.round():
                 await trio.sleep(PAUSE_SECONDS if self._rule.size is None else LOOK_SECONDS / 10)
             elif self._rule.size is None:
                 await heads.wait_beyond(self._store.head.height)
             else:
                 await trio.sleep(LOOK_SECONDS)
 
-    def step(self) -> int:
-        """Forget some blocks if the rule asks for it; how many."""
+    async def round(self) -> int:
+        """Forget some blocks if the rule asks for it, a few at a time; how many."""
         store, rule = self._store, self._rule
-        if rule.size is None:
-            keep = max(rule.blocks or 0, self._least)
-            return store.prune(store.head.height - keep + 1, most=STEP)
-        if self._measure() <= rule.size:
+        keep = max(rule.blocks or 0, self._least)
+        if rule.size is not None and await self._beside(self._measure) <= rule.size:
             return 0
         first = store.first
-        gone = store.prune(store.head.height - self._least + 1, most=STEP * STEP)
-        if gone:
-            self._compact(first, store.first)
-        return gone
+        while store.first < first + ROUND:
+            if not await self._durably(partial(store.prune, store.head.height - keep + 1, most=STEP)):
+                break
+            await trio.sleep(PAUSE_SECONDS)
+        if rule.size is not None and store.first > first:
+            await self._beside(partial(self._compact, first, store.first))
+        return store.first - first

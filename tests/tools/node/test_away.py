@@ -12,7 +12,7 @@ from consensus.state_sync import StateSync, StateSyncSettings
 from p2p.network import RequestFailed
 from tests.tools.node.cluster import Cluster, open_cluster
 from tools.node.node import Node
-from tools.node.pruning import Pruner, PruneRule, least_kept
+from tools.node.pruning import STEP, Pruner, PruneRule, least_kept
 from tools.node.verify import check_whole
 from tools.rpc.faults import RpcFault
 from tools.rpc.methods import chain as chain_methods
@@ -131,12 +131,39 @@ async def test_a_size_on_disk_is_kept_to(tmp_path, autojump_clock):
             node.store, PruneRule.parse("1KB"), node.genesis.params,
             measure=lambda: size[0], compact=lambda low, high: compacted.append((low, high)),
         )  # fmt: skip
-        assert pruner.step() == 0
+        assert await pruner.round() == 0
         size[0] = 5000
-        assert pruner.step() > 0
+        assert await pruner.round() > 0
         assert compacted == [(1, node.store.first)]
         assert node.head.height - node.store.first + 1 == least_kept(node.genesis.params)
-        assert pruner.step() == 0
+        assert await pruner.round() == 0
+
+
+async def test_whoever_signs_waits_for_a_few_blocks_and_for_no_compaction(tmp_path, autojump_clock):
+    async with open_cluster(tmp_path, 4, change=short_epochs) as cluster:
+        await cluster.reach(5 * EPOCH)
+        node, in_turn, beside = cluster.nodes[0], [], []
+
+        async def durably(work):
+            before = node.store.first
+            done = work()
+            in_turn.append(node.store.first - before)
+            return done
+
+        async def aside(work):
+            before = node.store.first
+            done = work()
+            assert node.store.first == before
+            beside.append(work)
+            return done
+
+        pruner = Pruner(
+            node.store, PruneRule.parse("1KB"), node.genesis.params, measure=lambda: 5000,
+            compact=lambda *_: None, durably=durably, beside=aside,
+        )  # fmt: skip
+        assert await pruner.round() > 2 * STEP
+        assert max(in_turn) == STEP
+        assert len(beside) == 2, "the look at the size, and the compaction"
 
 
 @pytest.mark.parametrize("text", ["", "x", "5 apples", "-5", "1.5GB", "GB"])

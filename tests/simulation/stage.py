@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from chain.types.committee import Committee, Validator
-from chain.types.params import ChainParams
+from chain.types.params import MIN_SAMPLES, ChainParams
 from tests.consensus.fakes import params as small_params
 from tests.simulation.abstract import COMMITTEES, AbstractLedger
 from tests.simulation.cheats import worker_of
@@ -32,7 +32,7 @@ def ledger_params(plan: Plan) -> ChainParams:
         min_bond=BOND // 2, unbonding_blocks=24, missed_proof_penalty=100,
         commons_batch=BATCH, max_commons_units=50, round_length=4, max_open_commits=2,
         reward_per_million_units=500_000_000,
-        samples=4, beacon_delay=2, proof_window=12,
+        samples=MIN_SAMPLES, beacon_delay=2, proof_window=12,
         task_deadline=6, max_task_attempts=3, max_task_rows=32, price_per_million_units=20_000,
         task_retention=20,
     )  # fmt: skip

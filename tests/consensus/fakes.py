@@ -168,7 +168,7 @@ class SimDisk:
         self.data: bytes | None = None
         self.locked = False
         self.writes = 0
-        self.lies_at = bytes(32)
+        self.lies_at = bytes([1]) * 32
         self.cut: int | None = None
         """At the next append keep this many thousandths of the data and fail."""
 

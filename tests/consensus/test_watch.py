@@ -139,4 +139,4 @@ async def test_a_chain_that_stands_still_without_us_goes_on(autojump_clock: Mock
 
 
 def test_the_watch_is_on_unless_it_is_turned_off() -> None:
-    assert EngineSettings().watch_heights == WATCHED_HEIGHTS == 20
+    assert EngineSettings().watch_heights == WATCHED_HEIGHTS == 10

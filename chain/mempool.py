@@ -2,9 +2,9 @@
 
 Bounds: transactions and bytes in all, transactions a sender, and how far a nonce may lie beyond the first one
 missing. A full pool makes room by dropping the last transaction of a queue, if the newcomer is worth more:
-what lies behind a gap can be in no block, costs nobody anything and goes first; then whatever is not work;
-then what tips least, and among equal tips the latest to come. What a sender cannot pay the fees of, in sum,
-is not taken.
+what can be in no next block, because it lies behind a gap or below the base fee, costs nobody anything and
+goes first; then whatever is not work; then what tips least (`chain/tails.py`). What a sender cannot pay the
+fees of, in sum, is not taken.
 
 Work goes first. A miner whose proof finds no room loses part of its bond, and no proof, no seats: so a block
 fills up to half of its bytes and weight with queues that hold a commit or a proof before the rest is sold to
@@ -14,7 +14,6 @@ Signatures are verified once: `is_authentic` remembers the very bytes of the sig
 transaction's id does not cover them and a block may carry the same transaction with another, false one.
 """
 
-import heapq
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,14 +25,12 @@ from chain.execution.fees import weight_of
 from chain.execution.records import MinerStatus
 from chain.reasons import Reason
 from chain.state.tree import StateTree
+from chain.tails import Ranked, Tails, ranked
 from chain.types.params import ChainParams
 from chain.types.transaction import SignedTransaction
 from chain.waiting import NO_LAST_NONCE, Queue, Room, Selection, Waiting
 
 _FATES_KEPT: Final = 4096
-
-_Worth = tuple[bool, bool, int]
-"""Whether it can run, as far as the queue tells; whether it is work; its tip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +59,7 @@ class Mempool:
         self._arrivals = 0
         self._due: dict[bytes, int] = {}
         """First nonce that the final state has not seen, by sender of a queue."""
-        self._tails: list[tuple[_Worth, int, bytes, int]] = []
-        """Heap of (worth, -arrival, sender, nonce) of the last entries of queues; stale ones go on sight."""
+        self._tails = Tails()
         self._fates: OrderedDict[bytes, Reason] = OrderedDict()
 
     def __len__(self) -> int:
@@ -120,17 +116,17 @@ class Mempool:
             reason = check(entry, state, base_fee)
             if reason is not Reason.OK:
                 return reason
-        replaced = self._queues.get(signed.transaction.sender, {}).get(signed.transaction.nonce)
+        queue = self._queues.get(signed.transaction.sender, {})
+        replaced = queue.get(signed.transaction.nonce)
         freed = (0, 0) if replaced is None else (1, replaced.size)
         due = queries.account(state, signed.transaction.sender).nonce
-        runs = signed.transaction.nonce <= self.next_nonce(signed.transaction.sender, due)
-        worth = (runs, entry.is_work, entry.tip)
-        if self._is_full(entry, freed) and not self._outbids(entry, worth):
+        newcomer = ranked(entry, queue, due)
+        if self._is_full(entry, freed) and self._outbid_by(newcomer, base_fee) is None:
             return Reason.MEMPOOL_FULL
         # The dearest check comes last, and nothing is dropped for a transaction that nobody signed.
         if not signed.is_authentic():
             return Reason.BAD_SIGNATURE
-        if not self._make_room(entry, worth, freed):
+        if not self._make_room(newcomer, base_fee, freed):
             return Reason.MEMPOOL_FULL
         if replaced is not None:
             self._drop(replaced, Reason.REPLACED)
@@ -171,9 +167,8 @@ class Mempool:
             queue = self._queues.get(sender, {})
             account = queries.account(state, sender)
             funds = account.balance
-            if queue and self._due[sender] != account.nonce:
+            if queue:
                 self._due[sender] = account.nonce
-                self._note_tail(queue)
             for nonce in sorted(queue):
                 entry = queue[nonce]
                 if nonce < account.nonce:
@@ -182,6 +177,7 @@ class Mempool:
                 funds -= entry.weight * (base_fee + entry.tip)
                 if funds < 0:
                     self._drop(entry, Reason.INSUFFICIENT_FUNDS)
+            self._note_tail(sender)
 
     def _check_form(self, entry: Waiting, _state: StateTree, _base_fee: int) -> Reason:
         if entry.id in self._by_id:
@@ -234,40 +230,29 @@ class Mempool:
             or self._bytes - size + entry.size > self._limits.bytes
         )
 
-    def _make_room(self, entry: Waiting, worth: "_Worth", freed: tuple[int, int]) -> bool:
-        """Drop cheaper tails until the entry fits; if that is not enough, drop nothing."""
+    def _make_room(self, newcomer: Ranked, base_fee: int, freed: tuple[int, int]) -> bool:
+        """Drop cheaper tails until the newcomer fits; if that is not enough, drop nothing."""
         victims: list[Waiting] = []
-        while self._is_full(entry, freed):
-            if not self._outbids(entry, worth):
-                for victim in reversed(victims):
-                    self._put(victim)
+        while self._is_full(newcomer.entry, freed):
+            victim = self._outbid_by(newcomer, base_fee)
+            if victim is None:
+                for kept in reversed(victims):
+                    self._put(kept)
                 return False
-            victims.append(self._lowest_tail())
-            self._remove(victims[-1])
+            victims.append(victim)
+            self._remove(victim)
+            self._note_tail(victim.signed.transaction.sender)
         for victim in victims:
             self._remember(victim, Reason.MEMPOOL_FULL)
         return True
 
-    def _outbids(self, entry: Waiting, worth: "_Worth") -> bool:
-        """Whether the least tail is another sender's and worth less."""
-        if not self._by_id:
-            return False
-        tail = self._lowest_tail()
-        return self._worth(tail) < worth and tail.signed.transaction.sender != entry.signed.transaction.sender
-
-    def _lowest_tail(self) -> Waiting:
-        """The entry that would be missed least; the pool is not empty."""
-        while True:
-            worth, arrival, sender, nonce = self._tails[0]
-            queue = self._queues.get(sender, {})
-            entry = queue.get(nonce)
-            if (
-                entry is not None
-                and nonce == max(queue)
-                and (self._worth(entry), -entry.arrival) == (worth, arrival)
-            ):
-                return entry
-            heapq.heappop(self._tails)
+    def _outbid_by(self, newcomer: Ranked, base_fee: int) -> Waiting | None:
+        """The tail that would be missed least, if it is another sender's and worth less than the newcomer."""
+        tail = self._tails.lowest(base_fee)
+        if tail is None or tail.worth(base_fee) >= newcomer.worth(base_fee):
+            return None
+        own = tail.entry.signed.transaction.sender == newcomer.entry.signed.transaction.sender
+        return None if own else tail.entry
 
     def _put(self, entry: Waiting) -> None:
         transaction = entry.signed.transaction
@@ -277,17 +262,14 @@ class Mempool:
         self._bytes += entry.size
         if entry.is_work:
             self._workers[transaction.sender] = self._workers.get(transaction.sender, 0) + 1
-        self._note_tail(queue)
-        if len(self._tails) > 4 * len(self._by_id) + 64:
-            self._tails = []
-            for others in self._queues.values():
-                self._note_tail(others)
+        self._note_tail(transaction.sender)
 
     def _drop(self, entry: Waiting, reason: Reason) -> None:
         self._remove(entry)
         self._remember(entry, reason)
 
     def _remove(self, entry: Waiting) -> None:
+        """Take an entry out; the caller notes how its queue ends, once for all that it takes out."""
         transaction = entry.signed.transaction
         queue = self._queues[transaction.sender]
         del queue[transaction.nonce], self._by_id[entry.id]
@@ -296,9 +278,7 @@ class Mempool:
             self._workers[transaction.sender] -= 1
             if not self._workers[transaction.sender]:
                 del self._workers[transaction.sender]
-        if queue:
-            self._note_tail(queue)
-        else:
+        if not queue:
             del self._queues[transaction.sender]
 
     def _remember(self, entry: Waiting, reason: Reason) -> None:
@@ -308,17 +288,8 @@ class Mempool:
         if len(self._fates) > _FATES_KEPT:
             self._fates.popitem(last=False)
 
-    def _note_tail(self, queue: Queue) -> None:
-        nonce = max(queue)
-        entry = queue[nonce]
-        worth = self._worth(entry)
-        heapq.heappush(self._tails, (worth, -entry.arrival, entry.signed.transaction.sender, nonce))
-
-    def _worth(self, tail: Waiting) -> "_Worth":
-        """What the last transaction of a queue is worth keeping."""
-        transaction = tail.signed.transaction
-        due, queue = self._due[transaction.sender], self._queues[transaction.sender]
-        return transaction.nonce < due + len(queue), tail.is_work, tail.tip
+    def _note_tail(self, sender: bytes) -> None:
+        self._tails.note(sender, self._queues.get(sender, {}), self._due.get(sender, 0))
 
 
 def _raised(price: int) -> int:

@@ -7,7 +7,7 @@ from chain.execution.block import draft_block
 from chain.mempool import Mempool, MempoolLimits
 from chain.reasons import Reason
 from chain.types.params import MAX_BLOCK_OVERHEAD
-from chain.types.transaction import ProveWork, SignedTransaction, SubmitTask, Transfer
+from chain.types.transaction import Body, ProveWork, SignedTransaction, SubmitTask, Transfer
 from tests.chain.execution.world import MODELS, PARAMS, World, key
 
 BOB = key("bob").public_key
@@ -111,3 +111,73 @@ def test_a_proof_finds_room_among_transfers_that_pay_more():
     assert pool.add(proof, world.state) is Reason.OK
     assert pool.add(world.sign("dave", Transfer(BOB, 1), tip=9), world.state) is Reason.OK
     assert proof.id in pool
+
+
+def left_behind(world: World, pool: Mempool, *bodies: Body, tip: int = 50) -> list[SignedTransaction]:
+    """Alice's transactions in the pool, taken at a base fee of 1, which then is 2, more than she accepts."""
+    waiting = [
+        world.sign("alice", body, nonce=nonce, tip=tip, max_base_fee=1) for nonce, body in enumerate(bodies)
+    ]
+    for signed in waiting:
+        assert pool.add(signed, world.state) is Reason.OK
+    world.set_base_fee(2)
+    pool.revalidate(world.state, [])
+    return waiting
+
+
+def test_what_the_base_fee_left_behind_holds_no_place():
+    """No block takes it and it pays nothing, whatever tip it promises."""
+    world = World()
+    pool = Mempool(PARAMS, MempoolLimits(transactions=8))
+    left_behind(world, pool, *[Transfer(BOB, 0)] * 8)
+    assert drafted(pool, world) == []
+    for name in ("carol", "dave"):
+        assert pool.add(world.sign(name, Transfer(BOB, 1)), world.state) is Reason.OK
+    assert len(drafted(pool, world)) == 2
+
+
+def test_what_follows_what_the_base_fee_left_behind_holds_no_place_either():
+    world = World()
+    pool = Mempool(PARAMS, MempoolLimits(transactions=2))
+    first, *_ = left_behind(world, pool, Transfer(BOB, 0))
+    behind = world.sign("alice", Transfer(BOB, 0), nonce=1, tip=50)
+    assert pool.add(behind, world.state) is Reason.OK
+    assert pool.add(world.sign("carol", Transfer(BOB, 1)), world.state) is Reason.OK
+    assert (first.id in pool, behind.id in pool) == (True, False)
+
+
+def test_what_cannot_be_in_the_next_block_pushes_out_nothing_of_its_kind_that_reaches_farther():
+    world = World()
+    pool = Mempool(PARAMS, MempoolLimits(transactions=1))
+    (waiting,) = left_behind(world, pool, Transfer(BOB, 0), tip=0)
+    gap = world.sign("carol", Transfer(BOB, 1), nonce=1, tip=50)
+    assert pool.add(gap, world.state) is Reason.MEMPOOL_FULL
+    assert waiting.id in pool
+
+
+def test_a_base_fee_that_falls_makes_what_waited_worth_keeping():
+    world = World()
+    pool = Mempool(PARAMS, MempoolLimits(transactions=2))
+    waiting = left_behind(world, pool, Transfer(BOB, 0), Transfer(BOB, 0))
+    world.set_base_fee(1)
+    assert pool.add(world.sign("carol", Transfer(BOB, 1), tip=49), world.state) is Reason.MEMPOOL_FULL
+    assert pool.select(world.state, max_bytes=PARAMS.max_block_bytes) == waiting
+
+
+def test_of_what_waits_for_a_lower_base_fee_the_farthest_goes_first_and_work_last():
+    world = World()
+    world.register("alice")
+    pool = Mempool(PARAMS, MempoolLimits(transactions=3))
+    waiting = [
+        world.sign("carol", Transfer(BOB, 0), tip=1, max_base_fee=3),
+        world.sign("dave", Transfer(BOB, 0), tip=2, max_base_fee=2),
+        world.sign("alice", ProveWork(bytes(32), b""), max_base_fee=1),
+    ]
+    for signed in waiting:
+        assert pool.add(signed, world.state) is Reason.OK
+    world.set_base_fee(4)
+    kept = [[True, False, True], [False, False, True], [False, False, False]]
+    for nonce, expected in enumerate(kept):
+        newcomer = world.sign("erin" if nonce % 2 else "bob", Transfer(BOB, 1), nonce=nonce // 2)
+        assert pool.add(newcomer, world.state) is Reason.OK
+        assert [signed.id in pool for signed in waiting] == expected

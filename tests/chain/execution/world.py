@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from chain.codec import encode_fields
+from chain.codec import encode, encode_fields
 from chain.crypto.ed25519 import SecretKey
 from chain.execution import state_keys
 from chain.execution.block import Execution, execute_block
@@ -227,6 +227,11 @@ class World:
     def until(self, height: int) -> None:
         """Empty blocks up to and including a height."""
         self.blocks(height - self.height)
+
+    def set_base_fee(self, base_fee: int) -> None:
+        """As if the blocks so far had led to it."""
+        head = replace(self.head, next_base_fee=base_fee)
+        self.state = self.state.updated({state_keys.HEAD: encode(head)})
 
     # Miners -------------------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ fees of, in sum, is not taken.
 
 Work goes first. A miner whose proof finds no room loses part of its bond, and no proof, no seats: so a block
 fills up to half of its bytes and weight with queues that hold a commit or a proof before the rest is sold to
-whoever tips most. Only a registered miner can have such a queue, and it pays the same base fee as all others.
+whoever tips most. Only a registered miner can have such a queue, it pays the same base fee as all others, and
+little of what is not work rides along in front of it (`RIDERS`).
 
 Signatures are verified once: `is_authentic` remembers the very bytes of the signature, because a
 transaction's id does not cover them and a block may carry the same transaction with another, false one.
@@ -28,7 +29,7 @@ from chain.state.tree import StateTree
 from chain.tails import Ranked, Tails, ranked
 from chain.types.params import ChainParams
 from chain.types.transaction import SignedTransaction
-from chain.waiting import NO_LAST_NONCE, Queue, Room, Selection, Waiting
+from chain.waiting import NO_LAST_NONCE, RIDERS, Queue, Room, Selection, Waiting
 
 _FATES_KEPT: Final = 4096
 
@@ -136,7 +137,10 @@ class Mempool:
         return Reason.OK
 
     def select(self, state: StateTree, *, max_bytes: int) -> list[SignedTransaction]:
-        """What a proposer should try to put into a block, in order: work for half of the bytes, then by tip.
+        """What a proposer should try to put into a block, in order: work for half of the room, then by tip.
+
+        What stands before a commit or a proof rides along up to a bound (`RIDERS`). Beyond that it is sold
+        like all else, and the work behind it waits.
 
         Args:
             state: After the parent of the block; transactions of its unfinal ancestors are passed over.
@@ -148,10 +152,10 @@ class Mempool:
             sender: max(nonce for nonce, entry in self._queues[sender].items() if entry.is_work)
             for sender in self._workers
         }
-        share = Room(whole.bytes // 2, whole.weight // 2)
-        left = selection.fill(last_work, share)
+        share = whole.part(2)
+        left = selection.fill(last_work, share, share.part(RIDERS))
         rest = whole.less(share.bytes - left.bytes, share.weight - left.weight)
-        selection.fill(dict.fromkeys(self._queues, NO_LAST_NONCE), rest)
+        selection.fill(dict.fromkeys(self._queues, NO_LAST_NONCE), rest, rest)
         return selection.chosen
 
     def revalidate(self, state: StateTree, senders: Iterable[bytes] | None = None) -> None:

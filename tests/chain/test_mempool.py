@@ -9,6 +9,7 @@ from chain.execution.block import draft_block
 from chain.mempool import Mempool, MempoolLimits
 from chain.reasons import Reason
 from chain.types.transaction import CommitWork, ProveWork, SubmitTask, Transfer
+from chain.waiting import RIDERS
 from tests.chain.execution.world import COINS, COMMONS, MODEL, MODELS, PARAMS, World, key
 
 BOB = key("bob").public_key
@@ -323,6 +324,32 @@ def test_what_stands_before_work_rides_along():
     rich = transfer(world, "carol", tip=50)
     pool = pool_of(world, rich, before, work, behind)
     assert pool.select(world.state, max_bytes=ROOM) == [before, work, rich, behind]
+
+
+def test_what_is_no_work_rides_along_block_after_block():
+    """A miner that pays many out before it proves waits some blocks and tips nothing."""
+    world = miners_world()
+    before = [world.sign("alice", Transfer(BOB, 1), ahead=i) for i in range(5)]
+    work = world.sign("alice", ProveWork(bytes(32), b""), ahead=5)
+    rich = transfer(world, "carol", tip=50)
+    pool = pool_of(world, rich, *before, work)
+    room = 3 * len(encode(before[0])) * RIDERS * 2
+    assert pool.select(world.state, max_bytes=room) == [*before[:3], rich, *before[3:], work]
+    world.block(*before[:3])
+    assert pool.select(world.state, max_bytes=room) == [*before[3:], work, rich]
+
+
+def test_one_miner_uses_up_nobody_elses_ride():
+    world = miners_world()
+    pool = pool_of(world)
+    rich = transfer(world, "carol", tip=50)
+    bulk = world.sign("alice", SubmitTask(MODEL, 1, bytes(4_000), 1), tip=9)
+    proofs = [world.sign(name, ProveWork(bytes(32), b""), ahead=1) for name in ("alice", "bob")]
+    small = world.sign("bob", Transfer(BOB, 1))
+    for signed in (rich, bulk, small, *proofs):
+        assert pool.add(signed, world.state) is Reason.OK
+    chosen = pool.select(world.state, max_bytes=ROOM)
+    assert chosen == [small, proofs[1], rich, bulk, proofs[0]]
 
 
 def test_what_was_verified_is_remembered_with_its_signature():

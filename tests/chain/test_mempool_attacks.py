@@ -60,6 +60,21 @@ def test_proofs_of_nothing_leave_half_of_the_weight_to_others():
     assert task in drafted(pool, world)
 
 
+def test_a_miner_does_not_fill_the_room_for_work_with_what_is_no_work():
+    """What stands before a commit or a proof rides along, but not four tasks that fill the block."""
+    world = World()
+    for name in ("bob", "carol"):
+        world.register(name)
+    pool = Mempool(PARAMS)
+    for ahead in range(4):
+        task = world.sign("bob", body_of(95_000), ahead=ahead, tip=1)
+        assert pool.add(task, world.state) is Reason.OK
+    assert pool.add(world.sign("bob", ProveWork(bytes(32), b""), ahead=4), world.state) is Reason.OK
+    proof = ProveWork(bytes(32), bytes(20_000))
+    assert pool.add(world.sign("carol", proof), world.state) is Reason.OK
+    assert proof in drafted(pool, world)
+
+
 def proof_of(name: str, world: World) -> SignedTransaction:
     return world.sign(name, ProveWork(bytes(32), b"\x90"))
 

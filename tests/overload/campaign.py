@@ -33,9 +33,7 @@ RAMP: Final = 3
 _START_S: Final = 600.0
 """Miners may take minutes to start beside other work."""
 _DRAIN_S: Final = 300.0
-_FEW: Final = 50
-"""Waiting transactions of an idle testnet: those of its miners."""
-_IDLE_S: Final = 5.0
+_IDLE_S: Final = 10.0
 _TELL_S: Final = 10.0
 
 Say = Callable[[str], None]
@@ -128,10 +126,11 @@ class Campaign:
             f"their way, {waiting(self._cluster)} in a mempool; {memory_mib(self._cluster)} MiB"
         )
 
-    def _is_idle(self, peer: Offering) -> bool:
-        """Whether nothing of the load waits: what a node has not looked at yet is in no mempool."""
+    @staticmethod
+    def _is_idle(peer: Offering) -> bool:
+        """Whether nothing of the load lands any more; what lies behind a gap of nonces waits for ever."""
         lately = rates(peer.samples, peer.samples[-1].at - _IDLE_S, peer.samples[-1].at)
-        return lately.landed_per_s == 0 and waiting(self._cluster) <= _FEW
+        return lately.landed_per_s == 0
 
     def _gaps(self, began: float, ended: float) -> list[Gap]:
         return [gap for machine in self._cluster.machines for gap in gaps(finals(machine), began, ended)]

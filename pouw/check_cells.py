@@ -6,8 +6,7 @@ from typing import Final
 import numpy as np
 
 from pouw.opened_rows import Leaves
-from pouw.openings import Place, Stretch, needs_of, reads_of, stretches
-from pouw.ops.cells import by_element
+from pouw.openings import Place, Stretch, cells_over, needs_of, reads_of, stretches
 from pouw.ops.kind import Need
 from pouw.program import Program, Source, Step, Weight
 from pouw.proof import ProofError, ProofReason
@@ -104,8 +103,8 @@ class OpenedRun:
         self._context = context
         self._input_root = input_root
         self._held = Leaves(program.tensors.__getitem__, (), ())
-        self.computed: dict[tuple[Source, int], Array] = {}
-        """Rows of inline ops: several cells may read the same one."""
+        self.computed: dict[tuple[Source, int, int], Array] = {}
+        """Cells of inline ops, by row and first column: several cells may read the same one."""
 
     def derived(self, stretch: Stretch) -> bytes:
         """What leaves of the input must hold."""
@@ -178,31 +177,33 @@ def _operands(run: OpenedRun, model: Model, step: Step, row: int, col: int) -> l
 
 def _read(run: OpenedRun, model: Model, source: Source, need: Need) -> Iterable[Array]:
     if source.inline:
-        return [_computed(run, model, source, row, need.cols) for row in need.rows]
+        return [_computed(run, model, source, need, row=row) for row in need.rows]
     if source.weight:
         weight = run.program.weights[source.index]
         if need.cols is None:
             return model.rows(weight, need.rows)
-        return [model.values(weight, need.row, need.cols)]
+        return [model.values(weight, need.row, need.columns(weight.spec.cols))]
     if need.cols is None:
         return run.rows(source.index, need.rows)
+    cols = need.columns(run.program.tensors[source.index].cols)
     if source.index == 0:
-        return [run.input_row(need.row)[need.cols.start : need.cols.stop]]
-    return [run.values(source.index, need.row, need.cols)]
+        return [run.input_row(need.row)[cols.start : cols.stop]]
+    return [run.values(source.index, need.row, cols)]
 
 
-def _computed(run: OpenedRun, model: Model, source: Source, row: int, cols: range | None) -> Array:
-    """A row, or some columns of it, of an output that nobody committed to."""
+def _computed(run: OpenedRun, model: Model, source: Source, need: Need, *, row: int) -> Array:
+    """What is read of a row of an output that nobody committed to."""
     step = run.program.step_of(source)
-    kind = step.op.kind
-    if by_element(kind):
-        assert cols is not None, f"{step.op.name} is read by whole rows"
-        parts = [kind.check(row, col, _operands(run, model, step, row, col)).values for col in cols]
-        return np.concatenate(parts)
-    if (source, row) not in run.computed:
-        run.computed[source, row] = kind.check(row, 0, _operands(run, model, step, row, 0)).values
-    whole = run.computed[source, row]
-    return whole if cols is None else whole[cols.start : cols.stop]
+    parts, cells = [], list(cells_over(step, need))
+    for cell in cells:
+        place = source, row, cell.start
+        if place not in run.computed:
+            operands = _operands(run, model, step, row, cell.start)
+            run.computed[place] = step.op.kind.check(row, cell.start, operands).values
+        parts.append(run.computed[place])
+    cols = need.columns(step.output.spec.cols)
+    skipped = cols.start - cells[0].start
+    return np.concatenate(parts)[skipped : skipped + len(cols)]
 
 
 def _fault(run: OpenedRun, step: Step, cell: Cell, *, got: Array, expected: Array) -> ProofError:

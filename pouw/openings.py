@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import Final, NamedTuple
 
 from pouw.hashing import domain, keyed, u32, u64
-from pouw.ops.cells import by_element
+from pouw.ops.cells import cell_at
 from pouw.ops.gather import Gather
 from pouw.ops.kind import Need
 from pouw.packing import Run
@@ -68,16 +68,28 @@ def reads_of(
             continue
         inner = program.step_of(source)
         for at in need.rows:
-            for column in need.cols or (0,):
-                yield from reads_of(program, inner, at, column, input_row=input_row)
-                if not by_element(inner.op.kind):
-                    break
+            for cell in cells_over(inner, need):
+                yield from reads_of(program, inner, at, cell.start, input_row=input_row)
+
+
+def cells_over(step: Step, need: Need) -> Iterator[range]:
+    """The columns of each cell of a step's output that holds some of what is read of a row."""
+    width = step.output.spec.cols
+    cols = need.columns(width)
+    while cols:
+        cell = cell_at(step.op.kind, cols.start, cols=width)
+        yield cell
+        cols = range(cell.stop, cols.stop)
 
 
 def _leaves_read(spec: TensorSpec, need: Need) -> range:
     if need.cols is None:
         return spec.leaves_over(need.rows)
-    return range(spec.leaf_of(need.row, need.cols.start), spec.leaf_of(need.row, need.cols.stop - 1) + 1)
+    return _leaves_of(spec, need.row, need.columns(spec.cols))
+
+
+def _leaves_of(spec: TensorSpec, row: int, cols: range) -> range:
+    return range(spec.leaf_of(row, cols.start), spec.leaf_of(row, cols.stop - 1) + 1)
 
 
 def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool, input_row: InputRow) -> ItemPlan:
@@ -102,10 +114,8 @@ def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool, input_
             leaves.update((0, leaf) for leaf in spec.leaves_of(cell.row))
             continue
         step = program.steps[cell.tensor - 1]
-        if by_element(step.op.kind):
-            leaves.add((cell.tensor, spec.leaf_of(cell.row, cell.col)))
-        else:
-            leaves.update((cell.tensor, leaf) for leaf in spec.leaves_of(cell.row))
+        own = _leaves_of(spec, cell.row, cell_at(step.op.kind, cell.col, cols=spec.cols))
+        leaves.update(zip(repeat(cell.tensor), own, strict=False))
         for source, need in reads_of(program, step, cell.row, cell.col, input_row=input_row):
             if source.weight:
                 opened = _leaves_read(program.weights[source.index].spec, need)

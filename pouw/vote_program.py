@@ -34,7 +34,6 @@ from pouw.ops.matmul import MatmulNT
 from pouw.ops.turned_rows import TurnedRows
 from pouw.program import Op, Program, Weight, build_program
 from pouw.tensors import DType, TensorSpec
-from pouw.votes import VoteShape
 
 BALLOTS: Final = "ballots"
 """The name of what each shard says."""
@@ -79,7 +78,6 @@ def vote_program(training: MlpTraining, checkpoint: Checkpoint, shards: int) -> 
     Raises:
         ProgramError: RANGE if a sum could leave int32; SHAPE; CONSTANT for too many shards.
     """
-    shape = VoteShape(training.widths)
     # A ballot's value and its part of the majority stand together for the products of one gradient.
     weight = max(1, training.batch // 2)
     ops, gradients = error_ops(training), []
@@ -90,7 +88,7 @@ def vote_program(training: MlpTraining, checkpoint: Checkpoint, shards: int) -> 
             for layer in range(training.layers)
             for name in (master_weight_name, master_bias_name)
         ]
-    ballots = Ballots(shards, shape.units, shape.cols, weight)
+    ballots = Ballots(shards, training.widths, weight)
     ops += [Op(BALLOTS, ballots, tuple(gradients)), Op(VOTE, Majority(shards, weight), (BALLOTS,))]
     weights = (*checkpoint.tensors, ones_weight(training.batch))
     spec = TensorSpec(shards * training.batch, training.widths[0] + 1 + training.noise, DType.INT8)

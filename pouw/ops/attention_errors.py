@@ -24,8 +24,8 @@ class AttentionErrors:
     """out[r,j] = p[r,j] * (e[r] · v[j] - mean of that under p[r]) >> shift, p = weights / their sum, int16.
 
     Operands: weights int8 as `AttentionWeights` gives them; errors of the mix, int16 [sequences * tokens,
-    queries * dim]; values int8 head by head, laid out as keys are. A cell is a row; it opens a row of the
-    first two and the values that it looked at, which lie side by side.
+    queries * dim]; values int8 head by head, laid out as keys are. A cell is a row; it opens a row of
+    weights, the errors of one head, and the values that it looked at, which lie side by side.
 
     Args:
         heads: the layout.
@@ -69,13 +69,13 @@ class AttentionErrors:
         sequence, head, token = self.heads.query(row)
         first = self.heads.first_key(sequence, head)
         seen = (Need(2, value) for value in range(first, first + token + 1))
-        return (Need(0, row), Need(1, sequence * self.heads.tokens + token), *seen)
+        along = range(head * self.heads.dim, (head + 1) * self.heads.dim)
+        return (Need(0, row), Need(1, sequence * self.heads.tokens + token, cols=along), *seen)
 
     def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
         """See `OpKind.check`."""
         heads = self.heads
-        _, head, token = heads.query(row)
-        error = rows[1][head * heads.dim : (head + 1) * heads.dim].astype(np.int64)
+        token, error = heads.query(row)[2], rows[1].astype(np.int64)
         out = np.zeros(heads.tokens, np.int16)
         # The weights of later keys are 0, which is for the cells of `attention_weights` to show.
         weights = rows[0][: token + 1].astype(np.int64)

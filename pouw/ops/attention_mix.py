@@ -24,7 +24,7 @@ class AttentionMix:
     """out[i,c] = clamp(sum_j w[j] v[j] / sum_j w[j] * gain / 256), int8.
 
     Operands: weights and values, int8, as `Heads` lays them out. Output [sequences * tokens, queries * dim].
-    A cell is one element; it opens a row of weights and a row of values.
+    A cell is one element; it opens a row of weights, and of a row of values what is of the same sequence.
 
     Args:
         heads: the layout.
@@ -70,12 +70,12 @@ class AttentionMix:
         sequence, token = divmod(row, heads.tokens)
         head, channel = divmod(col, heads.dim)
         weights = (sequence * heads.queries + head) * heads.tokens + token
-        return (Need(0, weights), Need(1, head // heads.group * heads.dim + channel))
+        first = sequence * heads.span
+        along = range(first, first + heads.span)
+        return (Need(0, weights), Need(1, head // heads.group * heads.dim + channel, cols=along))
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
         """See `OpKind.check`."""
-        first = row // self.heads.tokens * self.heads.span
-        weights = rows[0].astype(np.int64)
-        values = rows[1][first : first + self.heads.span].astype(np.int64)
+        weights, values = (line.astype(np.int64) for line in rows)
         total, weight = (weights * values).sum(keepdims=True), weights.sum(keepdims=True)
         return Expected(col, mix_values(total, weight, gain=self.gain))

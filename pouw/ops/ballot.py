@@ -27,16 +27,16 @@ MAX_WEIGHT: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Ballots:
-    """out[r] = for each shard the signs of unit r's gradients: of its weights, of its bias, then zeros.
+    """out[r, c * shards + s] = the sign of shard s's gradient by number c of unit r: a weight, or the bias.
 
     Operands: for each shard and each layer, first to last, the gradient of its weights, int32 [m,n], and of
-    its biases, int32 [m,1]. Output int8 [sum of all m, shards * width], of -1, 0 and 1; units are numbered
-    through all layers. A cell is what one shard says of one unit.
+    its biases, int32 [m,1]. Output int8 [sum of all m, width * shards], of -1, 0 and 1; units are numbered
+    through all layers, and a unit's bias follows on its weights; behind it there are zeros. A cell is one
+    element; it opens that of the gradient. What all shards say of a number lies side by side.
 
     Args:
         shards: 1..MAX_BALLOTS.
-        units: m of each layer.
-        width: one more than the largest n, or wider.
+        widths: n of the first layer, then m of each.
         weight: work units of one value, 1..MAX_WEIGHT.
 
     Raises:
@@ -44,8 +44,7 @@ class Ballots:
     """
 
     shards: int
-    units: tuple[int, ...]
-    width: int
+    widths: tuple[int, ...]
     weight: int
 
     def __post_init__(self) -> None:
@@ -54,21 +53,29 @@ class Ballots:
         check_constant("width", self.width, low=2, high=MAX_COLS // MAX_BALLOTS)
         check_constant("weight", self.weight, low=1, high=MAX_WEIGHT)
 
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Of each layer."""
+        return self.widths[1:]
+
+    @property
+    def width(self) -> int:
+        """Numbers of the unit that has most, its bias among them."""
+        return max(self.widths[:-1]) + 1
+
     def encode(self) -> bytes:
         """See `OpKind.encode`."""
-        numbers = u32(self.shards) + u32(self.width) + u32(self.weight)
-        return framed(b"ballots", b"".join(map(u32, self.units)), numbers)
+        return framed(b"ballots", b"".join(map(u32, self.widths)), u32(self.shards) + u32(self.weight))
 
     def infer(self, operands: Sequence[Bounded]) -> Bounded:
         """See `OpKind.infer`."""
         check_count("ballots", operands, count=2 * len(self.units) * self.shards)
         pairs = zip(operands[::2], operands[1::2], strict=True)
         for number, (weights, biases) in enumerate(pairs):
-            units = self.units[number % len(self.units)]
-            check_constant("inputs of a layer", weights.spec.cols, low=1, high=self.width - 1)
-            require_spec("gradients", weights, units, weights.spec.cols, DType.INT32)
-            require_spec("gradients of biases", biases, units, 1, DType.INT32)
-        return Bounded(TensorSpec(sum(self.units), self.shards * self.width, DType.INT8), -1, 1)
+            layer = number % len(self.units)
+            require_spec("gradients", weights, self.units[layer], self.widths[layer], DType.INT32)
+            require_spec("gradients of biases", biases, self.units[layer], 1, DType.INT32)
+        return Bounded(TensorSpec(sum(self.units), self.width * self.shards, DType.INT8), -1, 1)
 
     def cost(self, operands: Sequence[TensorSpec]) -> int:  # noqa: ARG002 - a constant
         """See `OpKind.cost`."""
@@ -80,21 +87,22 @@ class Ballots:
         layers = len(self.units)
         parts = [self._said(*pair) for pair in zip(arrays[::2], arrays[1::2], strict=True)]
         shards = [np.concatenate(parts[first : first + layers]) for first in range(0, len(parts), layers)]
-        return backend.put(np.concatenate(shards, axis=1))
+        return backend.put(np.stack(shards, axis=2).reshape(sum(self.units), -1))
 
     def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        layer = 0
+        layer, (number, shard) = 0, divmod(col, self.shards)
         while row >= self.units[layer]:
             row -= self.units[layer]
             layer += 1
-        operand = 2 * (len(self.units) * (col // self.width) + layer)
-        return Need(operand, row), Need(operand + 1, row)
+        operand, inputs = 2 * (len(self.units) * shard + layer), self.widths[layer]
+        if number == inputs:
+            return (Need(operand + 1, row),)
+        return (Need(operand, row, cols=range(number, number + 1)),) if number < inputs else ()
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - of one unit
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
         """See `OpKind.check`."""
-        weights, bias = (values.reshape(1, -1) for values in rows)
-        return Expected(col // self.width * self.width, self._said(weights, bias)[0])
+        return Expected(col, np.sign(rows[0]).astype(np.int8) if rows else np.zeros(1, np.int8))
 
     def _said(self, weights: Array, biases: Array) -> Array:
         """What one shard says of one layer."""
@@ -107,10 +115,10 @@ class Ballots:
 
 @dataclass(frozen=True, slots=True)
 class Majority:
-    """out[r] = the sign of the sum of row r's ballots.
+    """out[r, c] = the sign of the sum of the `terms` ballots on number c of row r.
 
-    Operand: ballots side by side, int8 [m, terms * n] of -1, 0 and 1. Output int8 [m,n]. A cell is the whole
-    row.
+    Operand: ballots as `Ballots` lays them out, int8 [m, n * terms] of -1, 0 and 1. Output int8 [m,n]. A cell
+    is one element; it opens the ballots on it.
 
     Args:
         terms: 1..MAX_BALLOTS.
@@ -149,16 +157,16 @@ class Majority:
         """See `OpKind.run`."""
         return backend.put(self._of(backend.get(operands[0])))
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return (Need(0, row),)
+        return (Need(0, row, cols=range(col * self.terms, (col + 1) * self.terms)),)
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
         """See `OpKind.check`."""
-        return Expected(0, self._of(rows[0].reshape(1, -1))[0])
+        return Expected(col, self._of(rows[0].reshape(1, -1))[0])
 
     def _of(self, ballots: Array) -> Array:
         # In int64: rows that come from a peer may hold anything that int8 does.
-        total = ballots.reshape(len(ballots), self.terms, -1).sum(axis=1, dtype=np.int64)
+        total = ballots.reshape(len(ballots), -1, self.terms).sum(axis=2, dtype=np.int64)
         most: Array = np.sign(total).astype(np.int8)
         return most

@@ -6,7 +6,7 @@ from typing import Any
 
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, u32
-from pouw.ops.elementwise import check_constant, check_count, same_rows
+from pouw.ops.elementwise import block_of, check_constant, check_count
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.tensors import MAX_COLS, Array, TensorSpec
 
@@ -15,7 +15,7 @@ from pouw.tensors import MAX_COLS, Array, TensorSpec
 class Columns:
     """out[i,j] = A[i, start + j].
 
-    Operand: A of any type, [m,n]. Output [m,count] of the same type. A cell is the whole row.
+    Operand: A of any type, [m,n]. Output [m,count] of the same type. A cell is a block of columns.
 
     Args:
         start: the first column.
@@ -51,10 +51,12 @@ class Columns:
         """See `OpKind.run`."""
         return backend.training.columns(operands[0], start=self.start, count=self.count)
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return same_rows(row, operands=1)
+        block = block_of(col)
+        last = min(block.stop, self.count)
+        return (Need(0, row, cols=range(self.start + block.start, self.start + last)),)
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - of one block
         """See `OpKind.check`."""
-        return Expected(0, rows[0][self.start : self.start + self.count])
+        return Expected(block_of(col).start, rows[0])

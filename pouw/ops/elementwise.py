@@ -1,10 +1,25 @@
-"""What ops share whose output row follows from the same row of each operand."""
+"""What ops share whose output follows from the same place of each operand."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from pouw.ops.kind import Bounded, Need
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import DType, TensorSpec
+
+BLOCK: Final = 32
+"""Columns of a cell, where every value follows from a few others: 128 bytes of int32, about a leaf."""
+
+
+def block_of(col: int) -> range:
+    """The columns of the block in which one lies; the last one of a row may end before."""
+    first = col - col % BLOCK
+    return range(first, first + BLOCK)
+
+
+def same_block(row: int, col: int, *, operands: int) -> tuple[Need, ...]:
+    """The block of (row, col) in every operand."""
+    return tuple(Need(operand, row, cols=block_of(col)) for operand in range(operands))
 
 
 def same_rows(row: int, *, operands: int) -> tuple[Need, ...]:

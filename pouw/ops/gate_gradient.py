@@ -6,6 +6,7 @@ from typing import Any
 
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, u32
+from pouw.ops.elementwise import block_of, same_block
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import MAX_CONSTANT_SHIFT, require, require_constant, require_count, require_spec
 from pouw.program_error import ProgramReason
@@ -19,7 +20,7 @@ class GateGradient:
 
     Operands: errors E int16 [m,n], G int8 [m,n] and U int8 [m,n] as `Gate` read them. With the table of the
     gate and without U this is the error of U; with the table of its slopes and with U, that of G. A cell is
-    the whole row.
+    a block of columns.
 
     Args:
         table: 256 int16 values, little endian, for -128..127.
@@ -62,11 +63,12 @@ class GateGradient:
             shift=self.shift,
         )
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return tuple(Need(operand, row) for operand in range(2 + self.times_up))
+        return same_block(row, col, operands=2 + self.times_up)
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - of one block
         """See `OpKind.check`."""
         up = rows[2] if self.times_up else None
-        return Expected(0, gate_gradient_rows(rows[0], rows[1], up, table=self.table, shift=self.shift))
+        values = gate_gradient_rows(rows[0], rows[1], up, table=self.table, shift=self.shift)
+        return Expected(block_of(col).start, values)

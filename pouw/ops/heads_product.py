@@ -28,7 +28,7 @@ class HeadsProduct:
 
     Operands: A int16 [sequences * queries * tokens, tokens], one row per query (or per key) of every head;
     B int8 or int16 [queries * dim, sequences * tokens], one row per channel. Output [sequences * tokens,
-    queries * dim]. A cell is one element; it opens a row of each.
+    queries * dim]. A cell is one element; it opens a row of A, and of B what belongs to the same sequence.
 
     Args:
         heads: the layout.
@@ -74,12 +74,11 @@ class HeadsProduct:
     def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
         sequence, token = divmod(row, self.heads.tokens)
-        head = col // self.heads.dim
-        return (Need(0, (sequence * self.heads.queries + head) * self.heads.tokens + token), Need(1, col))
+        first, line = row - token, sequence * self.heads.queries + col // self.heads.dim
+        along = range(first, first + self.heads.tokens)
+        return (Need(0, line * self.heads.tokens + token), Need(1, col, cols=along))
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
         """See `OpKind.check`."""
-        first = row - row % self.heads.tokens
-        b = rows[1][first : first + self.heads.tokens].astype(np.int64)
-        total = (rows[0].astype(np.int64) * b).sum(keepdims=True)
+        total = (rows[0].astype(np.int64) * rows[1].astype(np.int64)).sum(keepdims=True)
         return Expected(col, scaled_rows(total, multiplier=self.multiplier, shift=self.shift))

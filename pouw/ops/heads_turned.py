@@ -17,7 +17,7 @@ from pouw.tensors import Array, DType, TensorSpec
 class HeadsTurned:
     """From [queries * dim, sequences * tokens] to [sequences * queries * tokens, dim], or back.
 
-    Operand: int8. A cell is one element; it opens one row.
+    Operand: int8. A cell is one element; it opens one.
 
     Args:
         heads: the layout.
@@ -55,26 +55,24 @@ class HeadsTurned:
     def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
         heads = self.heads
-        if not self.to_channels:
-            return (Need(0, heads.query(row)[1] * heads.dim + col),)
-        (head, _), (sequence, token) = divmod(row, heads.dim), divmod(col, heads.tokens)
-        return (Need(0, (sequence * heads.queries + head) * heads.tokens + token),)
-
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:
-        """See `OpKind.check`."""
         if self.to_channels:
-            place = row % self.heads.dim
+            (head, place), (sequence, token) = divmod(row, heads.dim), divmod(col, heads.tokens)
+            line = (sequence * heads.queries + head) * heads.tokens + token
         else:
-            sequence, _, token = self.heads.query(row)
-            place = sequence * self.heads.tokens + token
-        return Expected(col, rows[0][place : place + 1])
+            sequence, head, token = heads.query(row)
+            line, place = head * heads.dim + col, sequence * heads.tokens + token
+        return (Need(0, line, cols=range(place, place + 1)),)
+
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
+        """See `OpKind.check`."""
+        return Expected(col, rows[0])
 
 
 @dataclass(frozen=True, slots=True)
 class ScoresTurned:
     """out[b,j,i] = A[b,i,j] for each head b of each sequence: rows by query become rows by key.
 
-    Operand: int8 or int16 [sequences * queries * tokens, tokens]. A cell is one element; it opens one row.
+    Operand: int8 or int16 [sequences * queries * tokens, tokens]. A cell is one element; it opens one.
 
     Args:
         heads: the layout.
@@ -103,9 +101,9 @@ class ScoresTurned:
 
     def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return (Need(0, row - row % self.heads.tokens + col),)
-
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:
-        """See `OpKind.check`."""
         place = row % self.heads.tokens
-        return Expected(col, rows[0][place : place + 1])
+        return (Need(0, row - place + col, cols=range(place, place + 1)),)
+
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
+        """See `OpKind.check`."""
+        return Expected(col, rows[0])

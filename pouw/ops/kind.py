@@ -21,7 +21,8 @@ class Bounded:
 class Need:
     """Rows that the check of a cell reads: `count` of the op's operand number `operand`, from `row` on.
 
-    Of a single row it may be some columns alone: `cols`, which is not empty; None for all of them.
+    Of a single row it may be some columns alone: `cols`, not empty, of which those beyond the row's end do
+    not count; None for all of them.
     """
 
     operand: int
@@ -33,6 +34,10 @@ class Need:
     def rows(self) -> range:
         """The rows, ascending."""
         return range(self.row, self.row + self.count)
+
+    def columns(self, width: int) -> range:
+        """The columns, of rows of so many."""
+        return range(width) if self.cols is None else self.cols[: width - self.cols.start]
 
     def read(self, operand: Array) -> list[Array]:
         """What is read of a whole operand, one entry per row."""

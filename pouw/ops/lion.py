@@ -10,7 +10,14 @@ from typing import Any, Final
 
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, i64, u32
-from pouw.ops.elementwise import check_alike, check_constant, check_count, check_int32, same_rows
+from pouw.ops.elementwise import (
+    block_of,
+    check_alike,
+    check_constant,
+    check_count,
+    check_int32,
+    same_block,
+)
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.tensors import Array, DType, TensorSpec
 from pouw.transformer_training_rows import lion_rows, momentum_rows
@@ -24,7 +31,7 @@ class Momentum:
     """out = clamp(M - round(M / 2^decay) + G, -limit, limit).
 
     Operands: momentum M and gradient G, int32 [m,n]. Output int32 [m,n]: 2^decay times the running mean of
-    the gradients, so that no bit of them is lost. A cell is the whole row.
+    the gradients, so that no bit of them is lost. A cell is a block of columns.
 
     Args:
         decay: 1..16.
@@ -64,13 +71,15 @@ class Momentum:
         """See `OpKind.run`."""
         return backend.transformer_training.momentum(*operands, decay=self.decay, limit=self.limit)
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return same_rows(row, operands=2)
+        return same_block(row, col, operands=2)
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - of one block
         """See `OpKind.check`."""
-        return Expected(0, momentum_rows(rows[0], rows[1], decay=self.decay, limit=self.limit))
+        return Expected(
+            block_of(col).start, momentum_rows(rows[0], rows[1], decay=self.decay, limit=self.limit)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,7 @@ class Lion:
     """out = clamp(W - rate * sign(keep * M + G * 2^lift) - round(W * rate / 2^fade), -limit, limit).
 
     Operands: masters W, momenta M before this step, gradients G, int32 [m,n]. Output int32 [m,n]. A cell is
-    the whole row.
+    a block of columns.
 
     Args:
         rate: what a master moves by; 1..2^20.
@@ -125,13 +134,13 @@ class Lion:
             *operands, rate=self.rate, fade=self.fade, keep=self.keep, lift=self.lift, limit=self.limit
         )
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return same_rows(row, operands=3)
+        return same_block(row, col, operands=3)
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - of one block
         """See `OpKind.check`."""
         out = lion_rows(
             *rows, rate=self.rate, fade=self.fade, keep=self.keep, lift=self.lift, limit=self.limit
         )
-        return Expected(0, out)
+        return Expected(block_of(col).start, out)

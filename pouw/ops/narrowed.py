@@ -9,7 +9,7 @@ import numpy as np
 from pouw.backends.backend import Backend
 from pouw.fixed import clamped, rounded
 from pouw.hashing import framed, i64, u32
-from pouw.ops.elementwise import same_rows
+from pouw.ops.elementwise import block_of, same_block
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import require, require_constant, require_count, require_dtype
 from pouw.program_error import ProgramReason
@@ -20,7 +20,7 @@ from pouw.tensors import Array, DType, TensorSpec
 class Narrowed:
     """out = clamp(A >> shift, -limit, limit), rounded half up.
 
-    Operand: A int32 [m,n]. Output [m,n] of type `dtype`. A cell is the whole row.
+    Operand: A int32 [m,n]. Output [m,n] of type `dtype`. A cell is a block of columns.
 
     Args:
         shift: 0..31.
@@ -60,11 +60,11 @@ class Narrowed:
             operands[0], shift=self.shift, limit=self.limit, dtype=self.dtype
         )
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return same_rows(row, operands=1)
+        return same_block(row, col, operands=1)
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - of one block
         """See `OpKind.check`."""
         value = clamped(rounded(rows[0].astype(np.int64), self.shift), self.limit)
-        return Expected(0, value.astype(self.dtype.numpy))
+        return Expected(block_of(col).start, value.astype(self.dtype.numpy))

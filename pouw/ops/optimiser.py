@@ -10,7 +10,15 @@ from typing import Any, Final
 from pouw.backends.backend import Backend
 from pouw.backends.reference_training import ReferenceTraining
 from pouw.hashing import framed, u32, u64
-from pouw.ops.elementwise import check_alike, check_constant, check_count, check_int32, same_rows
+from pouw.ops.elementwise import (
+    block_of,
+    check_alike,
+    check_constant,
+    check_count,
+    check_int32,
+    same_block,
+    same_rows,
+)
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.stochastic import check_shift, noise_rows
 from pouw.tensors import Array, DType, TensorSpec
@@ -93,7 +101,7 @@ class Velocity:
 class Descend:
     """out = clamp(W - V, -limit, limit).
 
-    Operands: masters W and speeds V, int32 [m,n]. Output int32 [m,n]. A cell is the whole row.
+    Operands: masters W and speeds V, int32 [m,n]. Output int32 [m,n]. A cell is a block of columns.
 
     Args:
         limit: 1..2^30.
@@ -127,10 +135,10 @@ class Descend:
         """See `OpKind.run`."""
         return backend.training.descend(operands[0], operands[1], limit=self.limit)
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return same_rows(row, operands=2)
+        return same_block(row, col, operands=2)
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - of one block
         """See `OpKind.check`."""
-        return Expected(0, ReferenceTraining().descend(rows[0], rows[1], limit=self.limit))
+        return Expected(block_of(col).start, ReferenceTraining().descend(rows[0], rows[1], limit=self.limit))

@@ -21,7 +21,8 @@ from pouw.transformer_training_rows import ERROR_LIMIT, rotary_gradient_rows
 class RotaryGradient:
     """Each head of the errors E[s * tokens + t], turned back by the angles of position t, int16.
 
-    Operands: E int16 [sequences * tokens, queries * dim], turns int16 [positions, dim]. A cell is a row.
+    Operands: E int16 [sequences * tokens, queries * dim], turns int16 [positions, dim]. A cell is one
+    element; it opens the pair that it is turned from, and the angles of its position.
 
     Args:
         heads: of a whole text, without a past.
@@ -60,12 +61,17 @@ class RotaryGradient:
         """See `OpKind.run`."""
         return backend.transformer_training.rotary_gradient(*operands, heads=self.heads)
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return (Need(0, row), Need(1, row % self.heads.tokens))
+        middle = self.heads.dim >> 1
+        first = col - col % self.heads.dim + col % middle
+        pair = (Need(0, row, cols=range(at, at + 1)) for at in (first, first + middle))
+        return (*pair, Need(1, row % self.heads.tokens))
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
         """See `OpKind.check`."""
-        errors = rows[0].reshape(self.heads.queries, self.heads.dim)
-        turns = np.broadcast_to(rows[1], errors.shape)
-        return Expected(0, rotary_gradient_rows(errors, turns).reshape(-1))
+        middle = self.heads.dim >> 1
+        place = col % self.heads.dim
+        turns = rows[2][[place % middle, middle + place % middle]]
+        turned = rotary_gradient_rows(np.concatenate(rows[:2])[None], turns[None])
+        return Expected(col, turned[0, place // middle :][:1])

@@ -7,7 +7,14 @@ from typing import Any, Final
 from pouw.backends.backend import Backend
 from pouw.backends.reference_training import ReferenceTraining
 from pouw.hashing import framed, i64, u32
-from pouw.ops.elementwise import check_alike, check_constant, check_count, check_int32, same_rows
+from pouw.ops.elementwise import (
+    block_of,
+    check_alike,
+    check_constant,
+    check_count,
+    check_int32,
+    same_block,
+)
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
@@ -19,7 +26,7 @@ _MAX_SHIFT: Final = 30
 class Rounded:
     """out = clamp((A + (1 << shift >> 1)) >> shift, low, high): A / 2^shift, rounded half up.
 
-    Operand: A int32 [m,n]. Output [m,n] of type `dtype`. A cell is the whole row.
+    Operand: A int32 [m,n]. Output [m,n] of type `dtype`. A cell is a block of columns.
 
     Args:
         shift: 0..30.
@@ -68,13 +75,13 @@ class Rounded:
             operands[0], shift=self.shift, low=self.low, high=self.high, dtype=self.dtype
         )
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return same_rows(row, operands=1)
+        return same_block(row, col, operands=1)
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - of one block
         """See `OpKind.check`."""
         values = ReferenceTraining().rounded(
             rows[0], shift=self.shift, low=self.low, high=self.high, dtype=self.dtype
         )
-        return Expected(0, values)
+        return Expected(block_of(col).start, values)

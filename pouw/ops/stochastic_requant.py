@@ -7,7 +7,7 @@ from typing import Any
 from pouw.backends.backend import Backend
 from pouw.backends.reference_training import ReferenceTraining
 from pouw.hashing import framed, u32
-from pouw.ops.elementwise import check_constant, check_count, check_int32, same_rows
+from pouw.ops.elementwise import block_of, check_constant, check_count, check_int32
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.stochastic import check_shift
@@ -20,7 +20,7 @@ class StochasticRequant:
 
     Operands: A int16 or int32 [m,n], noise int8 [m, at least start + n], and with `gated` the activations
     int8 [m,n]: a rectifier that gives 127 at most lets a gradient through where it gave 1..126. Output int8
-    [m,n]. A cell is the whole row.
+    [m,n]. A cell is a block of columns.
 
     Args:
         shift: bits to remove.
@@ -76,14 +76,16 @@ class StochasticRequant:
             operands[0], operands[1], gate=gate, start=self.start, shift=self.shift
         )
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return same_rows(row, operands=2 + self.gated)
+        block = block_of(col)
+        noise = Need(1, row, cols=range(self.start + block.start, self.start + block.stop))
+        return (Need(0, row, cols=block), noise, *([Need(2, row, cols=block)] if self.gated else []))
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - of one block
         """See `OpKind.check`."""
         a, noise, *gate = (values.reshape(1, -1) for values in rows)
         out = ReferenceTraining().stochastic(
-            a, noise, gate=gate[0] if gate else None, start=self.start, shift=self.shift
+            a, noise, gate=gate[0] if gate else None, start=0, shift=self.shift
         )
-        return Expected(0, out[0])
+        return Expected(block_of(col).start, out[0])

@@ -7,19 +7,26 @@ from typing import Any, Final
 from pouw.backends.backend import Backend
 from pouw.backends.reference_training import ReferenceTraining
 from pouw.hashing import framed, u32
-from pouw.ops.elementwise import check_alike, check_constant, check_count, check_int32, same_rows
+from pouw.ops.elementwise import (
+    block_of,
+    check_alike,
+    check_constant,
+    check_count,
+    check_int32,
+    same_block,
+)
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.tensors import Array, DType, TensorSpec
 
 MAX_TERMS: Final = 256
-"""A cell opens a row of each."""
+"""A cell opens a block of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
     """out = A_1 + ... + A_terms, in any order.
 
-    Operands: int32 [m,n], `terms` of them. Output int32 [m,n]. A cell is the whole row.
+    Operands: int32 [m,n], `terms` of them. Output int32 [m,n]. A cell is a block of columns.
 
     Args:
         terms: 1..MAX_TERMS.
@@ -53,13 +60,13 @@ class Total:
         """See `OpKind.run`."""
         return backend.training.total(operands)
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - the whole row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return same_rows(row, operands=self.terms)
+        return same_block(row, col, operands=self.terms)
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - the whole row
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - of one block
         """See `OpKind.check`."""
-        return Expected(0, ReferenceTraining().total(rows))
+        return Expected(block_of(col).start, ReferenceTraining().total(rows))
 
 
 def _parts(operands: Sequence[Bounded]) -> tuple[list[int], list[int]]:

@@ -15,8 +15,8 @@ from pouw.tensors import Array, TensorSpec
 class Transpose:
     """out[j,i] = A[i,j].
 
-    Operand: A of any type, [m,n]. Output [n,m] of the same type. A cell is one element; it opens one row of
-    A.
+    Operand: A of any type, [m,n]. Output [n,m] of the same type. A cell is one element; it opens that
+    of A.
     """
 
     def encode(self) -> bytes:
@@ -37,10 +37,10 @@ class Transpose:
         """See `OpKind.run`."""
         return backend.training.transpose(operands[0])
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - all of a column of A is no row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return (Need(0, col),)
+        return (Need(0, col, cols=range(row, row + 1)),)
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
         """See `OpKind.check`."""
-        return Expected(col, rows[0][row : row + 1])
+        return Expected(col, rows[0])

@@ -15,8 +15,8 @@ from pouw.tensors import MAX_ROWS, Array, TensorSpec
 class TurnedRows:
     """out[j,i] = A[start+i,j].
 
-    Operand: A of any type, [m,n]. Output [n,count] of the same type. A cell is one element; it opens one row
-    of A.
+    Operand: A of any type, [m,n]. Output [n,count] of the same type. A cell is one element; it opens that of
+    A.
 
     Args:
         start: the first row.
@@ -52,10 +52,10 @@ class TurnedRows:
         """See `OpKind.run`."""
         return backend.training.transpose(operands[0][self.start : self.start + self.count])
 
-    def needs(self, row: int, col: int) -> tuple[Need, ...]:  # noqa: ARG002 - all of a column of A is no row
+    def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return (Need(0, self.start + col),)
+        return (Need(0, self.start + col, cols=range(row, row + 1)),)
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
         """See `OpKind.check`."""
-        return Expected(col, rows[0][row : row + 1])
+        return Expected(col, rows[0])

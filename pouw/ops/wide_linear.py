@@ -53,7 +53,7 @@ class WideLinear:
     """out[i,j] = clamp(onto[i,j] + (A[i] · B[j] >> shift)), rounded half up, or by chance.
 
     Operands: A int16 [m,k] within ERROR_LIMIT, B int8 [n,k], and, if asked, `onto` of the output's shape and
-    type. A cell is one element; it opens a row of each.
+    type. A cell is one element; it opens a row of A and of B, of `onto` the element.
 
     Args:
         shift: 0..62; 0..24 with chance.
@@ -124,12 +124,12 @@ class WideLinear:
     def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
         pair = (Need(0, row), Need(1, col))
-        return (*pair, Need(2, row)) if self.onto else pair
+        return (*pair, Need(2, row, cols=range(col, col + 1))) if self.onto else pair
 
     def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:
         """See `OpKind.check`."""
         total = (rows[0].astype(np.int64) * rows[1].astype(np.int64)).sum(keepdims=True)
-        onto = rows[2][col : col + 1].astype(np.int64) if self.onto else None
+        onto = rows[2].astype(np.int64) if self.onto else None
         value = wide_rows(total, onto, self._added(row, col), shift=self.shift, limit=self.limit)
         return Expected(col, value.astype(self.dtype.numpy))
 

@@ -9,7 +9,7 @@ again, from what the op reads in its turn. What it costs is drawn with the first
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
 
@@ -18,7 +18,7 @@ from pouw.ops.cells import by_element
 from pouw.ops.gather import Gather
 from pouw.ops.kind import Bounded, OpKind
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.tensors import TensorSpec
+from pouw.tensors import LARGEST_LEAF, TensorSpec
 
 MAX_OPS: Final = 1 << 16
 """Bounds the tree over a program's tensors at 16 levels."""
@@ -157,7 +157,12 @@ def require_weights(weights: Sequence[Weight], specs: Sequence[tuple[str, Tensor
 
 
 def build_program(
-    program_input: TensorSpec, weights: Sequence[Weight], ops: Sequence[Op], *, kept: Sequence[str] = ()
+    program_input: TensorSpec,
+    weights: Sequence[Weight],
+    ops: Sequence[Op],
+    *,
+    kept: Sequence[str] = (),
+    largest_leaf: int = LARGEST_LEAF,
 ) -> Program:
     """Check a program and number its tensors.
 
@@ -166,6 +171,7 @@ def build_program(
         weights: the model's tensors that the ops name.
         ops: in order of execution.
         kept: names of the outputs that later programs take as weights.
+        largest_leaf: of the run's tensors, bytes; those that are kept have the leaves that weights have.
 
     Raises:
         ProgramError: SHAPE, DTYPE, CONSTANT or RANGE from an op; NAME; EMPTY; WEIGHT.
@@ -175,7 +181,7 @@ def build_program(
     parts = _Parts(program_input, weights)
     for op in ops:
         parts.add(op)
-    return parts.finish(program_input, tuple(weights), kept)
+    return parts.finish(program_input, tuple(weights), kept, largest_leaf)
 
 
 class _Parts:
@@ -245,7 +251,13 @@ class _Parts:
             raise ProgramError(ProgramReason.NAME, f"two tensors called {name}")
         self._known[name] = source, value
 
-    def finish(self, program_input: TensorSpec, weights: tuple[Weight, ...], kept: Sequence[str]) -> Program:
+    def finish(
+        self,
+        program_input: TensorSpec,
+        weights: tuple[Weight, ...],
+        kept: Sequence[str],
+        largest_leaf: int,
+    ) -> Program:
         """The program, with its digest."""
         if self._unread:
             names = [self._inlines[index].op.name for index in self._unread]
@@ -257,11 +269,16 @@ class _Parts:
         numbers = _numbers(steps, kept)
         return Program(
             weights=weights,
-            tensors=(program_input, *(step.output.spec for step in steps)),
+            tensors=tuple(
+                spec if number in numbers else replace(spec, largest_leaf=largest_leaf)
+                for number, spec in enumerate((program_input, *(step.output.spec for step in steps)))
+            ),
             steps=steps,
             inlines=inlines,
             order=tuple(self._order),
-            digest=_digest(program_input, weights, steps, inlines=inlines, kept=numbers),
+            digest=_digest(
+                program_input, weights, steps, inlines=inlines, kept=numbers, largest_leaf=largest_leaf
+            ),
             unit_ends=unit_ends,
             kept=numbers,
         )
@@ -296,6 +313,7 @@ def _digest(
     *,
     inlines: tuple[Step, ...],
     kept: tuple[int, ...],
+    largest_leaf: int,
 ) -> bytes:
     parts = [_encode(Bounded(program_input, program_input.dtype.low, program_input.dtype.high))]
     parts.append(u32(len(weights)))
@@ -309,6 +327,8 @@ def _digest(
         parts.extend(map(_encode_step, inlines))
     if kept:
         parts.append(b"".join(map(u32, kept)))
+    if largest_leaf != LARGEST_LEAF:
+        parts.append(b"leaves" + u32(largest_leaf))
     return keyed(_PROGRAM, framed(*parts))
 
 

@@ -25,6 +25,10 @@ than the rows it saves."""
 LARGEST_LEAF: Final = 1024
 """And at most so many, one chunk of BLAKE3."""
 
+FINE_LEAF: Final = 128
+"""The most in a program whose cells read little of large tensors, as all cells of training do: a row of one
+token, a stretch of 64 of them. To commit to half as much again is what that costs."""
+
 
 class DType(IntEnum):
     """Element types; the numbers enter hashes and never change."""
@@ -58,13 +62,13 @@ class DType(IntEnum):
 _NUMPY: Final = {dtype: np.dtype(f"<i{1 << (dtype - 1)}") for dtype in DType}
 
 
-def _leaf_size(size: int) -> int:
+def _leaf_size(size: int, largest: int) -> int:
     """The most bytes of a leaf, in a tensor of so many.
 
     It is the largest power of two, within the limits, whose square is at most half of them.
     """
     root = 1 << max(0, (size // 2).bit_length() - 1) // 2
-    return min(LARGEST_LEAF, max(LEAST_LEAF, root))
+    return min(largest, max(LEAST_LEAF, root))
 
 
 def index_dtype(count: int) -> DType:
@@ -76,13 +80,20 @@ def index_dtype(count: int) -> DType:
 class TensorSpec:
     """Shape and type of a tensor.
 
+    Args:
+        rows: 1..MAX_ROWS.
+        cols: 1..MAX_COLS.
+        dtype: of its elements.
+        largest_leaf: bytes, a power of two from LEAST_LEAF to LARGEST_LEAF.
+
     Raises:
-        ProgramError: SHAPE if rows or cols lie outside 1..MAX_ROWS and 1..MAX_COLS.
+        ProgramError: SHAPE if there are more or fewer rows or columns.
     """
 
     rows: int
     cols: int
     dtype: DType
+    largest_leaf: int = field(default=LARGEST_LEAF, repr=False)
 
     row_bytes: int = field(init=False, repr=False, compare=False)
     """Bytes of one row."""
@@ -106,7 +117,7 @@ class TensorSpec:
                 f"a tensor of {self.rows} x {self.cols}, allowed are 1..{MAX_ROWS} x 1..{MAX_COLS}",
             )
         row_bytes = self.cols * self.dtype.size
-        part_bytes = _leaf_size(self.rows * row_bytes)
+        part_bytes = _leaf_size(self.rows * row_bytes, self.largest_leaf)
         rows_per_leaf = 1 << max(0, (part_bytes // row_bytes).bit_length() - 1)
         leaves_per_row = -(-row_bytes // part_bytes)
         # Asked for once per opened value: too often to be worked out each time.

@@ -23,6 +23,8 @@ from pouw.ops.heads_turned import HeadsTurned, ScoresTurned
 from pouw.ops.kind import OpKind
 from pouw.ops.next_token import TokenGradient, TokenLoss
 from pouw.ops.norm_gradient import NormGradient
+from pouw.ops.part_products import PartProducts
+from pouw.ops.part_sums import PartSums
 from pouw.ops.rotary_gradient import RotaryGradient
 from pouw.ops.transpose import Transpose
 from pouw.ops.wide_linear import Chance, WideLinear
@@ -57,6 +59,10 @@ LOSS: Final = "loss"
 
 NORMED_ERROR_LIMIT: Final = (1 << 17) - 1
 """Errors of what a norm gave, sums of three, lie within 18 bits."""
+
+STRETCH: Final = 128
+"""Tokens of which a gradient's products are summed together, where a shard has several times as many: more
+would make a cell open longer rows, fewer would leave more sums to commit to."""
 
 FACTOR_BITS: Final = 15
 """1 / sqrt(dim) is held in 2^-15."""
@@ -203,8 +209,14 @@ class _Backward:
     ) -> None:
         """The gradient of a matrix: errors of what it gave, times what it read, over all tokens."""
         operands = self._turned(error), self._turned(read)
-        kind = WideLinear(shift, GRADIENT_LIMIT, DType.INT32, chance=self._chance(self._cols[matrix]))
-        self._add(gradient_name(matrix), kind, *operands)
+        parts, rest = divmod(self._training.rows, STRETCH)
+        if rest or parts == 1:
+            whole = WideLinear(shift, GRADIENT_LIMIT, DType.INT32, chance=self._chance(self._cols[matrix]))
+            self._add(gradient_name(matrix), whole, *operands)
+            return
+        products = self._add(f"{gradient_name(matrix)} in parts", PartProducts(STRETCH, parts), *operands)
+        sums = PartSums(parts, shift, GRADIENT_LIMIT, self._chance(self._cols[matrix]))
+        self._add(gradient_name(matrix), sums, products)
 
     def _handed_down(
         self, read: str, above: Iterable[tuple[str, str]], *, shift: int = WEIGHT, wide: bool = False

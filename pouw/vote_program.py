@@ -30,13 +30,16 @@ from pouw.mlp_training import (
     values_name,
 )
 from pouw.ops.ballot import Ballots, Majority
-from pouw.ops.matmul import MatmulNT
+from pouw.ops.part_products import PartProducts
 from pouw.ops.turned_rows import TurnedRows
 from pouw.program import Op, Program, Weight, build_program
-from pouw.tensors import DType, TensorSpec
+from pouw.tensors import FINE_LEAF, DType, TensorSpec
 
 BALLOTS: Final = "ballots"
 """The name of what each shard says."""
+
+STRETCH: Final = 256
+"""Rows of which a gradient's products are summed together, where a shard has several times as many."""
 
 VOTE: Final = "vote"
 """The name of the last op's output."""
@@ -67,6 +70,12 @@ def checkpoint_of(training: MlpTraining, step: int, roots: Sequence[bytes]) -> C
     )
 
 
+def parts_of(training: MlpTraining) -> tuple[int, int]:
+    """How many rows of a shard are summed together for its gradients, and how often."""
+    parts, rest = divmod(training.batch, STRETCH)
+    return (training.batch, 1) if rest else (STRETCH, parts)
+
+
 def vote_program(training: MlpTraining, checkpoint: Checkpoint, shards: int) -> Program:
     """The program whose answer is a vote.
 
@@ -88,16 +97,16 @@ def vote_program(training: MlpTraining, checkpoint: Checkpoint, shards: int) -> 
             for layer in range(training.layers)
             for name in (master_weight_name, master_bias_name)
         ]
-    ballots = Ballots(shards, training.widths, weight)
+    ballots = Ballots(shards, training.widths, parts_of(training)[1], weight)
     ops += [Op(BALLOTS, ballots, tuple(gradients)), Op(VOTE, Majority(shards, weight), (BALLOTS,))]
     weights = (*checkpoint.tensors, ones_weight(training.batch))
     spec = TensorSpec(shards * training.batch, training.widths[0] + 1 + training.noise, DType.INT8)
-    return build_program(spec, weights, ops)
+    return build_program(spec, weights, ops, largest_leaf=FINE_LEAF)
 
 
 def _shard_ops(training: MlpTraining, shard: int) -> list[Op]:
     """The gradients of one shard's rows."""
-    turned = TurnedRows(shard * training.batch, training.batch)
+    turned, products = TurnedRows(shard * training.batch, training.batch), PartProducts(*parts_of(training))
     ops = []
     for layer in range(training.layers):
         error, values = (_of(shard, f"{name} turned") for name in (error_name(layer), values_name(layer - 1)))
@@ -107,8 +116,8 @@ def _shard_ops(training: MlpTraining, shard: int) -> list[Op]:
         ops += [
             Op(error, turned, (error_name(layer),)),
             Op(values, turned, (values_name(layer - 1),)),
-            Op(of_weights, MatmulNT(), (error, values)),
-            Op(of_biases, MatmulNT(), (error, ONES)),
+            Op(of_weights, products, (error, values)),
+            Op(of_biases, products, (error, ONES)),
         ]
     return ops
 

@@ -33,6 +33,10 @@ class CpuTraining:
             result += tensor
         return result
 
+    def interleaved(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """See `TrainingBackend.interleaved`."""
+        return torch.stack(list(tensors), dim=2).flatten(1)
+
     def rounded(self, a: torch.Tensor, *, shift: int, low: int, high: int, dtype: DType) -> torch.Tensor:
         """See `TrainingBackend.rounded`."""
         return _shifted(a, shift).clamp_(low, high).to(_OUT[dtype])

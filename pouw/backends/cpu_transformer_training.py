@@ -73,6 +73,14 @@ class CpuTransformerTraining:
             total = total.add_(onto)
         return total.clamp_(-limit, limit).to(_TORCH[dtype])
 
+    def part_sums(
+        self, a: torch.Tensor, noise: torch.Tensor | None, *, parts: int, shift: int, limit: int
+    ) -> torch.Tensor:
+        """See `pouw.ops.part_sums`."""
+        total = a.view(len(a), -1, parts).sum(dim=2, dtype=torch.int64)
+        total.add_(half(shift) if noise is None else _spread(noise, shift))
+        return total.bitwise_right_shift_(shift).clamp_(-limit, limit).to(torch.int32)
+
     def norm_gradient(
         self, x: torch.Tensor, errors: torch.Tensor, onto: torch.Tensor | None, *, epsilon: int, shift: int
     ) -> torch.Tensor:

@@ -30,6 +30,10 @@ class ReferenceTraining:
         result: Array = np.sum([tensor.astype(np.int64) for tensor in tensors], axis=0).astype(np.int32)
         return result
 
+    def interleaved(self, tensors: Sequence[Array]) -> Array:
+        """See `TrainingBackend.interleaved`."""
+        return np.stack(tensors, axis=2).reshape(len(tensors[0]), -1)
+
     def rounded(self, a: Array, *, shift: int, low: int, high: int, dtype: DType) -> Array:
         """See `TrainingBackend.rounded`."""
         return _clamped(_shifted(a.astype(np.int64), shift), low, high).astype(dtype.numpy)

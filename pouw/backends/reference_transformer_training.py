@@ -36,6 +36,13 @@ class ReferenceTransformerTraining:
         out: Array = wide_rows(total, rest, added, shift=shift, limit=limit).astype(dtype.numpy)
         return out
 
+    def part_sums(self, a: Array, noise: Array | None, *, parts: int, shift: int, limit: int) -> Array:
+        """See `pouw.ops.part_sums`."""
+        total: NDArray[np.int64] = a.reshape(len(a), -1, parts).sum(axis=2, dtype=np.int64)
+        added = None if noise is None else spread(noise, shift)
+        out: Array = wide_rows(total, None, added, shift=shift, limit=limit).astype(np.int32)
+        return out
+
     def norm_gradient(
         self, x: Array, errors: Array, onto: Array | None, *, epsilon: int, shift: int
     ) -> Array:

@@ -22,6 +22,9 @@ class TrainingBackend(Protocol):
     def total(self, tensors: Sequence[Any]) -> Any:
         """The sum of int32 tensors of one shape, int32."""
 
+    def interleaved(self, tensors: Sequence[Any]) -> Any:
+        """int32 tensors of one shape side by side: out[i, j * count + p] = tensors[p][i, j]."""
+
     def rounded(self, a: Any, *, shift: int, low: int, high: int, dtype: DType) -> Any:
         """clamp((a + (1 << shift >> 1)) >> shift, low, high) of an int32 tensor, as int8 or int32."""
 

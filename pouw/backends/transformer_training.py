@@ -18,6 +18,9 @@ class TransformerTraining(Protocol):
     ) -> Any:
         """See `pouw.ops.wide_linear`; noise is int8 of the output's shape, or None to round half up."""
 
+    def part_sums(self, a: Any, noise: Any | None, *, parts: int, shift: int, limit: int) -> Any:
+        """See `pouw.ops.part_sums`; noise as in `wide_linear`."""
+
     def norm_gradient(self, x: Any, errors: Any, onto: Any | None, *, epsilon: int, shift: int) -> Any:
         """See `pouw.ops.norm_gradient`."""
 

@@ -29,14 +29,16 @@ MAX_WEIGHT: Final = 1 << 16
 class Ballots:
     """out[r, c * shards + s] = the sign of shard s's gradient by number c of unit r: a weight, or the bias.
 
-    Operands: for each shard and each layer, first to last, the gradient of its weights, int32 [m,n], and of
-    its biases, int32 [m,1]. Output int8 [sum of all m, width * shards], of -1, 0 and 1; units are numbered
-    through all layers, and a unit's bias follows on its weights; behind it there are zeros. A cell is one
-    element; it opens that of the gradient. What all shards say of a number lies side by side.
+    Operands: for each shard and each layer, first to last, the gradient of its weights, int32 [m, n * parts],
+    and of its biases, int32 [m, parts], as `PartProducts` gives them: parts that add up. Output int8 [sum of
+    all m, width * shards], of -1, 0 and 1; units are numbered through all layers, and a unit's bias follows
+    on its weights; behind it there are zeros. A cell is one element; it opens the parts of the gradient. What
+    all shards say of a number lies side by side.
 
     Args:
         shards: 1..MAX_BALLOTS.
         widths: n of the first layer, then m of each.
+        parts: of each gradient's number, side by side, at least 1.
         weight: work units of one value, 1..MAX_WEIGHT.
 
     Raises:
@@ -45,11 +47,13 @@ class Ballots:
 
     shards: int
     widths: tuple[int, ...]
+    parts: int
     weight: int
 
     def __post_init__(self) -> None:
         check_constant("shards", self.shards, low=1, high=MAX_BALLOTS)
         check_constant("layers", len(self.units), low=1, high=MAX_BALLOTS)
+        check_constant("parts", self.parts, low=1, high=MAX_COLS)
         check_constant("width", self.width, low=2, high=MAX_COLS // MAX_BALLOTS)
         check_constant("weight", self.weight, low=1, high=MAX_WEIGHT)
 
@@ -65,7 +69,8 @@ class Ballots:
 
     def encode(self) -> bytes:
         """See `OpKind.encode`."""
-        return framed(b"ballots", b"".join(map(u32, self.widths)), u32(self.shards) + u32(self.weight))
+        numbers = u32(self.shards) + u32(self.parts) + u32(self.weight)
+        return framed(b"ballots", b"".join(map(u32, self.widths)), numbers)
 
     def infer(self, operands: Sequence[Bounded]) -> Bounded:
         """See `OpKind.infer`."""
@@ -73,8 +78,9 @@ class Ballots:
         pairs = zip(operands[::2], operands[1::2], strict=True)
         for number, (weights, biases) in enumerate(pairs):
             layer = number % len(self.units)
-            require_spec("gradients", weights, self.units[layer], self.widths[layer], DType.INT32)
-            require_spec("gradients of biases", biases, self.units[layer], 1, DType.INT32)
+            units, inputs = self.units[layer], self.widths[layer]
+            require_spec("gradients", weights, units, inputs * self.parts, DType.INT32)
+            require_spec("gradients of biases", biases, units, self.parts, DType.INT32)
         return Bounded(TensorSpec(sum(self.units), self.width * self.shards, DType.INT8), -1, 1)
 
     def cost(self, operands: Sequence[TensorSpec]) -> int:  # noqa: ARG002 - a constant
@@ -98,19 +104,26 @@ class Ballots:
         operand, inputs = 2 * (len(self.units) * shard + layer), self.widths[layer]
         if number == inputs:
             return (Need(operand + 1, row),)
-        return (Need(operand, row, cols=range(number, number + 1)),) if number < inputs else ()
+        own = range(number * self.parts, (number + 1) * self.parts)
+        return (Need(operand, row, cols=own),) if number < inputs else ()
 
     def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
         """See `OpKind.check`."""
-        return Expected(col, np.sign(rows[0]).astype(np.int8) if rows else np.zeros(1, np.int8))
+        return Expected(col, self._signs(rows[0].reshape(1, -1))[0] if rows else np.zeros(1, np.int8))
 
     def _said(self, weights: Array, biases: Array) -> Array:
         """What one shard says of one layer."""
         out = np.zeros((len(weights), self.width), np.int8)
-        inputs = weights.shape[1]
-        out[:, :inputs] = np.sign(weights)
-        out[:, inputs] = np.sign(biases[:, 0])
+        inputs = weights.shape[1] // self.parts
+        out[:, :inputs] = self._signs(weights)
+        out[:, inputs] = self._signs(biases)[:, 0]
         return out
+
+    def _signs(self, gradients: Array) -> Array:
+        """Of each number's sum of parts."""
+        total = gradients.reshape(len(gradients), -1, self.parts).sum(axis=2, dtype=np.int64)
+        signs: Array = np.sign(total).astype(np.int8)
+        return signs
 
 
 @dataclass(frozen=True, slots=True)

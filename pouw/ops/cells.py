@@ -18,6 +18,8 @@ from pouw.ops.lion import Lion, Momentum
 from pouw.ops.matmul import MatmulNT
 from pouw.ops.narrowed import Narrowed
 from pouw.ops.optimiser import Descend
+from pouw.ops.part_products import PartProducts
+from pouw.ops.part_sums import PartSums
 from pouw.ops.rotary import Rotary
 from pouw.ops.rotary_gradient import RotaryGradient
 from pouw.ops.rounded import Rounded
@@ -38,6 +40,8 @@ _BY_ELEMENT: Final = (
     Linear,
     Majority,
     MatmulNT,
+    PartProducts,
+    PartSums,
     Rotary,
     RotaryGradient,
     ScoresTurned,

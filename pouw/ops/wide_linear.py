@@ -47,6 +47,14 @@ class Chance:
         """The source, unambiguous."""
         return framed(self.seed, u64(self.stream) + u32(self.cols))
 
+    def noise(self, rows: range) -> NDArray[np.int8]:
+        """Of some rows, [len(rows), cols]."""
+        return noise_rows(self.seed, stream=self.stream, rows=rows, cols=self.cols)
+
+    def added(self, row: int, col: int, *, shift: int) -> NDArray[np.int64]:
+        """What goes into one element before its shift, 1-D."""
+        return spread(self.noise(range(row, row + 1))[0, col : col + 1], shift)
+
 
 @dataclass(frozen=True, slots=True)
 class WideLinear:
@@ -115,7 +123,7 @@ class WideLinear:
         """See `OpKind.run`."""
         noise = None
         if self.chance is not None:
-            noise = backend.put(self._noise(range(operands[0].shape[0])))
+            noise = backend.put(self.chance.noise(range(operands[0].shape[0])))
         return backend.transformer_training.wide_linear(
             operands[0], operands[1], operands[2] if self.onto else None, noise,
             shift=self.shift, limit=self.limit, dtype=self.dtype,
@@ -130,14 +138,6 @@ class WideLinear:
         """See `OpKind.check`."""
         total = (rows[0].astype(np.int64) * rows[1].astype(np.int64)).sum(keepdims=True)
         onto = rows[2].astype(np.int64) if self.onto else None
-        value = wide_rows(total, onto, self._added(row, col), shift=self.shift, limit=self.limit)
+        added = None if self.chance is None else self.chance.added(row, col, shift=self.shift)
+        value = wide_rows(total, onto, added, shift=self.shift, limit=self.limit)
         return Expected(col, value.astype(self.dtype.numpy))
-
-    def _noise(self, rows: range) -> NDArray[np.int8]:
-        assert self.chance is not None
-        return noise_rows(self.chance.seed, stream=self.chance.stream, rows=rows, cols=self.chance.cols)
-
-    def _added(self, row: int, col: int) -> NDArray[np.int64] | None:
-        if self.chance is None:
-            return None
-        return spread(self._noise(range(row, row + 1))[0, col : col + 1], self.shift)

@@ -26,6 +26,10 @@ class PlainTraining:
             [sum(cell) for cell in zip(*rows, strict=True)] for rows in zip(first, *others, strict=True)
         ], I32
 
+    def interleaved(self, tensors: Sequence[Any]) -> Any:
+        rows = zip(*(rows for rows, _ in tensors), strict=True)
+        return [[x for cell in zip(*row, strict=True) for x in cell] for row in rows], I32
+
     def rounded(self, a: Any, *, shift: int, low: int, high: int, dtype: DType) -> Any:
         return [[clamp(round_half_up(x, shift), low, high) for x in row] for row in a[0]], dtype.numpy
 

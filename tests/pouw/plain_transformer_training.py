@@ -31,6 +31,16 @@ class PlainTransformerTraining:
             out.append(row)
         return out, dtype.numpy
 
+    def part_sums(self, a: Any, noise: Any, *, parts: int, shift: int, limit: int) -> Any:
+        out = []
+        for i, line in enumerate(a[0]):
+            row = []
+            for j in range(len(line) // parts):
+                added = 2**shift // 2 if noise is None else plain_spread(noise[0][i][j], shift)
+                row.append(clamp((sum(line[j * parts : (j + 1) * parts]) + added) // 2**shift, limit))
+            out.append(row)
+        return out, I32
+
     def norm_gradient(self, x: Any, errors: Any, onto: Any, *, epsilon: int, shift: int) -> Any:
         out = []
         for i, (row, given) in enumerate(zip(x[0], errors[0], strict=True)):

@@ -31,6 +31,8 @@ from pouw.ops.lion import Lion, Momentum
 from pouw.ops.narrowed import Narrowed
 from pouw.ops.next_token import TokenGradient, TokenLoss
 from pouw.ops.norm_gradient import NormGradient
+from pouw.ops.part_products import PartProducts
+from pouw.ops.part_sums import PartSums
 from pouw.ops.rotary_gradient import RotaryGradient
 from pouw.ops.wide_linear import Chance, WideLinear
 from pouw.program_error import ProgramError, ProgramReason
@@ -89,6 +91,23 @@ def test_wide_linear(
         operands.append(np.clip(int32s("o", m, n, 0), dtype.low, dtype.high).astype(dtype.numpy))
     source = Chance(b"seed", 7, n) if chance else None
     agree(WideLinear(shift, limit, dtype, onto=onto, chance=source), operands)
+
+
+@given(
+    st.integers(1, 5), st.integers(1, 40), st.integers(1, 4), st.integers(1, 5), values,
+    st.sampled_from([0, 1, 8, 9, 24]), st.booleans(), st.sampled_from([I8, I16]),
+)  # fmt: skip
+@settings(max_examples=40)
+def test_parts_add_up_to_the_product_that_they_are_parts_of(
+    m: int, stretch: int, parts: int, n: int, x: int | None, shift: int, chance: bool, dtype: DType
+) -> None:
+    k = stretch * parts
+    a = errors("a", m, k, value=x) if dtype is I16 else int8s("a", m, k)
+    b = int8s("b", n, k) if x is None else np.full((n, k), -128, np.int8)
+    products = agree(PartProducts(stretch, parts), [a, b])
+    source = Chance(b"seed", 7, n) if chance else None
+    sums = agree(PartSums(parts, shift, 1 << 30, source), [products])
+    assert np.array_equal(sums, agree(WideLinear(shift, 1 << 30, I32, chance=source), [a.astype("<i2"), b]))
 
 
 def test_the_known_answer_of_transformer_training() -> None:
@@ -304,7 +323,9 @@ LION = Lion(5, 27, 7, 5, 99)
 @pytest.mark.parametrize(
     ("kind", "operands"),
     [
-        (WideLinear(3, chance=Chance(b"", 0, 1), onto=True), [(I16, 5), (I8, 5), (I16, 4)]),
+        (WideLinear(3, chance=Chance(b"", 0, 1), onto=True), [(I16, 5), (I8, 5), (I16, 1)]),
+        (PartProducts(5, 2), [(I16, 5), (I8, 5)]),
+        (PartSums(3, 3, 5, Chance(b"", 0, 1)), [(I32, 3)]),
         (NormGradient(1, 17), [(I32, 6), (I32, 6), (I16, 6)]),
         (RotaryGradient(HEADS), [(I16, 1), (I16, 1), (I16, 4)]),
         (AttentionShares(HEADS), [(I8, 3)]),
@@ -331,6 +352,12 @@ def test_no_row_of_a_peer_makes_a_check_fail(kind: OpKind, operands: list[Any], 
 @pytest.mark.parametrize(
     ("kind", "operands", "reason"),
     [
+        (PartProducts(3, 1), [(2, 3, I16), (4, 3, I8)], ProgramReason.RANGE),
+        (PartProducts(2, 2), [(2, 3, I8), (4, 3, I8)], ProgramReason.SHAPE),
+        (PartProducts(2, 2), [(2, 4, I32), (4, 4, I8)], ProgramReason.DTYPE),
+        (PartProducts(1 << 17, 1), [(2, 1 << 17, I8), (4, 1 << 17, I8)], ProgramReason.RANGE),
+        (PartSums(2, 0, 1), [(2, 3, I32)], ProgramReason.SHAPE),
+        (PartSums(2, 25, 1, Chance(b"", 0, 2)), [(2, 4, I32)], ProgramReason.CONSTANT),
         (WideLinear(0), [(2, 3, I16), (4, 3, I8)], ProgramReason.CONSTANT),
         (WideLinear(0), [(2, 3, I8), (4, 3, I8)], ProgramReason.DTYPE),
         (WideLinear(25, chance=Chance(b"", 0, 4)), [(2, 3, I16), (4, 3, I8)], ProgramReason.CONSTANT),

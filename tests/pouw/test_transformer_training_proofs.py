@@ -13,8 +13,16 @@ from pouw.proof import MAX_PROOF_BYTES, Proof, ProofError, ProofReason
 from pouw.tensors import Array
 from pouw.trace import Trace, run_program
 from pouw.training_text import text_batch
-from pouw.transformer_backward import LOSS, error_name
-from pouw.transformer_training import fixed_arrays, gradient_name, master_name, momentum_name
+from pouw.transformer_backward import LOSS, STRETCH, error_name
+from pouw.transformer_training import (
+    ERROR,
+    GRADIENT,
+    NORMED,
+    fixed_arrays,
+    gradient_name,
+    master_name,
+    momentum_name,
+)
 from pouw.transformer_training_programs import shard_gradients, step_program, update_program
 from pouw.verifier import check_proof
 from pouw.weights import Weights
@@ -58,6 +66,25 @@ def convicted(unit: Unit, trace: Trace) -> ProofError:
     """What the verifier says under the first seed that finds anything: one in two or three does."""
     found = (verdict(unit, trace, samples=400, seed=b"%d" % seed) for seed in range(20))
     return next(error for error in found if error is not None)
+
+
+def test_gradients_over_many_tokens_are_proven_part_by_part() -> None:
+    """The same bits as in one piece, and a lie in a part convicts as one in the sum does."""
+    many = replace(TRAINING, sequences=2 * STRETCH // 8, tokens=12)
+    assert many.rows == 3 * STRETCH
+    unit = step_unit(HERE, 1, many)
+    names = [unit.program.name_of(number) for number in range(len(unit.program.tensors))]
+    trace, name = honest(unit), gradient_name("layer 0 gate")
+    assert verdict(unit, trace) is None
+    tensors = dict(zip(names, trace.tensors, strict=True))
+    errors, read = (tensors[f"{of} turned"].astype(np.int64) for of in (error_name("gate 0"), "b 0"))
+    shift = ERROR + NORMED - GRADIENT
+    assert np.array_equal(tensors[name], (errors @ read.T + (1 << shift >> 1)) >> shift)
+    for changed in (name, f"{name} in parts"):
+        number = names.index(changed)
+        lie = (array ^ (place == number) for place, array in enumerate(trace.tensors))
+        error = convicted(unit, Trace(trace.weights, tuple(lie)))
+        assert error.reason is R.WRONG_CELL
 
 
 def test_every_step_can_be_proven() -> None:

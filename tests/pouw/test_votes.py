@@ -165,9 +165,9 @@ def test_judging_is_what_a_float_network_would_say() -> None:
         (Majority(2, 1), [Bounded(TensorSpec(4, 3, DType.INT8), -1, 1)], ProgramReason.CONSTANT),
         (Majority(1, 1), [Bounded(TensorSpec(4, 3, DType.INT8), -2, 1)], ProgramReason.CONSTANT),
         (Majority(1, 1), [Bounded(TensorSpec(4, 3, DType.INT32), -1, 1)], ProgramReason.DTYPE),
-        (Ballots(1, (2, 4), 1), [Bounded(TensorSpec(4, 2, DType.INT32), -1, 1)], ProgramReason.SHAPE),
+        (Ballots(1, (2, 4), 1, 1), [Bounded(TensorSpec(4, 2, DType.INT32), -1, 1)], ProgramReason.SHAPE),
         (
-            Ballots(1, (2, 4), 1),
+            Ballots(1, (2, 4), 1, 1),
             [Bounded(TensorSpec(4, 2, DType.INT32), -1, 1), Bounded(TensorSpec(3, 1, DType.INT32), -1, 1)],
             ProgramReason.SHAPE,
         ),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pouw.hashing import HASH_BYTES
-from pouw.rows import NODE, Levels, hash_one_by_one
+from pouw.rows import NODE, Levels, leaves_one_by_one, levels_one_by_one
 from pouw.tensors import TensorSpec
 
 LARGE_BYTES: Final = 1 << 18
@@ -23,6 +23,8 @@ MANY_LEAVES: Final = 1 << 18
 
 FEW_LEAVES: Final = 8
 """Fewer than these are quicker one by one."""
+
+_WORDS: Final = HASH_BYTES // 4
 
 _Kernel = tuple[Callable[..., None], Callable[..., None]]
 
@@ -43,13 +45,36 @@ class BulkHasher:
 
     def __call__(self, key: bytes, spec: TensorSpec, data: NDArray[np.uint8]) -> Levels:
         """See `RowHasher`."""
+        self._count(spec, data)
+        if self._kernel is None or spec.leaves < FEW_LEAVES:
+            return levels_one_by_one(leaves_one_by_one(key, spec, data))
+        nodes = _room(spec.leaves)
+        _hash_leaves(self._kernel, key, spec, data=data, nodes=nodes)
+        return _hash_levels(self._kernel, nodes, spec.leaves)
+
+    def leaves(self, key: bytes, spec: TensorSpec, data: NDArray[np.uint8]) -> bytes:
+        """See `LeafHasher`."""
+        self._count(spec, data)
+        if self._kernel is None or spec.leaves < FEW_LEAVES:
+            return leaves_one_by_one(key, spec, data)
+        nodes = np.empty((spec.leaves, _WORDS), np.uint32)
+        _hash_leaves(self._kernel, key, spec, data=data, nodes=nodes)
+        return nodes.tobytes()
+
+    def levels(self, leaves: bytes) -> Levels:
+        """The tree over joined hashes of leaves, at least one."""
+        count = len(leaves) // HASH_BYTES
+        if self._kernel is None or count < FEW_LEAVES:
+            return levels_one_by_one(leaves)
+        nodes = _room(count)
+        nodes[:count] = np.frombuffer(leaves, np.uint32).reshape(count, _WORDS)
+        return _hash_levels(self._kernel, nodes, count)
+
+    def _count(self, spec: TensorSpec, data: NDArray[np.uint8]) -> None:
         if self._kernel is None and not self._refused:
             self._leaves += spec.leaves
             if data.size >= LARGE_BYTES or self._leaves >= MANY_LEAVES:
                 self._get()
-        if self._kernel is None or spec.leaves < FEW_LEAVES:
-            return hash_one_by_one(key, spec, data)
-        return _in_bulk(self._kernel, key, spec, data=data)
 
     def _get(self) -> None:
         try:
@@ -59,17 +84,31 @@ class BulkHasher:
             self._refused = True
 
 
-def _in_bulk(kernel: _Kernel, key: bytes, spec: TensorSpec, *, data: NDArray[np.uint8]) -> Levels:
-    leaves, levels = kernel
-    counts = [spec.leaves]
+def _widths(leaves: int) -> list[int]:
+    """Nodes of each level of a tree."""
+    counts = [leaves]
     while counts[-1] > 1:
         counts.append((counts[-1] + 1) // 2)
-    nodes = np.empty((sum(counts), HASH_BYTES // 4), np.uint32)
+    return counts
+
+
+def _room(leaves: int) -> NDArray[np.uint32]:
+    """For all nodes of a tree."""
+    return np.empty((sum(_widths(leaves)), _WORDS), np.uint32)
+
+
+def _hash_leaves(
+    kernel: _Kernel, key: bytes, spec: TensorSpec, *, data: NDArray[np.uint8], nodes: NDArray[np.uint32]
+) -> None:
     line = spec.rows_per_leaf * spec.row_bytes
-    leaves(data, line, spec.part_bytes, np.frombuffer(key, np.uint32), nodes, 0, spec.leaves)
-    levels(nodes, spec.leaves, np.frombuffer(NODE, np.uint32))
+    kernel[0](data, line, spec.part_bytes, np.frombuffer(key, np.uint32), nodes, 0, spec.leaves)
+
+
+def _hash_levels(kernel: _Kernel, nodes: NDArray[np.uint32], leaves: int) -> Levels:
+    """All levels, from nodes whose first are the leaves."""
+    kernel[1](nodes, leaves, np.frombuffer(NODE, np.uint32))
     joined, found, start = memoryview(nodes.tobytes()), [], 0
-    for count in counts:
+    for count in _widths(leaves):
         found.append(joined[start : start + count * HASH_BYTES])
         start += count * HASH_BYTES
     return found

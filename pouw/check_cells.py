@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from pouw.bundles import bundled
 from pouw.opened_rows import Leaves
 from pouw.openings import Place, Stretch, cells_over, needs_of, reads_of, stretches
 from pouw.ops.kind import Need
@@ -42,6 +43,8 @@ class Model:
             (number, leaf) for number, name in enumerate(self._names) for leaf in sorted(leaves[name])
         ]
         self.stretches = stretches(places)
+
+        self.bundles = bundled(self._specs, most=1, alone=(), beside=lambda _: ())
 
     @property
     def count(self) -> int:

@@ -6,10 +6,10 @@ root, units = builder.root, builder.units      on the chain; then, once a later 
 proof = builder.prove(seed, samples)
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
 from pouw import merkle
@@ -23,11 +23,11 @@ from pouw.binding import (
 )
 from pouw.check_cells import Model
 from pouw.hashing import HASH_BYTES
-from pouw.openings import ItemPlan, Stretch, name_places, plan_item, stretches
+from pouw.openings import ItemPlan, Place, Stretch, name_places, plan_item, stretches
 from pouw.packing import pack
 from pouw.program import Program, Weight
-from pouw.proof import MAX_NAME_BYTES, OpenedItem, OpenedRows, Proof
-from pouw.rows import RowTree
+from pouw.proof import MAX_NAME_BYTES, TAG_BYTES, OpenedItem, OpenedRows, Proof
+from pouw.rows import HeldRows, RowTree
 from pouw.sampling import Cell, draw_cells, in_order
 from pouw.sealing import SealedTrace, Sealer, leave_kept, seal
 from pouw.tensors import Array
@@ -249,27 +249,48 @@ def _open_item(index: int, entry: _Entry, sealed: SealedTrace, plan: ItemPlan) -
         raise BackendError(f"item {index} was run again and gave other bits than those that were committed")
     beside = merkle.siblings(len(sealed.trees), plan.roots)
     opened = stretches(plan.leaves)
+    roots = [(sealed.trees[number].root, number in plan.bare) for number in plan.roots]
     return OpenedItem(
         index=index,
-        roots=b"".join(sealed.trees[tensor].root for tensor in plan.roots),
+        roots=b"".join(root for root, bare in roots if bare),
+        tags=b"".join(
+            known[:TAG_BYTES] for known in (entry.context, *(root for root, bare in roots if not bare))
+        ),
         root_path=b"".join(sealed.levels[level][place] for level, place in beside),
         # Rows of the input are known to whoever checks.
-        opened=_open_rows(opened, [stretch for stretch in opened if stretch.tensor], trees=sealed.trees),
+        opened=_open_rows(
+            opened,
+            [stretch for stretch in opened if stretch.tensor],
+            rows=sealed.rows,
+            path=_path(sealed, plan.leaves),
+        ),
     )
+
+
+def _path(sealed: SealedTrace, leaves: Iterable[Place]) -> bytes:
+    """Of all opened leaves, bundle by bundle."""
+    bundles = sealed.program.bundles
+    places: dict[int, list[int]] = {}
+    for tensor, group in groupby(leaves, key=itemgetter(0)):
+        found = bundles.of(tensor).places(tensor, (leaf for _, leaf in group))
+        places.setdefault(bundles.home[tensor], []).extend(found)
+    return b"".join(sealed.trees[number].path(sorted(places[number])) for number in sorted(places))
 
 
 def _open_model(model: Model, homes: Mapping[bytes, RowTree]) -> OpenedRows:
     trees = [homes[model.root(number)] for number in range(model.count)]
-    return _open_rows(model.stretches, model.stretches, trees=trees)
+    path = b"".join(
+        trees[tensor].nodes.path([leaf for stretch in group for leaf in stretch.leaves])
+        for tensor, group in groupby(model.stretches, key=attrgetter("tensor"))
+    )
+    return _open_rows(model.stretches, model.stretches, rows=trees, path=path)
 
 
-def _open_rows(opened: Sequence[Stretch], sent: Sequence[Stretch], *, trees: Sequence[RowTree]) -> OpenedRows:
-    """The paths of all stretches, and the rows of those that are sent."""
-    homes = [(stretch, trees[stretch.tensor]) for stretch in sent]
+def _open_rows(
+    opened: Sequence[Stretch], sent: Sequence[Stretch], *, rows: Sequence[HeldRows], path: bytes
+) -> OpenedRows:
+    """What opens all stretches, with the rows of those that are sent."""
+    homes = [(stretch, rows[stretch.tensor]) for stretch in sent]
     data = [tree.read(stretch.bytes_of(tree.spec)) for stretch, tree in homes]
-    widths, rows = pack([stretch.run_of(tree.spec) for stretch, tree in homes], data)
-    path = [
-        trees[tensor].path([leaf for stretch in group for leaf in stretch.leaves])
-        for tensor, group in groupby(opened, key=attrgetter("tensor"))
-    ]
-    return OpenedRows(name_places(opened), widths, rows, b"".join(path))
+    widths, packed = pack([stretch.run_of(tree.spec) for stretch, tree in homes], data)
+    return OpenedRows(name_places(opened), widths, packed, path)

@@ -41,7 +41,7 @@ from pouw.ops.transpose import Transpose
 from pouw.program import INPUT, Op, Program, Weight, build_program
 from pouw.requant import Requant
 from pouw.rows import WEIGHTS, RowTree
-from pouw.tensors import FINE_LEAF, Array, DType, TensorSpec
+from pouw.tensors import Array, DType, TensorSpec
 from pouw.weights import Weights
 
 PIXEL: Final = 4
@@ -214,7 +214,7 @@ def step_program(training: MlpTraining, checkpoint: Checkpoint, seed: bytes) -> 
     ops = _gradient_ops(training) + _update_ops(training, checkpoint.step, seed)
     weights = (*checkpoint.tensors, ones_weight(training.batch))
     kept = [next_name(tensor.name) for tensor in checkpoint.tensors]
-    return build_program(_input(training), weights, ops, kept=kept, largest_leaf=FINE_LEAF)
+    return build_program(_input(training), weights, ops, kept=kept, small=True)
 
 
 def gradient_program(training: MlpTraining, checkpoint: Checkpoint) -> Program:
@@ -230,9 +230,7 @@ def gradient_program(training: MlpTraining, checkpoint: Checkpoint) -> Program:
     names = [name(layer) for layer in range(training.layers) for name in (weight_name, bias_name)]
     weights = (*(checkpoint.tensor(name) for name in names), ones_weight(training.batch))
     kept = [gradient_name(name) for name in masters(training)]
-    return build_program(
-        _input(training), weights, _gradient_ops(training), kept=kept, largest_leaf=FINE_LEAF
-    )
+    return build_program(_input(training), weights, _gradient_ops(training), kept=kept, small=True)
 
 
 def update_program(
@@ -265,7 +263,7 @@ def update_program(
         ops.append(Op(gradient_name(name), Total(len(given)), tuple(given)))
     ops += _update_ops(training, checkpoint.step, seed)
     kept = [next_name(tensor.name) for tensor in checkpoint.tensors]
-    return build_program(TensorSpec(1, 1, DType.INT8), weights, ops, kept=kept, largest_leaf=FINE_LEAF)
+    return build_program(TensorSpec(1, 1, DType.INT8), weights, ops, kept=kept, small=True)
 
 
 def shard_gradients(training: MlpTraining, arrays: list[tuple[Array, ...]]) -> dict[str, Array]:

@@ -8,11 +8,12 @@ from itertools import groupby
 import numpy as np
 
 from pouw import merkle
+from pouw.bundles import Bundles
 from pouw.hashing import HASH_BYTES
 from pouw.openings import Stretch, name_places
 from pouw.packing import PackingError, unpack
 from pouw.proof import OpenedRows, ProofError, ProofReason
-from pouw.rows import leaf_hash, root_from
+from pouw.rows import join_rows, leaf_hash
 from pouw.tensors import Array, TensorSpec
 
 
@@ -84,11 +85,13 @@ class Forest:
         where: names them in messages.
         spec: shape of a tensor.
         key: key of a tensor's leaves.
+        bundles: which of them share a tree.
     """
 
     where: str
     spec: Callable[[int], TensorSpec]
     key: Callable[[int], bytes]
+    bundles: Bundles
 
     def rows(self, wanted: Sequence[Stretch], opened: OpenedRows) -> list[bytes]:
         """The bytes of each opened stretch.
@@ -107,23 +110,29 @@ class Forest:
             raise ProofError(ProofReason.ROW_SIZE, f"the rows of {self.where}: {error}") from error
 
     def roots(self, wanted: Sequence[Stretch], data: Sequence[bytes], path: bytes) -> dict[int, bytes]:
-        """The root that each tensor's opened leaves lead to.
+        """The root that the opened leaves of each tree lead to, by the number of its bundle.
 
         Args:
             wanted: what had to be opened, ascending.
             data: the bytes of each stretch.
-            path: sibling hashes, tensor by tensor, joined.
+            path: sibling hashes, bundle by bundle, joined.
 
         Raises:
             ProofError: PATH_LENGTH.
         """
         nodes = split_hashes(path)
         supply, roots = iter(nodes), {}
+        opened: dict[int, dict[int, bytes]] = {}
         pairs = zip(wanted, data, strict=True)
+        for tensor, group in groupby(pairs, key=lambda pair: pair[0].tensor):
+            leaves, hashes = zip(*leaf_hashes(self.key(tensor), self.spec(tensor), group), strict=True)
+            places = self.bundles.of(tensor).places(tensor, leaves)
+            found = opened.setdefault(self.bundles.home[tensor], {})
+            found.update(zip(places, hashes, strict=True))
         try:
-            for tensor, group in groupby(pairs, key=lambda pair: pair[0].tensor):
-                spec, key = self.spec(tensor), self.key(tensor)
-                roots[tensor] = root_from(spec, leaf_hashes(key, spec, group), supply)
+            for number in sorted(opened):
+                count = self.bundles.all[number].leaves
+                roots[number] = merkle.fold(count, sorted(opened[number].items()), supply, join_rows)
             fits = next(supply, None) is None
         except merkle.MissingNode:
             fits = False

@@ -30,13 +30,16 @@ class ItemPlan:
     """What one item must open.
 
     Args:
-        roots: the tensors whose roots are given, ascending.
+        roots: the bundles of which the root is needed, ascending.
+        bare: those of them whose root the proof must tell, since neither opened rows nor a claim need to: the
+            input, and where a program has an answer and kept tensors besides, these and the answer.
         leaves: (tensor, leaf) pairs whose rows are given, ascending. Leaves of tensor 0, the input, are
             not sent: the checker derives their rows itself.
         weights: (weight, leaf) pairs of the program's weights, ascending.
     """
 
     roots: tuple[int, ...]
+    bare: tuple[int, ...]
     leaves: tuple[Place, ...]
     weights: tuple[Place, ...]
 
@@ -127,7 +130,16 @@ def plan_item(program: Program, cells: Sequence[Cell], *, answered: bool, input_
                 # Derived rows need no path. The root still tells a false input from a false output.
                 roots.add(0)
     roots |= {tensor for tensor, _ in leaves}
-    return ItemPlan(tuple(sorted(roots)), tuple(sorted(leaves)), tuple(sorted(weights)))
+    # Of a step of training all kept tensors are told, of anything else that keeps nothing the answer is.
+    unsure = set() if program.last in program.kept or not program.kept else {program.last, *program.kept}
+    bare = roots & {0, *unsure}
+    numbers = program.bundles.numbers
+    return ItemPlan(
+        roots=tuple(sorted(numbers(roots))),
+        bare=tuple(sorted(numbers(bare))),
+        leaves=tuple(sorted(leaves)),
+        weights=tuple(sorted(weights)),
+    )
 
 
 class Stretch(NamedTuple):

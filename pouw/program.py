@@ -8,17 +8,18 @@ An op may be *inline*: its output is not committed. Whoever checks a cell that r
 again, from what the op reads in its turn. What it costs is drawn with the first committed step that reads it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
 
+from pouw.bundles import Bundles, bundled
 from pouw.hashing import HASH_BYTES, domain, framed, i64, keyed, u32, u64
 from pouw.ops.cells import by_element
 from pouw.ops.gather import Gather
 from pouw.ops.kind import Bounded, OpKind
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.tensors import LARGEST_LEAF, TensorSpec
+from pouw.tensors import FINE_LEAF, TensorSpec
 
 MAX_OPS: Final = 1 << 16
 """Bounds the tree over a program's tensors at 16 levels."""
@@ -28,6 +29,9 @@ MAX_UNITS: Final = 1 << 62
 
 MAX_DEPTH: Final = 4
 """Most inline ops in a chain: what a check computes again for one value stays small."""
+
+MOST_BUNDLED: Final = 4
+"""Tensors of one tree, in a program for small proofs: each makes all paths of the others a little longer."""
 
 _PROGRAM: Final = domain("program")
 
@@ -109,6 +113,7 @@ class Program:
         order: what is computed, one thing after the other: numbers of `tensors` and of `inlines`.
         digest: 32 bytes that bind all of it: shapes, types, ranges, constants, names, weight roots and order.
         unit_ends: units of tensors 0..i, for each i; the last is the total.
+        bundles: which tensors share a tree.
         kept: numbers of the tensors that later programs take as weights, ascending: the next checkpoint of a
             training run. They are committed as weights are, under a root that does not depend on who made
             them.
@@ -121,6 +126,7 @@ class Program:
     order: tuple[Source, ...]
     digest: bytes
     unit_ends: tuple[int, ...]
+    bundles: Bundles
     kept: tuple[int, ...] = ()
 
     @property
@@ -162,7 +168,7 @@ def build_program(
     ops: Sequence[Op],
     *,
     kept: Sequence[str] = (),
-    largest_leaf: int = LARGEST_LEAF,
+    small: bool = False,
 ) -> Program:
     """Check a program and number its tensors.
 
@@ -171,7 +177,8 @@ def build_program(
         weights: the model's tensors that the ops name.
         ops: in order of execution.
         kept: names of the outputs that later programs take as weights.
-        largest_leaf: of the run's tensors, bytes; those that are kept have the leaves that weights have.
+        small: whether what is committed is laid out for small proofs rather than for quick hashing: in leaves
+            of FINE_LEAF bytes at most, and in bundles. Those that are kept are committed as weights are.
 
     Raises:
         ProgramError: SHAPE, DTYPE, CONSTANT or RANGE from an op; NAME; EMPTY; WEIGHT.
@@ -181,7 +188,7 @@ def build_program(
     parts = _Parts(program_input, weights)
     for op in ops:
         parts.add(op)
-    return parts.finish(program_input, tuple(weights), kept, largest_leaf)
+    return parts.finish(program_input, tuple(weights), kept, small=small)
 
 
 class _Parts:
@@ -252,11 +259,7 @@ class _Parts:
         self._known[name] = source, value
 
     def finish(
-        self,
-        program_input: TensorSpec,
-        weights: tuple[Weight, ...],
-        kept: Sequence[str],
-        largest_leaf: int,
+        self, program_input: TensorSpec, weights: tuple[Weight, ...], kept: Sequence[str], *, small: bool
     ) -> Program:
         """The program, with its digest."""
         if self._unread:
@@ -267,21 +270,37 @@ class _Parts:
         if not 1 <= unit_ends[-1] <= MAX_UNITS:
             raise ProgramError(ProgramReason.EMPTY, f"{unit_ends[-1]} units, allowed are 1..{MAX_UNITS}")
         numbers = _numbers(steps, kept)
+        tensors = tuple(
+            replace(spec, largest_leaf=FINE_LEAF) if small and number not in numbers else spec
+            for number, spec in enumerate((program_input, *(step.output.spec for step in steps)))
+        )
         return Program(
             weights=weights,
-            tensors=tuple(
-                spec if number in numbers else replace(spec, largest_leaf=largest_leaf)
-                for number, spec in enumerate((program_input, *(step.output.spec for step in steps)))
-            ),
+            tensors=tensors,
             steps=steps,
             inlines=inlines,
             order=tuple(self._order),
-            digest=_digest(
-                program_input, weights, steps, inlines=inlines, kept=numbers, largest_leaf=largest_leaf
-            ),
+            digest=_digest(program_input, weights, steps, inlines=inlines, kept=numbers, small=small),
             unit_ends=unit_ends,
             kept=numbers,
+            bundles=bundled(
+                tensors,
+                most=MOST_BUNDLED if small else 1,
+                alone=(0, len(steps), *numbers),
+                beside=lambda number: _beside(steps[number - 1]),
+            ),
         )
+
+
+def _beside(step: Step) -> Iterator[int]:
+    """The tensors whose row i decides row i of a step's output, among others perhaps, for every i."""
+    last = step.output.spec.rows - 1
+    first_read, last_read = step.op.kind.needs(0, 0), step.op.kind.needs(last, 0)
+    for first, final in zip(first_read, last_read, strict=False):
+        source = step.sources[first.operand]
+        alike = first.operand == final.operand and (first.row, final.row) == (0, last)
+        if alike and not source.weight and not source.inline and source.index:
+            yield source.index
 
 
 def _numbers(steps: Sequence[Step], kept: Sequence[str]) -> tuple[int, ...]:
@@ -313,7 +332,7 @@ def _digest(
     *,
     inlines: tuple[Step, ...],
     kept: tuple[int, ...],
-    largest_leaf: int,
+    small: bool,
 ) -> bytes:
     parts = [_encode(Bounded(program_input, program_input.dtype.low, program_input.dtype.high))]
     parts.append(u32(len(weights)))
@@ -327,8 +346,8 @@ def _digest(
         parts.extend(map(_encode_step, inlines))
     if kept:
         parts.append(b"".join(map(u32, kept)))
-    if largest_leaf != LARGEST_LEAF:
-        parts.append(b"leaves" + u32(largest_leaf))
+    if small:
+        parts.append(b"small" + u32(FINE_LEAF) + u32(MOST_BUNDLED))
     return keyed(_PROGRAM, framed(*parts))
 
 

@@ -8,7 +8,7 @@ from pouw.binding import MAX_ITEMS, MAX_SUM
 from pouw.fields import FieldError, measure, read_all, read_bytes, read_int, read_list
 from pouw.hashing import HASH_BYTES
 
-VERSION: Final = 2
+VERSION: Final = 3
 """First field of every proof; another layout gets another number."""
 
 MAX_PROOF_BYTES: Final = 64 * 1024
@@ -19,6 +19,9 @@ MAX_NAME_BYTES: Final = 64
 
 PLACES_BYTES: Final = 8
 """Enough to name a mistake; what binds the places is that they are derived."""
+
+TAG_BYTES: Final = 4
+"""Of a hash, enough to name a mistake; what binds it is that it is derived, and leads to the commit."""
 
 _UNLIMITED: Final = 1 << 32
 """For bytes that the size of the whole proof already bounds."""
@@ -115,13 +118,16 @@ class OpenedItem:
 
     Args:
         index: position in the commit.
-        roots: roots of the tensors concerned, joined.
-        root_path: their siblings in the tree over the item's tensors, joined.
+        roots: those that nothing else tells, joined.
+        tags: the first bytes of the item's context and of all other roots, to which opened leaves lead, or
+            what was told, joined.
+        root_path: the siblings of both in the tree over the item's roots, joined.
         opened: leaves of the tensors.
     """
 
     index: int
     roots: bytes
+    tags: bytes
     root_path: bytes
     opened: OpenedRows
 
@@ -158,7 +164,10 @@ class Proof:
             self.miner,
             self.seed,
             self.units,
-            [[item.index, item.roots, item.root_path, _row_fields(item.opened)] for item in self.items],
+            [
+                [item.index, item.roots, item.tags, item.root_path, _row_fields(item.opened)]
+                for item in self.items
+            ],
             self.sum_hashes,
             list(self.sum_units),
             _row_fields(self.weights),
@@ -201,10 +210,11 @@ def _proof(fields: object) -> Proof:
 
 
 def _item(value: object) -> OpenedItem:
-    index, roots, root_path, opened = read_list(value, "item", length=4)
+    index, roots, tags, root_path, opened = read_list(value, "item", length=5)
     return OpenedItem(
         index=read_int(index, "item index", limit=MAX_ITEMS),
         roots=_hashes(roots, "roots"),
+        tags=read_bytes(tags, "tags", limit=_UNLIMITED, unit=TAG_BYTES),
         root_path=_hashes(root_path, "root path"),
         opened=_rows(opened),
     )

@@ -9,7 +9,7 @@ Zeros at the end of a leaf are not hashed: its length is known, so what is left 
 attention weights of a causal model are such zeros.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Final
 
@@ -33,6 +33,9 @@ Levels = Sequence[bytes | memoryview]
 
 RowHasher = Callable[[bytes, TensorSpec, NDArray[np.uint8]], Levels]
 """Makes the tree of a tensor from the key of its leaves, its shape, and its bytes, 1-D."""
+
+LeafHasher = Callable[[bytes, TensorSpec, NDArray[np.uint8]], bytes]
+"""Makes the leaves alone, joined."""
 
 
 def tensor_key(context: bytes, index: int, spec: TensorSpec) -> bytes:
@@ -62,22 +65,102 @@ def join_rows(left: bytes, right: bytes) -> bytes:
     return blake3(left + right, key=NODE).digest()
 
 
-def hash_one_by_one(key: bytes, spec: TensorSpec, data: NDArray[np.uint8]) -> Levels:
-    """The tree of a tensor, by a call of BLAKE3 for each node: see `RowHasher`."""
+def leaves_one_by_one(key: bytes, spec: TensorSpec, data: NDArray[np.uint8]) -> bytes:
+    """The joined hashes of a tensor's leaves, by a call of BLAKE3 for each; see `RowHasher`."""
     whole = data.tobytes()
     places = map(spec.leaf_bytes, range(spec.leaves))
-    hashes = [leaf_hash(key, whole[place.start : place.stop]) for place in places]
+    return b"".join(leaf_hash(key, whole[place.start : place.stop]) for place in places)
+
+
+def levels_one_by_one(leaves: bytes) -> Levels:
+    """The tree over joined hashes of leaves, at least one, by a call of BLAKE3 for each node."""
+    hashes = [leaves[i : i + HASH_BYTES] for i in range(0, len(leaves), HASH_BYTES)]
     return [b"".join(level) for level in merkle.levels(hashes, join_rows)]
 
 
-class RowTree:
-    """A tensor with its row tree. The tensor is not copied, and must not change.
+def hash_one_by_one(key: bytes, spec: TensorSpec, data: NDArray[np.uint8]) -> Levels:
+    """The tree of a tensor, by a call of BLAKE3 for each node: see `RowHasher`."""
+    return levels_one_by_one(leaves_one_by_one(key, spec, data))
+
+
+class Nodes:
+    """All nodes of a row tree.
+
+    Args:
+        levels: their hashes.
+    """
+
+    def __init__(self, levels: Levels) -> None:
+        self._levels = levels
+
+    @property
+    def root(self) -> bytes:
+        """The commitment, 32 bytes."""
+        return bytes(self._levels[-1])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all nodes."""
+        return sum(map(len, self._levels))
+
+    def path(self, leaves: Sequence[int]) -> bytes:
+        """The sibling hashes that open some leaves (ascending, distinct), joined."""
+        return b"".join(
+            bytes(self._levels[level][i * HASH_BYTES : (i + 1) * HASH_BYTES])
+            for level, i in merkle.siblings(len(self._levels[0]) // HASH_BYTES, leaves)
+        )
+
+
+class HeldRows:
+    """A tensor whose leaves may be opened. It is not copied, and must not change.
+
+    Args:
+        spec: shape and type of the tensor.
+        array: the tensor itself; `spec.holds(array)`.
+    """
+
+    def __init__(self, spec: TensorSpec, array: Array) -> None:
+        assert spec.holds(array), f"{array.dtype} {array.shape} is not {spec}"
+        self.spec = spec
+        self._data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+    def read(self, place: range) -> bytes:
+        """Some bytes of the tensor."""
+        return self._data[place.start : place.stop].tobytes()
+
+
+class RowLeaves(HeldRows):
+    """A tensor with the hashes of its leaves, for a tree that it shares with others.
 
     Args:
         context: see `tensor_key`.
         index: see `tensor_key`.
-        spec: shape and type of the tensor.
-        array: the tensor itself; `spec.holds(array)`.
+        spec: see `HeldRows`.
+        array: see `HeldRows`.
+        hasher: makes the joined hashes; all give the same.
+    """
+
+    def __init__(
+        self,
+        context: bytes,
+        index: int,
+        *,
+        spec: TensorSpec,
+        array: Array,
+        hasher: LeafHasher = leaves_one_by_one,
+    ) -> None:
+        super().__init__(spec, array)
+        self.hashes = hasher(tensor_key(context, index, spec), spec, self._data)
+
+
+class RowTree(HeldRows):
+    """A tensor with its row tree.
+
+    Args:
+        context: see `tensor_key`.
+        index: see `tensor_key`.
+        spec: see `HeldRows`.
+        array: see `HeldRows`.
         hasher: makes the tree; all give the same.
     """
 
@@ -90,10 +173,8 @@ class RowTree:
         array: Array,
         hasher: RowHasher = hash_one_by_one,
     ) -> None:
-        assert spec.holds(array), f"{array.dtype} {array.shape} is not {spec}"
-        self.spec = spec
-        self._data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        self._levels = hasher(tensor_key(context, index, spec), spec, self._data)
+        super().__init__(spec, array)
+        self.nodes = Nodes(hasher(tensor_key(context, index, spec), spec, self._data))
 
     def over(self, array: Array) -> "RowTree":
         """The same tree over an equal array, whose leaves it then opens."""
@@ -104,34 +185,4 @@ class RowTree:
     @property
     def root(self) -> bytes:
         """The commitment, 32 bytes."""
-        return bytes(self._levels[-1])
-
-    @property
-    def size(self) -> int:
-        """Bytes of all nodes."""
-        return sum(map(len, self._levels))
-
-    def read(self, place: range) -> bytes:
-        """Some bytes of the tensor."""
-        return self._data[place.start : place.stop].tobytes()
-
-    def path(self, leaves: Sequence[int]) -> bytes:
-        """The sibling hashes that open some leaves (ascending, distinct), joined."""
-        return b"".join(
-            bytes(self._levels[level][i * HASH_BYTES : (i + 1) * HASH_BYTES])
-            for level, i in merkle.siblings(self.spec.leaves, leaves)
-        )
-
-
-def root_from(spec: TensorSpec, opened: Iterable[tuple[int, bytes]], nodes: Iterable[bytes]) -> bytes:
-    """The root that some opened leaves lead to.
-
-    Args:
-        spec: the tensor's shape and type.
-        opened: (leaf, leaf hash) pairs, ascending.
-        nodes: the hashes that `merkle.siblings` names; of an iterator no more are taken.
-
-    Raises:
-        merkle.MissingNode: if there are fewer.
-    """
-    return merkle.fold(spec.leaves, opened, nodes, join_rows)
+        return self.nodes.root

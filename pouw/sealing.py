@@ -9,11 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Final
 
+import numpy as np
+
 from pouw import merkle
 from pouw.binding import SumNode, item_leaf, join_tensors, tensor_place
 from pouw.bulk_rows import hash_in_bulk
+from pouw.bundles import Bundle
+from pouw.hashing import HASH_BYTES
 from pouw.program import Program
-from pouw.rows import RowTree
+from pouw.rows import Nodes, RowLeaves, RowTree
 from pouw.tensors import Array
 from pouw.trace import Trace
 
@@ -27,20 +31,31 @@ class SealedTrace:
     Args:
         context: from `pouw.binding.item_context`.
         program: what was run.
-        trees: one per tensor.
+        rows: one per tensor: a `RowTree` of those that are bundled with no other.
     """
 
-    def __init__(self, context: bytes, program: Program, trees: Sequence[RowTree]) -> None:
+    def __init__(self, context: bytes, program: Program, rows: Sequence[RowTree | RowLeaves]) -> None:
         self.context = context
         self.program = program
-        self.trees = trees
-        self.levels = merkle.levels([tree.root for tree in trees], join_tensors)
+        self.rows = rows
+        self.trees = [_nodes(bundle, rows) for bundle in program.bundles.all]
+        self.levels = merkle.levels([tree.root for tree in self.trees], join_tensors)
         self.leaf: SumNode = item_leaf(context, self.levels[-1][0], program)
 
     @property
     def size(self) -> int:
         """Bytes that the nodes of the trees take."""
         return sum(tree.size for tree in self.trees)
+
+
+def _nodes(bundle: Bundle, rows: Sequence[RowTree | RowLeaves]) -> Nodes:
+    lines = []
+    for tensor, parts in zip(bundle.tensors, bundle.parts, strict=True):
+        own = rows[tensor]
+        if isinstance(own, RowTree):
+            return own.nodes
+        lines.append(np.frombuffer(own.hashes, np.uint8).reshape(bundle.lines, parts * HASH_BYTES))
+    return Nodes(hash_in_bulk.levels(np.concatenate(lines, axis=1).tobytes()))
 
 
 class Sealer:
@@ -56,26 +71,29 @@ class Sealer:
         self._context = context
         self._program = program
         self._aside = aside
-        self._trees: list[RowTree | Future[RowTree]] = []
+        self._rows: list[RowTree | RowLeaves | Future[RowTree | RowLeaves]] = []
 
     def take(self, number: int, tensor: Array) -> None:
         """See `pouw.trace.Take`."""
-        assert number == len(self._trees), f"tensor {number} after {len(self._trees)}"
+        assert number == len(self._rows), f"tensor {number} after {len(self._rows)}"
         if self._aside and tensor.nbytes >= HANDED_OVER_BYTES:
-            self._trees.append(_hasher().submit(self._tree, number, tensor))
+            self._rows.append(_hasher().submit(self._hashed, number, tensor))
         else:
-            self._trees.append(self._tree(number, tensor))
+            self._rows.append(self._hashed(number, tensor))
 
-    def _tree(self, number: int, tensor: Array) -> RowTree:
+    def _hashed(self, number: int, tensor: Array) -> RowTree | RowLeaves:
         place = tensor_place(self._program, self._context, tensor=number)
-        return RowTree(*place, spec=self._program.tensors[number], array=tensor, hasher=hash_in_bulk)
+        spec = self._program.tensors[number]
+        if len(self._program.bundles.of(number).tensors) == 1:
+            return RowTree(*place, spec=spec, array=tensor, hasher=hash_in_bulk)
+        return RowLeaves(*place, spec=spec, array=tensor, hasher=hash_in_bulk.leaves)
 
     def finish(self) -> SealedTrace:
         """Wait for the last tree. All tensors must have been taken."""
-        missing = len(self._program.tensors) - len(self._trees)
+        missing = len(self._program.tensors) - len(self._rows)
         assert not missing, f"{missing} tensors were never taken"
-        trees = [tree.result() if isinstance(tree, Future) else tree for tree in self._trees]
-        return SealedTrace(self._context, self._program, trees)
+        rows = [own.result() if isinstance(own, Future) else own for own in self._rows]
+        return SealedTrace(self._context, self._program, rows)
 
 
 def seal(context: bytes, program: Program, trace: Trace) -> SealedTrace:
@@ -87,18 +105,21 @@ def seal(context: bytes, program: Program, trace: Trace) -> SealedTrace:
         trace: its tensors.
     """
     sealer = Sealer(context, program, aside=False)
-    trees = [
-        trace.trees[number] if number in trace.trees else sealer._tree(number, tensor)
+    rows = [
+        trace.trees[number] if number in trace.trees else sealer._hashed(number, tensor)
         for number, tensor in enumerate(trace.tensors)
     ]
-    sealed = SealedTrace(context, program, trees)
+    sealed = SealedTrace(context, program, rows)
     leave_kept(sealed, program, trace)
     return sealed
 
 
 def leave_kept(sealed: SealedTrace, program: Program, trace: Trace) -> None:
     """Leave the trees of kept tensors with a trace: the next checkpoint needs the same ones."""
-    trace.trees.update((number, sealed.trees[number]) for number in program.kept)
+    for number in program.kept:
+        tree = sealed.rows[number]
+        assert isinstance(tree, RowTree), f"{program.name_of(number)} is kept, and has no tree of its own"
+        trace.trees[number] = tree
 
 
 @cache

@@ -11,7 +11,7 @@ from pouw.ops.lion import Lion, Momentum
 from pouw.ops.narrowed import Narrowed
 from pouw.ops.total import Total
 from pouw.program import Op, Program, Weight, build_program
-from pouw.tensors import FINE_LEAF, Array, DType, TensorSpec, index_dtype
+from pouw.tensors import Array, DType, TensorSpec, index_dtype
 from pouw.transformer_backward import gradient_ops
 from pouw.transformer_training import (
     EMBEDDED,
@@ -50,7 +50,7 @@ def step_program(training: TransformerTraining, checkpoint: Checkpoint, seed: by
     ops = [*gradient_ops(training, seed), *_update_ops(training, checkpoint.step)]
     kept = [next_name(tensor.name) for tensor in checkpoint.tensors]
     weights = (*checkpoint.tensors, *fixed_weights(training.shape))
-    return build_program(input_spec(training), weights, ops, kept=kept, largest_leaf=FINE_LEAF)
+    return build_program(input_spec(training), weights, ops, kept=kept, small=True)
 
 
 def gradient_program(training: TransformerTraining, checkpoint: Checkpoint, seed: bytes) -> Program:
@@ -67,9 +67,7 @@ def gradient_program(training: TransformerTraining, checkpoint: Checkpoint, seed
     names = matrices(training.shape)
     weights = (*(checkpoint.tensor(name) for name in names), *fixed_weights(training.shape))
     kept = [gradient_name(name) for name in names]
-    return build_program(
-        input_spec(training), weights, gradient_ops(training, seed), kept=kept, largest_leaf=FINE_LEAF
-    )
+    return build_program(input_spec(training), weights, gradient_ops(training, seed), kept=kept, small=True)
 
 
 def update_program(
@@ -99,7 +97,7 @@ def update_program(
         ops.append(Op(gradient_name(name), Total(len(given)), tuple(given)))
     ops += _update_ops(training, checkpoint.step)
     kept = [next_name(tensor.name) for tensor in checkpoint.tensors]
-    return build_program(TensorSpec(1, 1, DType.INT8), weights, ops, kept=kept, largest_leaf=FINE_LEAF)
+    return build_program(TensorSpec(1, 1, DType.INT8), weights, ops, kept=kept, small=True)
 
 
 def shard_gradients(training: TransformerTraining, arrays: list[tuple[Array, ...]]) -> dict[str, Array]:

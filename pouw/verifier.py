@@ -3,8 +3,8 @@
     1. header   the proof is for this chain, miner, seed and total
     2. sums     the opened items and the sums beside them tile the commit
     3. draws    every draw falls into an opened item, every opened item was called for
-    4. commit   the opened tensor roots lead to the commit's root
-    5. rows     the opened rows lead to those roots; so do the input's rows and the answer, which are known
+    4. rows     the opened rows lead to roots; so do the input's rows and the answer, which are known
+    5. commit   these roots lead to the commit's root
     6. weights  the opened weight rows lead to the model's roots
     7. cells    every drawn cell is what its op makes of the opened rows
 
@@ -13,7 +13,7 @@ answer, plus the rows of the input of an item that keeps tensors, or that is abo
 most `check_cells.MAX_TOLD_ROWS` of them. Nothing here draws, reads a clock or depends on the order of a set.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pouw import merkle
@@ -32,7 +32,7 @@ from pouw.hashing import HASH_BYTES
 from pouw.opened_rows import Forest, check_places, split_hashes
 from pouw.openings import ItemPlan, Stretch, plan_item, stretches
 from pouw.program import Program, Weight
-from pouw.proof import OpenedItem, Proof, ProofError, ProofReason
+from pouw.proof import TAG_BYTES, OpenedItem, Proof, ProofError, ProofReason
 from pouw.rows import WEIGHTS, RowTree, tensor_key
 from pouw.sampling import MAX_SAMPLES, Cell, Placed, UnitNotHeld, draw_cells
 from pouw.tensors import Array
@@ -95,7 +95,9 @@ class _Opened:
     context: bytes
     start: int = 0
     cells: list[Cell] = field(default_factory=list)
-    plan: ItemPlan = field(default_factory=lambda: ItemPlan((), (), ()))
+    plan: ItemPlan = field(default_factory=lambda: ItemPlan((), (), (), ()))
+    roots: dict[int, bytes] = field(default_factory=dict)
+    """Of bundles, as far as they are known."""
     stretches: list[Stretch] = field(default_factory=list)
 
 
@@ -126,8 +128,8 @@ def check_proof(statement: Statement, proof: Proof, *, seed: bytes, samples: int
     _check_header(statement, proof, seed)
     opened = _check_sums(statement, proof, samples=samples)
     _check_draws(statement, proof, opened, samples=samples)
-    _check_commit(statement, proof, opened)
     runs = [_check_rows(entry) for entry in opened]
+    _check_commit(statement, proof, opened)
     model = _check_weights(proof, opened)
     for entry, run in zip(opened, runs, strict=True):
         for cell in entry.cells:
@@ -214,6 +216,8 @@ def _answered(statement: Statement) -> frozenset[int]:
 def _open(statement: Statement, opening: OpenedItem, answered: frozenset[int]) -> _Opened:
     item = statement.items[opening.index]
     assert item.claims == (opening.index in answered), f"item {opening.index}: answered or not?"
+    if item.claims and item.program.last in item.program.kept:
+        assert item.kept is not None, f"item {opening.index} keeps its answer, whose root was not told"
     context = item_context(statement.chain_id, statement.miner, item_id=item.item_id, program=item.program)
     return _Opened(item, opening, item.claims, context)
 
@@ -246,16 +250,9 @@ def _check_draws(statement: Statement, proof: Proof, opened: list[_Opened], *, s
 def _check_commit(statement: Statement, proof: Proof, opened: list[_Opened]) -> None:
     leaves = []
     for entry in opened:
-        count = len(entry.item.program.tensors)
-        roots, nodes = split_hashes(entry.opening.roots), split_hashes(entry.opening.root_path)
-        wanted = len(merkle.siblings(count, entry.plan.roots))
-        if len(roots) != len(entry.plan.roots) or len(nodes) != wanted:
-            raise ProofError(
-                ProofReason.PATH_LENGTH,
-                f"item {entry.opening.index} gives {len(roots)} roots and {len(nodes)} beside them, expected "
-                f"{len(entry.plan.roots)} and {wanted}",
-            )
-        top = merkle.fold(count, zip(entry.plan.roots, roots, strict=True), nodes, join_tensors)
+        count, nodes = len(entry.item.program.bundles.all), split_hashes(entry.opening.root_path)
+        roots = [(number, entry.roots[number]) for number in entry.plan.roots]
+        top = merkle.fold(count, roots, nodes, join_tensors)
         leaves.append((entry.opening.index, item_leaf(entry.context, top, entry.item.program)))
     sums = zip(split_hashes(proof.sum_hashes), proof.sum_units, strict=True)
     tree = merkle.fold(len(statement.items), leaves, (SumNode(*node) for node in sums), join_sums)
@@ -266,36 +263,68 @@ def _check_commit(statement: Statement, proof: Proof, opened: list[_Opened]) -> 
         )
 
 
+def _read_roots(entry: _Opened) -> None:
+    """Take the roots that are given in full, of an item bound to what the chain knows of it."""
+    plan, opening = entry.plan, entry.opening
+    roots, tags = split_hashes(opening.roots), len(opening.tags) // TAG_BYTES - 1
+    beside = len(merkle.siblings(len(entry.item.program.bundles.all), plan.roots))
+    got = (len(roots), tags, len(opening.root_path) // HASH_BYTES)
+    expected = (len(plan.bare), len(plan.roots) - len(plan.bare), beside)
+    if got != expected:
+        raise ProofError(
+            ProofReason.PATH_LENGTH,
+            f"item {opening.index} gives {got} roots, tags and roots beside them, expected {expected}",
+        )
+    if opening.tags[:TAG_BYTES] != entry.context[:TAG_BYTES]:
+        raise ProofError(
+            ProofReason.COMMIT_MISMATCH,
+            f"item {opening.index} is bound to {opening.tags[:TAG_BYTES].hex()}, its context is "
+            f"{entry.context.hex()}",
+        )
+    entry.roots.update(zip(plan.bare, roots, strict=True))
+
+
+def _leads(entry: _Opened, number: int, root: bytes) -> bool:
+    """Whether what is opened or known of a bundle leads to the root that the proof has for it."""
+    if number not in entry.roots:
+        tagged = [other for other in entry.plan.roots if other not in entry.plan.bare]
+        start = (1 + tagged.index(number)) * TAG_BYTES
+        if entry.opening.tags[start : start + TAG_BYTES] != root[:TAG_BYTES]:
+            return False
+        entry.roots[number] = root
+    return entry.roots[number] == root
+
+
 def _check_rows(entry: _Opened) -> OpenedRun:
     program, context, index = entry.item.program, entry.context, entry.opening.index
-    roots = dict(zip(entry.plan.roots, split_hashes(entry.opening.roots), strict=True))
+    _read_roots(entry)
     run = OpenedRun(
         f"item {index}",
         program,
         input_row=entry.item.input_row,
         context=context,
-        input_root=roots.get(0),
+        input_root=entry.roots.get(0),
     )
     forest = Forest(
         run.where,
         program.tensors.__getitem__,
         lambda i: tensor_key(*tensor_place(program, context, tensor=i), program.tensors[i]),
+        program.bundles,
     )
     known = [stretch for stretch in entry.stretches if stretch.tensor == 0]
     data = forest.rows(entry.stretches[len(known) :], entry.opening.opened)
     data = [*map(run.derived, known), *data]
-    for tensor, root in forest.roots(entry.stretches, data, entry.opening.opened.path).items():
-        if root != roots[tensor]:
-            reason = ProofReason.ROW_NOT_COMMITTED if tensor else ProofReason.INPUT_MISMATCH
+    for number, root in forest.roots(entry.stretches, data, entry.opening.opened.path).items():
+        if not _leads(entry, number, root):
+            reason = ProofReason.ROW_NOT_COMMITTED if number else ProofReason.INPUT_MISMATCH
+            names = ", ".join(map(program.name_of, program.bundles.all[number].tensors))
             raise ProofError(
-                reason,
-                f"rows of {program.name_of(tensor)} in {run.where} lead to {root.hex()}, committed is "
-                f"{roots[tensor].hex()}",
+                reason, f"rows of {names} in {run.where} lead to {root.hex()}, the proof has another root"
             )
     if entry.item.answer is not None:
-        _check_answer(entry, entry.item.answer, roots[program.last])
+        _check_answer(entry, entry.item.answer)
     if entry.item.kept is not None:
-        _check_kept(entry, entry.item.kept, roots)
+        _check_kept(entry, entry.item.kept)
         if not run.input_is_derived():
             raise ProofError(
                 ProofReason.INPUT_MISMATCH, f"{run.where} learned from another input than the one prescribed"
@@ -304,7 +333,7 @@ def _check_rows(entry: _Opened) -> OpenedRun:
     return run
 
 
-def _check_answer(entry: _Opened, answer: Array, committed: bytes) -> None:
+def _check_answer(entry: _Opened, answer: Array) -> None:
     program = entry.item.program
     spec = program.tensors[program.last]
     if not spec.holds(answer):
@@ -315,22 +344,22 @@ def _check_answer(entry: _Opened, answer: Array, committed: bytes) -> None:
         )
     place = tensor_place(program, entry.context, tensor=program.last)
     root = RowTree(*place, spec=spec, array=answer).root
-    if root != committed:
+    if not _leads(entry, program.bundles.home[program.last], root):
         raise ProofError(
             ProofReason.ANSWER_MISMATCH,
-            f"the answer of item {entry.opening.index} has root {root.hex()}, committed is {committed.hex()}",
+            f"the answer of item {entry.opening.index} has root {root.hex()}, another is committed",
         )
 
 
-def _check_kept(entry: _Opened, claimed: tuple[bytes, ...], roots: Mapping[int, bytes]) -> None:
+def _check_kept(entry: _Opened, claimed: tuple[bytes, ...]) -> None:
     program = entry.item.program
     assert len(claimed) == len(program.kept), f"{len(claimed)} roots for {len(program.kept)} kept tensors"
     for tensor, root in zip(program.kept, claimed, strict=True):
-        if roots[tensor] != root:
+        if not _leads(entry, program.bundles.home[tensor], root):
             raise ProofError(
                 ProofReason.ANSWER_MISMATCH,
                 f"{program.name_of(tensor)} of item {entry.opening.index} was said to have root "
-                f"{root.hex()}, committed is {roots[tensor].hex()}",
+                f"{root.hex()}, another is committed",
             )
 
 
@@ -341,7 +370,7 @@ def _check_weights(proof: Proof, opened: list[_Opened]) -> Model:
         weights.update((program.weights[index], leaf) for index, leaf in entry.plan.weights)
     model = Model(weights)
     check_places(proof.weights, model.stretches, where="the model")
-    forest = Forest("the model", model.spec, lambda i: tensor_key(WEIGHTS, 0, model.spec(i)))
+    forest = Forest("the model", model.spec, lambda i: tensor_key(WEIGHTS, 0, model.spec(i)), model.bundles)
     data = forest.rows(model.stretches, proof.weights)
     for tensor, root in forest.roots(model.stretches, data, proof.weights.path).items():
         if root != model.root(tensor):

@@ -33,7 +33,7 @@ from pouw.ops.ballot import Ballots, Majority
 from pouw.ops.part_products import PartProducts
 from pouw.ops.turned_rows import TurnedRows
 from pouw.program import Op, Program, Weight, build_program
-from pouw.tensors import FINE_LEAF, DType, TensorSpec
+from pouw.tensors import DType, TensorSpec
 
 BALLOTS: Final = "ballots"
 """The name of what each shard says."""
@@ -101,7 +101,7 @@ def vote_program(training: MlpTraining, checkpoint: Checkpoint, shards: int) -> 
     ops += [Op(BALLOTS, ballots, tuple(gradients)), Op(VOTE, Majority(shards, weight), (BALLOTS,))]
     weights = (*checkpoint.tensors, ones_weight(training.batch))
     spec = TensorSpec(shards * training.batch, training.widths[0] + 1 + training.noise, DType.INT8)
-    return build_program(spec, weights, ops, largest_leaf=FINE_LEAF)
+    return build_program(spec, weights, ops, small=True)
 
 
 def _shard_ops(training: MlpTraining, shard: int) -> list[Op]:

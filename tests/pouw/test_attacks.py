@@ -112,12 +112,18 @@ ATTACKS: dict[str, tuple[Attack, ProofReason]] = {
     "a path too long": (with_path(lambda path: path + bytes(32)), R.PATH_LENGTH),
     "another path": (with_path(lambda path: path[:-32] + bytes(32)), R.ROW_NOT_COMMITTED),
     "a truncated tree of tensors": (
-        lambda: evil.reopened(lambda item: replace(item, roots=item.roots[32:])),
+        lambda: evil.reopened(lambda item: replace(item, tags=item.tags[4:])),
         R.PATH_LENGTH,
     ),
     "another tensor's root": (
-        lambda: evil.reopened(lambda item: replace(item, roots=item.roots[32:] + item.roots[:32])),
-        R.COMMIT_MISMATCH,
+        lambda: evil.reopened(
+            lambda item: replace(item, tags=item.tags[:4] + item.tags[8:] + item.tags[4:8])
+        ),
+        R.ROW_NOT_COMMITTED,
+    ),
+    "another root of the input": (
+        lambda: evil.reopened(lambda item: replace(item, roots=bytes(32))),
+        R.INPUT_MISMATCH,
     ),
     "a truncated path among items": (
         lambda: evil.open_weights(lambda proof: replace(proof, sum_hashes=proof.sum_hashes + bytes(32))),

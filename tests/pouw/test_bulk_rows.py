@@ -67,7 +67,7 @@ def test_the_kernel_gives_the_same_trees(rows: int, cols: int) -> None:
     ]
     assert trees[0].root == trees[1].root
     for leaves in ([0], list(range(spec.leaves))):
-        assert trees[0].path(leaves) == trees[1].path(leaves)
+        assert trees[0].nodes.path(leaves) == trees[1].nodes.path(leaves)
 
 
 def test_a_tensor_that_does_not_lie_in_one_piece() -> None:

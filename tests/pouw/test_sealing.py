@@ -104,7 +104,7 @@ def test_kept_tensors_are_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     original = RowTree.__init__
     monkeypatch.setattr(RowTree, "__init__", counted)
     unit = step_unit(START, 0)
-    count = len(unit.program.tensors)
+    count = sum(len(bundle.tensors) == 1 for bundle in unit.program.bundles.all)
     for commit_first in (True, False):
         trace = run_program(unit.program, START.weights, unit.inputs, REFERENCE)
         made.clear()
@@ -148,12 +148,14 @@ def test_a_tree_over_an_equal_array_opens_that_array() -> None:
     job = commons_job(0)
     sealed = seal(bytes(32), job.program, job.run())
     copy: Array = job.inputs.copy()
-    tree = sealed.trees[0].over(copy)
-    assert (tree.root, tree.read(range(64, 128)), tree.path([1])) == (
-        sealed.trees[0].root,
-        sealed.trees[0].read(range(64, 128)),
-        sealed.trees[0].path([1]),
+    before = sealed.rows[0]
+    assert isinstance(before, RowTree)
+    tree = before.over(copy)
+    assert (tree.root, tree.read(range(64, 128)), tree.nodes.path([1])) == (
+        before.root,
+        before.read(range(64, 128)),
+        before.nodes.path([1]),
     )
     spec = job.program.tensors[0]
-    assert tree.size == sealed.trees[0].size == RowTree(bytes(32), 0, spec=spec, array=copy).size
+    assert tree.nodes.size == sealed.trees[0].size == RowTree(bytes(32), 0, spec=spec, array=copy).nodes.size
     assert hash_one_by_one(bytes(32), spec, copy.reshape(-1).view(np.uint8))

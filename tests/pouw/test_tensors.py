@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pouw.merkle import fold
 from pouw.opened_rows import Leaves, leaf_hashes, split_hashes
 from pouw.openings import Stretch, stretches
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.rows import RowTree, join_rows, leaf_hash, root_from, tensor_key
+from pouw.rows import RowTree, join_rows, leaf_hash, tensor_key
 from pouw.tensors import MAX_COLS, MAX_ROWS, DType, TensorSpec, index_dtype
 from tests.pouw.world import int8s
 
@@ -94,7 +95,8 @@ def check_openings(spec: TensorSpec, leaves: list[int]) -> None:
     data = [tree.read(stretch.bytes_of(spec)) for stretch in wanted]
     hashes = list(leaf_hashes(key, spec, zip(wanted, data, strict=True)))
     assert hashes == [(leaf, leaf_hash(key, tree.read(spec.leaf_bytes(leaf)))) for leaf in leaves]
-    assert root_from(spec, hashes, split_hashes(tree.path(leaves))) == tree.root
+    nodes = split_hashes(tree.nodes.path(leaves))
+    assert fold(spec.leaves, hashes, nodes, join_rows) == tree.root
     held = Leaves(lambda _: spec, wanted, data)
     for leaf in leaves:
         for row in spec.leaf_rows(leaf):

@@ -69,7 +69,7 @@ def test_vectors() -> None:
     assert START.checkpoint.digest.hex() == "d649f96c3d193fc13ace3c7ffed29c429937a09c3c38cff9bda611e2f6775a76"
     assert (
         step_unit(START, 0).program.digest.hex()
-        == "486ae7476afc823f16245b9a822614fd3134d55b7784624657a9a2b939106cc6"
+        == "80d592a2af1b111d5efc2670b7aacdd222848cf5716c162f1def628e854ea9f6"
     )
     assert AFTER.checkpoint.digest.hex() == "95bcdd39fce35a016d397a51c8c178a3e501fcd04967e0d25d4df81136dbfa4d"
 

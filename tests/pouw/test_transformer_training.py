@@ -64,7 +64,7 @@ def test_vectors() -> None:
     assert START.checkpoint.digest.hex() == "b580e93d8c77ab9ed6c810e96baed061528dead76fa8934c30c3f512eebd69b1"
     assert (
         step_unit(START, 0).program.digest.hex()
-        == "77036643c65188e26ec0d58cceba3cdf95bdbb0f82db62f5eaaa6d9fe8146a38"
+        == "865d8256ec84c4b254df31ce6e00dba10304969112a867973c84c14dd72b1f2b"
     )
     assert AFTER.checkpoint.digest.hex() == "df92d2e6d49796e22fa140a7698d5fa703cb5b9e1c4c1081159d806a488fe006"
 

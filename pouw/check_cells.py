@@ -183,6 +183,9 @@ def _read(run: OpenedRun, model: Model, source: Source, need: Need) -> Iterable[
         return [_computed(run, model, source, need, row=row) for row in need.rows]
     if source.weight:
         weight = run.program.weights[source.index]
+        if weight.is_constant:
+            width = len(need.columns(weight.spec.cols))
+            return np.full((need.count, width), weight.low, weight.spec.dtype.numpy)
         if need.cols is None:
             return model.rows(weight, need.rows)
         return [model.values(weight, need.row, need.columns(weight.spec.cols))]

@@ -62,10 +62,13 @@ def reads_of(
 ) -> Iterator[tuple[Source, Need]]:
     """What is read to compute the cell (row, col) of a step: weights, committed tensors and the input.
 
-    Where the step reads what is not committed, this is what that is made of.
+    Where the step reads what is not committed, this is what that is made of. A weight that is one value
+    throughout is known, and not read.
     """
     for need in needs_of(step, row, col, input_row=input_row):
         source = step.sources[need.operand]
+        if source.weight and program.weights[source.index].is_constant:
+            continue
         if not source.inline:
             yield source, need
             continue

@@ -1,11 +1,19 @@
-"""Opened values in as few bits as the largest of them needs.
+"""Opened values in as few bits as they need, in one of two ways.
 
 What a proof opens are runs of values of one type, and most of the wide ones hold little: a 32-bit gradient
-has twenty bits, an error of 16 has eleven. So each run travels with a width, and its values in that many bits
-each, in two's complement, the first in the lowest bits. The width is the least that holds them all, and the
-bits that fill the last byte are zero: a run has one form, of a length that follows from count and width.
+has twenty bits, an error of 16 has eleven. So each run travels with a byte that says how wide its values are,
+and has one form, which follows from the values alone.
+
+*Plain*: the byte is a width, the least that holds all values in two's complement; each takes that many bits,
+the first in the lowest. The bits that fill the last byte are zero.
 
     values  5 -3 2 0   width 4   bits 0000 0010 1101 0101   bytes d5 02
+
+*Coded* (Golomb 1966, Rice and Plaunt 1971), where that is shorter, since most values of a run are far smaller
+than its largest. The byte is 64 and a width k. Each value, its sign folded into the lowest bit (0 -1 1 -2 ...
+as 0 1 2 3 ...), is cut in two: the lowest k bits travel as in a plain run, and what is above them, a number
+h, as h zeros and a one. These stand behind all runs, in the same order, the first in the lowest bits. k
+follows from the mean of the folded values; it need not be the best.
 """
 
 from collections.abc import Sequence
@@ -18,6 +26,9 @@ from pouw.tensors import DType
 
 PACKED_BYTES: Final = 2048
 """Longer runs travel as they are: in wide models the time to unpack counts for more than the bytes."""
+
+CODED: Final = 64
+"""Marks the byte of a coded run."""
 
 _Ints = NDArray[np.int64]
 
@@ -40,19 +51,24 @@ class PackingError(ValueError):
 
 
 def pack(runs: Sequence[Run], data: Sequence[bytes]) -> tuple[bytes, bytes]:
-    """The widths of some runs, a byte each, and their values.
+    """How wide the values of some runs are, a byte each, and the values.
 
     Args:
         runs: what they are.
         data: the values of each, in their own type.
     """
-    widths, parts = bytearray(), []
+    widths, parts, above = bytearray(), [], [np.zeros(0, np.int64)]
     for run, raw in zip(runs, data, strict=True):
         values = np.frombuffer(raw, run.dtype.numpy)
-        width = int(_least_widths(values, np.array([run.length]), run.dtype)[0]) if raw else 0
+        width = int(_widths(values, np.array([run.length]), run.dtype)[0]) if raw else 0
         widths.append(width)
-        parts.append(raw if width == 8 * run.dtype.size else _in_bits(values, width))
-    return bytes(widths), b"".join(parts)
+        if width >= CODED and run.dtype is not DType.INT64:
+            folded = _folded(values)
+            above.append(folded >> (width - CODED))
+            parts.append(_in_bits(folded, width - CODED))
+        else:
+            parts.append(raw if width == 8 * run.dtype.size else _in_bits(values, width))
+    return bytes(widths), b"".join(parts) + _in_ones(np.concatenate(above))
 
 
 def unpack(runs: Sequence[Run], widths: bytes, packed: bytes) -> list[bytes]:
@@ -70,20 +86,30 @@ def unpack(runs: Sequence[Run], widths: bytes, packed: bytes) -> list[bytes]:
         raise PackingError(f"{len(widths)} widths of {len(runs)} runs")
     counts = np.array([run.length for run in runs], np.int64)
     sizes = np.array([run.dtype.size for run in runs], np.int64)
-    bits = np.frombuffer(widths, np.uint8).astype(np.int64)
-    if (bits > 8 * sizes).any():
+    given = np.frombuffer(widths, np.uint8).astype(np.int64)
+    coded = (given >= CODED) & (sizes < DType.INT64.size)
+    bits = np.where(coded, given - CODED, given)
+    if (bits > 8 * sizes - coded).any():
         raise PackingError("values in more bits than their type has")
     lengths = (counts * bits + 7) // 8
-    if lengths.sum() != len(packed):
-        raise PackingError(f"{len(packed)} bytes for {counts.sum()} values, {lengths.sum()} expected")
-    starts = np.cumsum(lengths) - lengths
+    plain = int(lengths.sum())
+    above = _from_ones(packed[plain:], int(counts[coded].sum()))
+    if above is None or len(packed) < plain:
+        raise PackingError(f"{len(packed)} bytes for {counts.sum()} values, {plain} expected")
+    starts, firsts = np.cumsum(lengths) - lengths, np.cumsum(counts * coded) - counts * coded
     found = [b""] * len(runs)
     for dtype in DType:
         chosen = np.flatnonzero(sizes == dtype.size)
         if not chosen.size:
             continue
         values = _unpacked(packed, starts[chosen], bits[chosen], counts=counts[chosen], dtype=dtype)
-        if not np.array_equal(_least_widths(values, counts[chosen], dtype), bits[chosen]):
+        if coded[chosen].any():
+            place = np.repeat(firsts[chosen] - (np.cumsum(counts[chosen]) - counts[chosen]), counts[chosen])
+            inside = np.repeat(coded[chosen], counts[chosen])
+            high = above[(np.arange(len(values)) + place)[inside]]
+            width = np.repeat(bits[chosen], counts[chosen])[inside]
+            values[inside] = _unfolded(values[inside], high, width, dtype)
+        if not np.array_equal(_widths(values, counts[chosen], dtype), given[chosen]):
             raise PackingError("values in more bits than they need")
         whole, start = values.tobytes(), 0
         for number in chosen.tolist():
@@ -102,8 +128,22 @@ def _require_no_more(packed: bytes, ends: _Ints, bits: _Ints) -> None:
         raise PackingError("bits behind the last value of a run")
 
 
+def _widths(values: NDArray[np.signedinteger], counts: _Ints, dtype: DType) -> _Ints:
+    """The byte of each run."""
+    widths = _least_widths(values, counts, dtype)
+    if dtype is DType.INT64:
+        return widths
+    starts = np.cumsum(counts) - counts
+    folded = _folded(values)
+    means = np.add.reduceat(folded, starts) * 45 // (64 * counts)  # ln 2 is 45 / 64
+    lowest: _Ints = (means[:, None] >> np.arange(33) != 0).sum(axis=1)
+    above = np.add.reduceat(folded >> np.repeat(lowest, counts), starts)
+    coded = (counts * (lowest + 1) + above < counts * widths) & (counts * dtype.size <= PACKED_BYTES)
+    return np.where(coded, CODED + lowest, widths)
+
+
 def _least_widths(values: NDArray[np.signedinteger], counts: _Ints, dtype: DType) -> _Ints:
-    """The width of each run: 0 for zeros alone, else what holds all values and their sign."""
+    """Of plain runs: 0 for zeros alone, else what holds all values and their sign."""
     full = 8 * dtype.size
     starts = np.cumsum(counts) - counts
     # The bits that differ from the sign; -1 has none of them, and still needs a sign.
@@ -113,6 +153,40 @@ def _least_widths(values: NDArray[np.signedinteger], counts: _Ints, dtype: DType
     widths[(magnitudes == 0) & (lows == 0)] = 0
     widths[(counts * dtype.size > PACKED_BYTES) | (dtype is DType.INT64)] = full
     return widths
+
+
+def _folded(values: NDArray[np.signedinteger]) -> _Ints:
+    """Values with their sign in the lowest bit, so that small ones are small numbers."""
+    wide = values.astype(np.int64)
+    return (wide << 1) ^ (wide >> 63)
+
+
+def _unfolded(low: NDArray[np.signedinteger], high: _Ints, widths: _Ints, dtype: DType) -> _Ints:
+    """Values from the lowest bits of what they fold to, and what is above them."""
+    folded = (high << widths) | (low.astype(np.int64) & ((1 << widths) - 1))
+    values: _Ints = (folded >> 1) ^ -(folded & 1)
+    if (values < dtype.low).any() or (values > dtype.high).any():
+        raise PackingError("values in more bits than their type has")
+    return values
+
+
+def _in_ones(above: _Ints) -> bytes:
+    """Each number as so many zeros and a one."""
+    if not above.size:
+        return b""
+    ends = np.cumsum(above + 1)
+    bits = np.zeros(ends[-1], np.uint8)
+    bits[ends - 1] = 1
+    return np.packbits(bits, bitorder="little").tobytes()
+
+
+def _from_ones(packed: bytes, count: int) -> _Ints | None:
+    """So many numbers from all of some bytes; None if there are more or fewer."""
+    ends = np.flatnonzero(np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little"))
+    if len(ends) != count or len(packed) != (int(ends[-1]) // 8 + 1 if count else 0):
+        return None
+    above: _Ints = np.diff(ends, prepend=-1) - 1
+    return above
 
 
 def _in_bits(values: NDArray[np.signedinteger], width: int) -> bytes:

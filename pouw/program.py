@@ -49,6 +49,11 @@ class Weight:
     low: int
     high: int
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether its interval says what all of it is, so that nobody needs to open any."""
+        return self.low == self.high
+
 
 @dataclass(frozen=True, slots=True)
 class Op:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pouw.packing import PACKED_BYTES, PackingError, Run, pack, unpack
+from pouw.packing import CODED, PACKED_BYTES, PackingError, Run, pack, unpack
 from pouw.tensors import DType
 
 
@@ -28,6 +28,39 @@ def bits_of(values: list[int]) -> int:
     return max((v if v >= 0 else ~v).bit_length() + 1 for v in values) if any(values) else 0
 
 
+def coded(values: list[int]) -> tuple[int, int]:
+    """How many bits of each value of a coded run stay together, and how many the rest of all takes."""
+    folded = [2 * v if v >= 0 else -2 * v - 1 for v in values]
+    lowest = (sum(folded) * 45 // (64 * len(folded))).bit_length()
+    return lowest, sum((value >> lowest) + 1 for value in folded)
+
+
+def test_a_run_with_one_large_value_is_coded() -> None:
+    run, values = Run(8, DType.INT16), [0, -1, 1, 0, 2, -2, 90, 0]
+    # Folded 0 1 2 0 4 3 180 0, in the mean 23: five bits each, and the rest of 180 is 5.
+    raw = np.array(values, "<i2").tobytes()
+    widths, packed = pack([run], [raw])
+    assert widths == bytes([CODED + 5])
+    low = sum(value % 32 << 5 * place for place, value in enumerate([0, 1, 2, 0, 4, 3, 180, 0]))
+    rest = sum(1 << place for place in (0, 1, 2, 3, 4, 5, 11, 12))
+    assert packed == low.to_bytes(5, "little") + rest.to_bytes(2, "little")
+    assert unpack([run], widths, packed) == [raw]
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        "00 00 00 00",  # no ones
+        "00 00 ff",  # a value too many
+        "00 00 0f 00",  # a byte behind the last one
+        "00 00 87 00 01",  # a value beyond its type
+    ],
+)
+def test_coded_runs_that_are_none(packed: str) -> None:
+    with pytest.raises(PackingError):
+        unpack([Run(4, DType.INT8)], bytes([CODED + 4]), bytes.fromhex(packed))
+
+
 def test_the_example_of_the_docstring() -> None:
     run = Run(4, DType.INT16)
     data = np.array([5, -3, 2, 0], "<i2").tobytes()
@@ -40,10 +73,18 @@ def test_what_was_packed_is_unpacked(case: tuple[list[Run], list[bytes]]) -> Non
     runs, data = case
     widths, packed = pack(runs, data)
     assert unpack(runs, widths, packed) == data
+    ends, above = 0, 0
     for run, width, raw in zip(runs, widths, data, strict=True):
         values = np.frombuffer(raw, run.dtype.numpy).tolist()
-        assert width == (64 if run.dtype is DType.INT64 else bits_of(values))
-    assert len(packed) == sum(-(-run.length * width // 8) for run, width in zip(runs, widths, strict=True))
+        least = 64 if run.dtype is DType.INT64 else bits_of(values)
+        lowest, ones = coded(values)
+        if run.dtype is not DType.INT64 and ones + run.length * lowest < run.length * least:
+            assert width == CODED + lowest
+            ends, above = ends - (-run.length * lowest // 8), above + ones
+        else:
+            assert width == least
+            ends -= -run.length * width // 8
+    assert len(packed) == ends - (-above // 8)
 
 
 @given(opened(), st.data())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pouw.hashing import HASH_BYTES
-from pouw.rows import NODE, Levels, leaves_one_by_one, levels_one_by_one
+from pouw.rows import NODE, Levels, hash_one_by_one, leaves_one_by_one, levels_one_by_one
 from pouw.tensors import TensorSpec
 
 LARGE_BYTES: Final = 1 << 18
@@ -47,7 +47,7 @@ class BulkHasher:
         """See `RowHasher`."""
         self._count(spec, data)
         if self._kernel is None or spec.leaves < FEW_LEAVES:
-            return levels_one_by_one(leaves_one_by_one(key, spec, data))
+            return hash_one_by_one(key, spec, data)
         nodes = _room(spec.leaves)
         _hash_leaves(self._kernel, key, spec, data=data, nodes=nodes)
         return _hash_levels(self._kernel, nodes, spec.leaves)

@@ -38,6 +38,8 @@ class Bundle:
 
     def places(self, tensor: int, leaves: Iterable[int]) -> list[int]:
         """Where leaves of a tensor lie among those of the tree."""
+        if len(self.tensors) == 1:
+            return list(leaves)
         member = self.tensors.index(tensor)
         before, own, width = sum(self.parts[:member]), self.parts[member], sum(self.parts)
         return [leaf // own * width + before + leaf % own for leaf in leaves]

@@ -9,11 +9,11 @@ the first in the lowest. The bits that fill the last byte are zero.
 
     values  5 -3 2 0   width 4   bits 0000 0010 1101 0101   bytes d5 02
 
-*Coded* (Golomb 1966, Rice and Plaunt 1971), where that is shorter, since most values of a run are far smaller
-than its largest. The byte is 64 and a width k. Each value, its sign folded into the lowest bit (0 -1 1 -2 ...
-as 0 1 2 3 ...), is cut in two: the lowest k bits travel as in a plain run, and what is above them, a number
-h, as h zeros and a one. These stand behind all runs, in the same order, the first in the lowest bits. k
-follows from the mean of the folded values; it need not be the best.
+*Coded* (Golomb 1966, Rice and Plaunt 1971), where there are many and that is shorter, since most values of a
+run are far smaller than its largest. The byte is 64 and a width k. Each value, its sign folded into the
+lowest bit (0 -1 1 -2 ... as 0 1 2 3 ...), is cut in two: the lowest k bits travel as in a plain run, and what
+is above them, a number h, as h zeros and a one. These stand behind all runs, in the same order, the first in
+the lowest bits. k follows from the mean of the folded values; it need not be the best.
 """
 
 from collections.abc import Sequence
@@ -29,6 +29,9 @@ PACKED_BYTES: Final = 2048
 
 CODED: Final = 64
 """Marks the byte of a coded run."""
+
+MANY_VALUES: Final = 1024
+"""Fewer than these, of all runs together, are not coded: reading takes longer than it saves."""
 
 _Ints = NDArray[np.int64]
 
@@ -57,10 +60,11 @@ def pack(runs: Sequence[Run], data: Sequence[bytes]) -> tuple[bytes, bytes]:
         runs: what they are.
         data: the values of each, in their own type.
     """
+    many = sum(run.length for run in runs) >= MANY_VALUES
     widths, parts, above = bytearray(), [], [np.zeros(0, np.int64)]
     for run, raw in zip(runs, data, strict=True):
         values = np.frombuffer(raw, run.dtype.numpy)
-        width = int(_widths(values, np.array([run.length]), run.dtype)[0]) if raw else 0
+        width = int(_widths(values, np.array([run.length]), run.dtype, many=many)[0]) if raw else 0
         widths.append(width)
         if width >= CODED and run.dtype is not DType.INT64:
             folded = _folded(values)
@@ -97,19 +101,20 @@ def unpack(runs: Sequence[Run], widths: bytes, packed: bytes) -> list[bytes]:
     if above is None or len(packed) < plain:
         raise PackingError(f"{len(packed)} bytes for {counts.sum()} values, {plain} expected")
     starts, firsts = np.cumsum(lengths) - lengths, np.cumsum(counts * coded) - counts * coded
+    many = bool(counts.sum() >= MANY_VALUES)
     found = [b""] * len(runs)
     for dtype in DType:
         chosen = np.flatnonzero(sizes == dtype.size)
         if not chosen.size:
             continue
-        values = _unpacked(packed, starts[chosen], bits[chosen], counts=counts[chosen], dtype=dtype)
+        own = counts[chosen]
+        values = _unpacked(packed, starts[chosen], bits[chosen], counts=own, dtype=dtype)
         if coded[chosen].any():
-            place = np.repeat(firsts[chosen] - (np.cumsum(counts[chosen]) - counts[chosen]), counts[chosen])
-            inside = np.repeat(coded[chosen], counts[chosen])
-            high = above[(np.arange(len(values)) + place)[inside]]
-            width = np.repeat(bits[chosen], counts[chosen])[inside]
-            values[inside] = _unfolded(values[inside], high, width, dtype)
-        if not np.array_equal(_widths(values, counts[chosen], dtype), given[chosen]):
+            inside = np.repeat(coded[chosen], own)
+            place = np.repeat(firsts[chosen] - (np.cumsum(own) - own), own) + np.arange(len(values))
+            widths_inside = np.repeat(bits[chosen], own)[inside]
+            values[inside] = _unfolded(values[inside], above[place[inside]], widths_inside, dtype)
+        if not np.array_equal(_widths(values, own, dtype, many=many), given[chosen]):
             raise PackingError("values in more bits than they need")
         whole, start = values.tobytes(), 0
         for number in chosen.tolist():
@@ -128,10 +133,10 @@ def _require_no_more(packed: bytes, ends: _Ints, bits: _Ints) -> None:
         raise PackingError("bits behind the last value of a run")
 
 
-def _widths(values: NDArray[np.signedinteger], counts: _Ints, dtype: DType) -> _Ints:
-    """The byte of each run."""
+def _widths(values: NDArray[np.signedinteger], counts: _Ints, dtype: DType, *, many: bool) -> _Ints:
+    """The byte of each run; many: whether there are enough values, of all types, to code any."""
     widths = _least_widths(values, counts, dtype)
-    if dtype is DType.INT64:
+    if dtype is DType.INT64 or not many:
         return widths
     starts = np.cumsum(counts) - counts
     folded = _folded(values)
@@ -182,8 +187,13 @@ def _in_ones(above: _Ints) -> bytes:
 
 def _from_ones(packed: bytes, count: int) -> _Ints | None:
     """So many numbers from all of some bytes; None if there are more or fewer."""
-    ends = np.flatnonzero(np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little"))
-    if len(ends) != count or len(packed) != (int(ends[-1]) // 8 + 1 if count else 0):
+    if not count:
+        return None if packed else np.zeros(0, np.int64)
+    bits = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little")
+    if np.count_nonzero(bits) != count:  # before there is a number for each
+        return None
+    ends = np.flatnonzero(bits)
+    if len(packed) != int(ends[-1]) // 8 + 1:
         return None
     above: _Ints = np.diff(ends, prepend=-1) - 1
     return above

@@ -66,21 +66,28 @@ def join_rows(left: bytes, right: bytes) -> bytes:
 
 
 def leaves_one_by_one(key: bytes, spec: TensorSpec, data: NDArray[np.uint8]) -> bytes:
-    """The joined hashes of a tensor's leaves, by a call of BLAKE3 for each; see `RowHasher`."""
-    whole = data.tobytes()
-    places = map(spec.leaf_bytes, range(spec.leaves))
-    return b"".join(leaf_hash(key, whole[place.start : place.stop]) for place in places)
+    """The joined hashes of a tensor's leaves, by a call of BLAKE3 for each; see `LeafHasher`."""
+    return b"".join(_leaves(key, spec, data))
 
 
 def levels_one_by_one(leaves: bytes) -> Levels:
     """The tree over joined hashes of leaves, at least one, by a call of BLAKE3 for each node."""
-    hashes = [leaves[i : i + HASH_BYTES] for i in range(0, len(leaves), HASH_BYTES)]
-    return [b"".join(level) for level in merkle.levels(hashes, join_rows)]
+    return _levels([leaves[i : i + HASH_BYTES] for i in range(0, len(leaves), HASH_BYTES)])
 
 
 def hash_one_by_one(key: bytes, spec: TensorSpec, data: NDArray[np.uint8]) -> Levels:
     """The tree of a tensor, by a call of BLAKE3 for each node: see `RowHasher`."""
-    return levels_one_by_one(leaves_one_by_one(key, spec, data))
+    return _levels(_leaves(key, spec, data))
+
+
+def _leaves(key: bytes, spec: TensorSpec, data: NDArray[np.uint8]) -> list[bytes]:
+    whole = data.tobytes()
+    places = map(spec.leaf_bytes, range(spec.leaves))
+    return [leaf_hash(key, whole[place.start : place.stop]) for place in places]
+
+
+def _levels(leaves: list[bytes]) -> Levels:
+    return [b"".join(level) for level in merkle.levels(leaves, join_rows)]
 
 
 class Nodes:

@@ -61,11 +61,23 @@ NORMED_ERROR_LIMIT: Final = (1 << 17) - 1
 """Errors of what a norm gave, sums of three, lie within 18 bits."""
 
 STRETCH: Final = 128
-"""Tokens of which a gradient's products are summed together, where a shard has several times as many: more
-would make a cell open longer rows, fewer would leave more sums to commit to."""
+"""Fewest tokens of which a gradient's products are summed together, where a shard has several times as many.
+More make a cell open longer rows, fewer leave more sums to commit to: in wide models, whose matrices outgrow
+their activations, it is as many as the model is wide, up to LONGEST_STRETCH."""
+
+LONGEST_STRETCH: Final = 512
+"""Sums of so many products of errors fit int32."""
 
 FACTOR_BITS: Final = 15
 """1 / sqrt(dim) is held in 2^-15."""
+
+
+def stretch_of(width: int) -> int:
+    """Tokens of which the products of a gradient are summed together, in a model so wide."""
+    stretch = STRETCH
+    while stretch < min(width, LONGEST_STRETCH):
+        stretch *= 2
+    return stretch
 
 
 def error_name(name: str) -> str:
@@ -209,12 +221,13 @@ class _Backward:
     ) -> None:
         """The gradient of a matrix: errors of what it gave, times what it read, over all tokens."""
         operands = self._turned(error), self._turned(read)
-        parts, rest = divmod(self._training.rows, STRETCH)
+        stretch = stretch_of(self._training.shape.width)
+        parts, rest = divmod(self._training.rows, stretch)
         if rest or parts == 1:
             whole = WideLinear(shift, GRADIENT_LIMIT, DType.INT32, chance=self._chance(self._cols[matrix]))
             self._add(gradient_name(matrix), whole, *operands)
             return
-        products = self._add(f"{gradient_name(matrix)} in parts", PartProducts(STRETCH, parts), *operands)
+        products = self._add(f"{gradient_name(matrix)} in parts", PartProducts(stretch, parts), *operands)
         sums = PartSums(parts, shift, GRADIENT_LIMIT, self._chance(self._cols[matrix]))
         self._add(gradient_name(matrix), sums, products)
 

@@ -98,6 +98,8 @@ class _Opened:
     plan: ItemPlan = field(default_factory=lambda: ItemPlan((), (), (), ()))
     roots: dict[int, bytes] = field(default_factory=dict)
     """Of bundles, as far as they are known."""
+    tags: dict[int, bytes] = field(default_factory=dict)
+    """Of bundles, the first bytes of the roots that are not given."""
     stretches: list[Stretch] = field(default_factory=list)
 
 
@@ -216,8 +218,10 @@ def _answered(statement: Statement) -> frozenset[int]:
 def _open(statement: Statement, opening: OpenedItem, answered: frozenset[int]) -> _Opened:
     item = statement.items[opening.index]
     assert item.claims == (opening.index in answered), f"item {opening.index}: answered or not?"
-    if item.claims and item.program.last in item.program.kept:
-        assert item.kept is not None, f"item {opening.index} keeps its answer, whose root was not told"
+    program = item.program
+    if item.claims and (program.last in program.kept or not program.kept):
+        told = item.kept if program.kept else item.answer
+        assert told is not None, f"item {opening.index} was told of something else than its claim"
     context = item_context(statement.chain_id, statement.miner, item_id=item.item_id, program=item.program)
     return _Opened(item, opening, item.claims, context)
 
@@ -263,33 +267,36 @@ def _check_commit(statement: Statement, proof: Proof, opened: list[_Opened]) -> 
         )
 
 
+def _split_tags(joined: bytes) -> list[bytes]:
+    """Joined tags, apart; one that is missing is empty."""
+    return [joined[i : i + TAG_BYTES] for i in range(0, len(joined) or 1, TAG_BYTES)]
+
+
 def _read_roots(entry: _Opened) -> None:
     """Take the roots that are given in full, of an item bound to what the chain knows of it."""
     plan, opening = entry.plan, entry.opening
-    roots, tags = split_hashes(opening.roots), len(opening.tags) // TAG_BYTES - 1
+    roots, (bound, *tags) = split_hashes(opening.roots), _split_tags(opening.tags)
     beside = len(merkle.siblings(len(entry.item.program.bundles.all), plan.roots))
-    got = (len(roots), tags, len(opening.root_path) // HASH_BYTES)
+    got = (len(roots), len(tags), len(opening.root_path) // HASH_BYTES)
     expected = (len(plan.bare), len(plan.roots) - len(plan.bare), beside)
     if got != expected:
         raise ProofError(
             ProofReason.PATH_LENGTH,
             f"item {opening.index} gives {got} roots, tags and roots beside them, expected {expected}",
         )
-    if opening.tags[:TAG_BYTES] != entry.context[:TAG_BYTES]:
+    if bound != entry.context[:TAG_BYTES]:
         raise ProofError(
             ProofReason.COMMIT_MISMATCH,
-            f"item {opening.index} is bound to {opening.tags[:TAG_BYTES].hex()}, its context is "
-            f"{entry.context.hex()}",
+            f"item {opening.index} is bound to {bound.hex()}, its context is {entry.context.hex()}",
         )
     entry.roots.update(zip(plan.bare, roots, strict=True))
+    entry.tags.update(zip((n for n in plan.roots if n not in entry.roots), tags, strict=True))
 
 
 def _leads(entry: _Opened, number: int, root: bytes) -> bool:
     """Whether what is opened or known of a bundle leads to the root that the proof has for it."""
     if number not in entry.roots:
-        tagged = [other for other in entry.plan.roots if other not in entry.plan.bare]
-        start = (1 + tagged.index(number)) * TAG_BYTES
-        if entry.opening.tags[start : start + TAG_BYTES] != root[:TAG_BYTES]:
+        if entry.tags[number] != root[:TAG_BYTES]:
             return False
         entry.roots[number] = root
     return entry.roots[number] == root

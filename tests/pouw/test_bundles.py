@@ -1,5 +1,7 @@
 """Tensors that share a tree: which ones, where their leaves lie, and that all of them lead to one root."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,11 +13,13 @@ from pouw.opened_rows import split_hashes
 from pouw.ops.narrowed import Narrowed
 from pouw.ops.transpose import Transpose
 from pouw.program import INPUT, Op, build_program
+from pouw.proof import OpenedItem, ProofError, ProofReason
 from pouw.rows import join_rows
 from pouw.sealing import seal
 from pouw.tensors import FINE_LEAF, DType, TensorSpec
 from pouw.trace import run_program
-from tests.pouw.text_world import START, step_unit
+from pouw.verifier import check_proof
+from tests.pouw.text_world import START, commit, step_unit
 from tests.pouw.world import REFERENCE
 
 
@@ -62,6 +66,44 @@ def test_kept_tensors_and_the_answer_have_roots_of_their_own() -> None:
         assert program.bundles.of(number).tensors == (number,)
     assert max(len(bundle.tensors) for bundle in program.bundles.all) > 2
     assert all(spec.part_bytes <= FINE_LEAF for spec in program.tensors if spec.largest_leaf == FINE_LEAF)
+
+
+def test_every_part_of_a_proof_of_bundles_matters() -> None:
+    """A bit of any hash, tag or row changed is found, whatever is drawn."""
+    unit = step_unit(START, 0)
+    trace = run_program(unit.program, START.weights, unit.inputs, REFERENCE)
+    builder, statement = commit([(unit, trace)])
+    proof = builder.prove(b"seed", 64)
+    check_proof(statement, proof, seed=b"seed", samples=64)
+    item = proof.items[0]
+
+    def reason_of(changed: OpenedItem) -> ProofReason | None:
+        try:
+            check_proof(statement, replace(proof, items=(changed,)), seed=b"seed", samples=64)
+        except ProofError as error:
+            return error.reason
+        return None
+
+    for part, expected in (
+        ("roots", {ProofReason.INPUT_MISMATCH}),
+        ("tags", {ProofReason.ROW_NOT_COMMITTED, ProofReason.COMMIT_MISMATCH, ProofReason.ANSWER_MISMATCH}),
+        ("root_path", {ProofReason.COMMIT_MISMATCH}),
+    ):
+        raw = getattr(item, part)
+        found = {reason_of(replace(item, **{part: flipped(raw, at)})) for at in range(0, len(raw), 13)}
+        assert found <= expected, part
+    for part, expected in (
+        ("path", {ProofReason.ROW_NOT_COMMITTED}),
+        ("rows", {ProofReason.ROW_NOT_COMMITTED, ProofReason.ROW_SIZE}),
+    ):
+        raw = getattr(item.opened, part)
+        changes = (replace(item.opened, **{part: flipped(raw, at)}) for at in range(0, len(raw), 997))
+        assert {reason_of(replace(item, opened=changed)) for changed in changes} <= expected, part
+
+
+def flipped(raw: bytes, at: int) -> bytes:
+    """One bit changed."""
+    return raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
 
 
 @pytest.mark.parametrize("aside", [False, True])

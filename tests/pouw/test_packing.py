@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pouw.packing import CODED, PACKED_BYTES, PackingError, Run, pack, unpack
+from pouw.packing import CODED, MANY_VALUES, PACKED_BYTES, PackingError, Run, pack, unpack
 from pouw.tensors import DType
+
+ZEROS = Run(MANY_VALUES, DType.INT8)
 
 
 @st.composite
@@ -20,6 +22,9 @@ def opened(draw: st.DrawFn) -> tuple[list[Run], list[bytes]]:
         values = draw(st.lists(st.integers(low, high) | st.just(0), min_size=1, max_size=40))
         runs.append(Run(len(values), dtype))
         data.append(np.array(values, dtype.numpy).tobytes())
+    if draw(st.booleans()):
+        runs.append(ZEROS)
+        data.append(bytes(ZEROS.size))
     return runs, data
 
 
@@ -37,14 +42,16 @@ def coded(values: list[int]) -> tuple[int, int]:
 
 def test_a_run_with_one_large_value_is_coded() -> None:
     run, values = Run(8, DType.INT16), [0, -1, 1, 0, 2, -2, 90, 0]
+    others = Run(MANY_VALUES - 8, DType.INT8)
     # Folded 0 1 2 0 4 3 180 0, in the mean 23: five bits each, and the rest of 180 is 5.
     raw = np.array(values, "<i2").tobytes()
-    widths, packed = pack([run], [raw])
-    assert widths == bytes([CODED + 5])
+    assert pack([run], [raw])[0] == b"\x08"
+    widths, packed = pack([others, run], [bytes(others.size), raw])
+    assert widths == bytes([0, CODED + 5])
     low = sum(value % 32 << 5 * place for place, value in enumerate([0, 1, 2, 0, 4, 3, 180, 0]))
     rest = sum(1 << place for place in (0, 1, 2, 3, 4, 5, 11, 12))
     assert packed == low.to_bytes(5, "little") + rest.to_bytes(2, "little")
-    assert unpack([run], widths, packed) == [raw]
+    assert unpack([others, run], widths, packed) == [bytes(others.size), raw]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +65,7 @@ def test_a_run_with_one_large_value_is_coded() -> None:
 )
 def test_coded_runs_that_are_none(packed: str) -> None:
     with pytest.raises(PackingError):
-        unpack([Run(4, DType.INT8)], bytes([CODED + 4]), bytes.fromhex(packed))
+        unpack([Run(4, DType.INT8), ZEROS], bytes([CODED + 4, 0]), bytes.fromhex(packed))
 
 
 def test_the_example_of_the_docstring() -> None:
@@ -74,11 +81,12 @@ def test_what_was_packed_is_unpacked(case: tuple[list[Run], list[bytes]]) -> Non
     widths, packed = pack(runs, data)
     assert unpack(runs, widths, packed) == data
     ends, above = 0, 0
+    many = sum(run.length for run in runs) >= MANY_VALUES
     for run, width, raw in zip(runs, widths, data, strict=True):
         values = np.frombuffer(raw, run.dtype.numpy).tolist()
         least = 64 if run.dtype is DType.INT64 else bits_of(values)
         lowest, ones = coded(values)
-        if run.dtype is not DType.INT64 and ones + run.length * lowest < run.length * least:
+        if many and run.dtype is not DType.INT64 and ones + run.length * lowest < run.length * least:
             assert width == CODED + lowest
             ends, above = ends - (-run.length * lowest // 8), above + ones
         else:

@@ -9,6 +9,7 @@ import pytest
 
 from pouw.checkpoint import advance, kept_roots, next_name
 from pouw.fields import measure
+from pouw.openings import reads_of
 from pouw.proof import MAX_PROOF_BYTES, Proof, ProofError, ProofReason
 from pouw.tensors import Array
 from pouw.trace import Trace, run_program
@@ -87,6 +88,20 @@ def test_gradients_over_many_tokens_are_proven_part_by_part() -> None:
         assert error.reason is R.WRONG_CELL
 
 
+def test_a_weight_of_one_value_is_known_and_not_opened() -> None:
+    weights = UNIT.program.weights
+    constant = {number for number, weight in enumerate(weights) if weight.is_constant}
+    assert {"final norm", "layer 0 q scale"} <= {weights[number].name for number in constant}
+    read = [
+        (source.index, step_.op.name)
+        for step_ in UNIT.program.steps
+        for source, _ in reads_of(UNIT.program, step_, 0, 0, input_row=UNIT.inputs.__getitem__)
+        if source.weight
+    ]
+    assert read
+    assert not [name for number, name in read if number in constant]
+
+
 def test_every_step_can_be_proven() -> None:
     state = START
     for index in range(3):
@@ -130,7 +145,8 @@ def spoilt(name: str, change: Callable[[Array], Array]) -> Trace:
 
 
 def one_off(values: Array) -> Array:
-    result: Array = values ^ values.dtype.type(1)
+    """Zeros stay: those of attention to later keys are read nowhere, and cells that skip them would show."""
+    result: Array = values ^ (values != 0).astype(values.dtype)
     return result
 
 

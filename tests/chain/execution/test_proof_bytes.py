@@ -141,7 +141,7 @@ def stuffed(**changes) -> bytes:
 
 
 ROWS = OpenedRows(b"", b"", b"", b"")
-ITEM = OpenedItem(300, b"", b"", ROWS)
+ITEM = OpenedItem(300, b"", b"", b"", ROWS)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from pouw.voted_training import Judgement, VotedTraining, judge
 NAME: Final = "commons"
 
 BATCH: Final = 512
-"""Images of one shard on the local testnet. Larger ones open longer rows in each proof, smaller ones make
+"""Images of one shard on the local testnet. Larger ones cast fewer votes for as much work, smaller ones make
 longer programs."""
 
 STEP_SIZE: Final = 1 << 12

@@ -29,8 +29,8 @@ What a lie gains, R_F - c * (R + B), is convex in the pair (R_F, t), as c is con
 derivative has the sign of s * (k + 1) - 2 * (k - 1), s = (1 - t)^k, which is never above 0 from k = 3 on.
 The pairs of all choices lie within a hull whose corners towards a high reward and a low chance are found by
 taking items in the order of what they earn by their chance, the highest first; and a convex function is
-largest in a corner. So as many choices are looked at as there are items. A lie in some of an item's rows lies
-on an edge between two corners. For one item alone it comes to
+largest in a corner. So as many choices are looked at as there are items. A lie in some cells of a tensor,
+whatever a cell is, lies on an edge between two corners. For one item alone it comes to
 
     B >= 3 R * a / (2 (b - a)),    a = (n - 1)^k,    b = n^k.
 """

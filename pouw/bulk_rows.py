@@ -84,17 +84,17 @@ class BulkHasher:
             self._refused = True
 
 
-def _widths(leaves: int) -> list[int]:
-    """Nodes of each level of a tree."""
-    counts = [leaves]
-    while counts[-1] > 1:
-        counts.append((counts[-1] + 1) // 2)
-    return counts
+def level_sizes(leaves: int) -> list[int]:
+    """How many nodes the levels of a tree have, leaves first; see `pouw.merkle.levels`."""
+    sizes = [leaves]
+    while sizes[-1] > 1:
+        sizes.append((sizes[-1] + 1) // 2)
+    return sizes
 
 
 def _room(leaves: int) -> NDArray[np.uint32]:
     """For all nodes of a tree."""
-    return np.empty((sum(_widths(leaves)), _WORDS), np.uint32)
+    return np.empty((sum(level_sizes(leaves)), _WORDS), np.uint32)
 
 
 def _hash_leaves(
@@ -107,8 +107,8 @@ def _hash_leaves(
 def _hash_levels(kernel: _Kernel, nodes: NDArray[np.uint32], leaves: int) -> Levels:
     """All levels, from nodes whose first are the leaves."""
     kernel[1](nodes, leaves, np.frombuffer(NODE, np.uint32))
-    joined, found, start = memoryview(nodes.tobytes()), [], 0
-    for count in _widths(leaves):
+    joined, found, start = nodes.data.cast("B"), [], 0
+    for count in level_sizes(leaves):
         found.append(joined[start : start + count * HASH_BYTES])
         start += count * HASH_BYTES
     return found

@@ -15,7 +15,7 @@ from pouw.bulk_rows import hash_in_bulk
 from pouw.hashing import domain, framed, i64, keyed, u32, u64
 from pouw.program import Program, Weight
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.rows import WEIGHTS, RowTree
+from pouw.rows import WEIGHTS, RowTree, Tree
 from pouw.tensors import Array
 from pouw.trace import Trace
 from pouw.weights import Weights
@@ -100,7 +100,7 @@ def kept_roots(program: Program, trace: Trace) -> tuple[bytes, ...]:
     return tuple(_kept_tree(program, trace, number).root for number in program.kept)
 
 
-def _kept_tree(program: Program, trace: Trace, number: int) -> RowTree:
+def _kept_tree(program: Program, trace: Trace, number: int) -> Tree:
     """Made once: by whoever commits to the run, or here."""
     if number not in trace.trees:
         spec, array = program.tensors[number], trace.tensors[number]

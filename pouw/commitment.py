@@ -27,15 +27,18 @@ from pouw.openings import ItemPlan, Place, Stretch, name_places, plan_item, stre
 from pouw.packing import pack
 from pouw.program import Program, Weight
 from pouw.proof import MAX_NAME_BYTES, TAG_BYTES, OpenedItem, OpenedRows, Proof
-from pouw.rows import HeldRows, RowTree
+from pouw.rows import Rows, Tree
 from pouw.sampling import Cell, draw_cells, in_order
 from pouw.sealing import SealedTrace, Sealer, leave_kept, seal
 from pouw.tensors import Array
-from pouw.trace import Trace, run_program
+from pouw.trace import Trace, run_program, trace_bytes
 from pouw.weights import Weights
 
 Recall = Callable[[], Trace]
 """Runs an item again, for the same bits."""
+
+_Sealed = tuple[Trace, SealedTrace]
+"""A run and its trees."""
 
 HELD_BYTES: Final = 256 << 20
 """Traces that a builder keeps unless told otherwise; a commons unit of the digits model takes about 5 KB."""
@@ -55,7 +58,8 @@ class CommitBuilder:
     Args:
         chain_id: names the chain; at most 64 bytes.
         miner: names who does the work; at most 64 bytes.
-        held_bytes: how much of traces to keep for proving. A trace that comes with a `recall` is never kept.
+        held_bytes: how much of traces to keep for proving, on the host or on the device that computed them.
+            A trace that comes with a `recall` is never kept.
     """
 
     def __init__(self, chain_id: bytes, miner: bytes, *, held_bytes: int = HELD_BYTES) -> None:
@@ -93,8 +97,11 @@ class CommitBuilder:
             CommitFull: if the trace would have to be kept and there is no room.
             ValueError: if the item was added before, or its id is not 32 bytes.
         """
-        context = self._enter(item_id, program, trace.size if recall is None else 0)
-        self._append(item_id, trace, seal(context, program, trace), answered=answered, recall=recall)
+        context = self._enter(item_id, program, trace_bytes(program) if recall is None else 0)
+
+        sealed = seal(context, program, trace)
+        again = self._hold(trace, sealed) if recall is None else _recalled(context, program, recall)
+        self._append(item_id, sealed, again, answered=answered)
 
     def work(
         self,
@@ -123,18 +130,17 @@ class CommitBuilder:
             ValueError: see `add`; nothing was run.
             ProgramError: see `pouw.trace.run_program`; nothing was added.
         """
-        size = sum(spec.rows * spec.row_bytes for spec in program.tensors)
-        context = self._enter(item_id, program, 0 if rerun else size)
-        sealer = Sealer(context, program, aside=True)
-        trace = run_program(program, weights, inputs, backend, take=sealer.take)
-        sealed = sealer.finish()
-        leave_kept(sealed, program, trace)
+        context = self._enter(item_id, program, 0 if rerun else trace_bytes(program))
 
-        def again() -> Trace:
-            return run_program(program, weights, inputs, backend)
+        def run() -> _Sealed:
+            sealer = Sealer(context, program, backend.rows)
+            trace = run_program(program, weights, inputs, backend, take=sealer.take)
+            sealed = sealer.finish()
+            leave_kept(sealed, program, trace)
+            return trace, sealed
 
-        recall = again if rerun else None
-        self._append(item_id, trace, sealed, answered=answered, recall=recall)
+        trace, sealed = run()
+        self._append(item_id, sealed, run if rerun else self._hold(trace, sealed), answered=answered)
         return trace
 
     def _enter(self, item_id: bytes, program: Program, kept: int) -> bytes:
@@ -147,19 +153,23 @@ class CommitBuilder:
             raise CommitFull(f"a trace of {kept} bytes, room is left for {self._free}")
         return item_context(self._chain_id, self._miner, item_id=item_id, program=program)
 
+    def _hold(self, trace: Trace, sealed: SealedTrace) -> Callable[[], _Sealed]:
+        """Keep the trace of the item that is added next, and its trees as long as there is room."""
+        index, context, program = len(self._entries), sealed.context, sealed.program
+        size = trace_bytes(program)
+        self._free -= size
+        if size >= LARGE_TRACE:
+            self._sealed[index] = sealed
+        # The trees are made again in a few hundredths of the time of the run: they go before a trace has to.
+        return lambda: (trace, self._sealed.get(index) or seal(context, program, trace))
+
     def _append(
-        self, item_id: bytes, trace: Trace, sealed: SealedTrace, *, answered: bool, recall: Recall | None
+        self, item_id: bytes, sealed: SealedTrace, again: Callable[[], _Sealed], *, answered: bool
     ) -> None:
-        if recall is None:
-            self._free -= trace.size
-            if trace.size >= LARGE_TRACE:
-                self._sealed[len(self._entries)] = sealed
-        # Trees are made again in a few hundredths of the time of the run: they go before a trace has to.
         if sum(kept.size for kept in self._sealed.values()) > self._free:
             self._sealed.clear()
         self._ids.add(item_id)
-        entry = _Entry(sealed.context, sealed.program, sealed.leaf, answered, recall or (lambda: trace))
-        self._entries.append(entry)
+        self._entries.append(_Entry(sealed.program, sealed.leaf, answered, again))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -193,14 +203,13 @@ class CommitBuilder:
         cells = self._draw(seed, root=self._root(sums), samples=samples)
         indices = sorted(cells)
         wanted: list[tuple[Weight, int]] = []
-        homes: dict[bytes, RowTree] = {}
+        homes: dict[bytes, Tree] = {}
         items = []
         for index in indices:
             entry = self._entries[index]
-            trace = entry.recall()
+            trace, sealed = entry.again()
             known = trace.tensors[0].__getitem__
             plan = plan_item(entry.program, cells[index], answered=entry.answered, input_row=known)
-            sealed = self._sealed.get(index) or seal(entry.context, entry.program, trace)
             items.append(_open_item(index, entry, sealed, plan))
             for number, leaf in plan.weights:
                 weight = entry.program.weights[number]
@@ -237,11 +246,18 @@ class CommitBuilder:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    context: bytes
     program: Program
     leaf: SumNode
     answered: bool
-    recall: Recall
+    again: Callable[[], _Sealed]
+
+
+def _recalled(context: bytes, program: Program, recall: Recall) -> Callable[[], _Sealed]:
+    def again() -> _Sealed:
+        trace = recall()
+        return trace, seal(context, program, trace)
+
+    return again
 
 
 def _open_item(index: int, entry: _Entry, sealed: SealedTrace, plan: ItemPlan) -> OpenedItem:
@@ -254,7 +270,7 @@ def _open_item(index: int, entry: _Entry, sealed: SealedTrace, plan: ItemPlan) -
         index=index,
         roots=b"".join(root for root, bare in roots if bare),
         tags=b"".join(
-            known[:TAG_BYTES] for known in (entry.context, *(root for root, bare in roots if not bare))
+            known[:TAG_BYTES] for known in (sealed.context, *(root for root, bare in roots if not bare))
         ),
         root_path=b"".join(sealed.levels[level][place] for level, place in beside),
         # Rows of the input are known to whoever checks.
@@ -277,7 +293,7 @@ def _path(sealed: SealedTrace, leaves: Iterable[Place]) -> bytes:
     return b"".join(sealed.trees[number].path(sorted(places[number])) for number in sorted(places))
 
 
-def _open_model(model: Model, homes: Mapping[bytes, RowTree]) -> OpenedRows:
+def _open_model(model: Model, homes: Mapping[bytes, Tree]) -> OpenedRows:
     trees = [homes[model.root(number)] for number in range(model.count)]
     path = b"".join(
         trees[tensor].nodes.path([leaf for stretch in group for leaf in stretch.leaves])
@@ -287,7 +303,7 @@ def _open_model(model: Model, homes: Mapping[bytes, RowTree]) -> OpenedRows:
 
 
 def _open_rows(
-    opened: Sequence[Stretch], sent: Sequence[Stretch], *, rows: Sequence[HeldRows], path: bytes
+    opened: Sequence[Stretch], sent: Sequence[Stretch], *, rows: Sequence[Rows], path: bytes
 ) -> OpenedRows:
     """What opens all stretches, with the rows of those that are sent."""
     homes = [(stretch, rows[stretch.tensor]) for stretch in sent]

@@ -9,7 +9,8 @@ Zeros at the end of a leaf are not hashed: its length is known, so what is left 
 attention weights of a causal model are such zeros.
 """
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from typing import Final
 
@@ -90,36 +91,91 @@ def _levels(leaves: list[bytes]) -> Levels:
     return [b"".join(level) for level in merkle.levels(leaves, join_rows)]
 
 
-class Nodes:
-    """All nodes of a row tree.
+class Nodes(ABC):
+    """All nodes of a row tree, wherever they lie.
+
+    Args:
+        leaves: how many the tree has.
+    """
+
+    def __init__(self, leaves: int) -> None:
+        self.leaves = leaves
+
+    @property
+    @abstractmethod
+    def root(self) -> bytes:
+        """The commitment, 32 bytes."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes of all nodes."""
+
+    @abstractmethod
+    def read(self, places: Iterable[tuple[int, int]]) -> bytes:
+        """Some hashes, by level (leaves are 0) and index there, joined."""
+
+    def path(self, leaves: Sequence[int]) -> bytes:
+        """The sibling hashes that open some leaves (ascending, distinct), joined."""
+        return self.read(merkle.siblings(self.leaves, leaves))
+
+
+class HostNodes(Nodes):
+    """Nodes in the memory of the host.
 
     Args:
         levels: their hashes.
     """
 
     def __init__(self, levels: Levels) -> None:
+        super().__init__(len(levels[0]) // HASH_BYTES)
         self._levels = levels
 
     @property
     def root(self) -> bytes:
-        """The commitment, 32 bytes."""
+        """See `Nodes.root`."""
         return bytes(self._levels[-1])
 
     @property
     def size(self) -> int:
-        """Bytes of all nodes."""
+        """See `Nodes.size`."""
         return sum(map(len, self._levels))
 
-    def path(self, leaves: Sequence[int]) -> bytes:
-        """The sibling hashes that open some leaves (ascending, distinct), joined."""
+    def read(self, places: Iterable[tuple[int, int]]) -> bytes:
+        """See `Nodes.read`."""
         return b"".join(
-            bytes(self._levels[level][i * HASH_BYTES : (i + 1) * HASH_BYTES])
-            for level, i in merkle.siblings(len(self._levels[0]) // HASH_BYTES, leaves)
+            bytes(self._levels[level][i * HASH_BYTES : (i + 1) * HASH_BYTES]) for level, i in places
         )
 
 
-class HeldRows:
-    """A tensor whose leaves may be opened. It is not copied, and must not change.
+class Rows(ABC):
+    """A tensor whose leaves may be opened, wherever it lies."""
+
+    spec: TensorSpec
+    """Shape and type of the tensor."""
+
+    @abstractmethod
+    def read(self, place: range) -> bytes:
+        """Some bytes of the tensor."""
+
+
+class Tree(Rows):
+    """A tensor with a row tree of its own."""
+
+    nodes: Nodes
+
+    @property
+    def root(self) -> bytes:
+        """The commitment, 32 bytes."""
+        return self.nodes.root
+
+    @abstractmethod
+    def over(self, array: Array) -> "Tree":
+        """The same tree over an equal array of the host, whose leaves it then opens."""
+
+
+class HostRows(Rows):
+    """A tensor of the host. It is not copied, and must not change.
 
     Args:
         spec: shape and type of the tensor.
@@ -132,42 +188,35 @@ class HeldRows:
         self._data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
     def read(self, place: range) -> bytes:
-        """Some bytes of the tensor."""
+        """See `Rows.read`."""
         return self._data[place.start : place.stop].tobytes()
 
 
-class RowLeaves(HeldRows):
+class RowLeaves(HostRows):
     """A tensor with the hashes of its leaves, for a tree that it shares with others.
 
     Args:
-        context: see `tensor_key`.
-        index: see `tensor_key`.
-        spec: see `HeldRows`.
-        array: see `HeldRows`.
+        key: of its leaves, from `tensor_key`.
+        spec: see `HostRows`.
+        array: see `HostRows`.
         hasher: makes the joined hashes; all give the same.
     """
 
     def __init__(
-        self,
-        context: bytes,
-        index: int,
-        *,
-        spec: TensorSpec,
-        array: Array,
-        hasher: LeafHasher = leaves_one_by_one,
+        self, key: bytes, spec: TensorSpec, array: Array, *, hasher: LeafHasher = leaves_one_by_one
     ) -> None:
         super().__init__(spec, array)
-        self.hashes = hasher(tensor_key(context, index, spec), spec, self._data)
+        self.hashes = hasher(key, spec, self._data)
 
 
-class RowTree(HeldRows):
-    """A tensor with its row tree.
+class RowTree(HostRows, Tree):
+    """A tensor of the host with its row tree.
 
     Args:
         context: see `tensor_key`.
         index: see `tensor_key`.
-        spec: see `HeldRows`.
-        array: see `HeldRows`.
+        spec: see `HostRows`.
+        array: see `HostRows`.
         hasher: makes the tree; all give the same.
     """
 
@@ -181,15 +230,10 @@ class RowTree(HeldRows):
         hasher: RowHasher = hash_one_by_one,
     ) -> None:
         super().__init__(spec, array)
-        self.nodes = Nodes(hasher(tensor_key(context, index, spec), spec, self._data))
+        self.nodes = HostNodes(hasher(tensor_key(context, index, spec), spec, self._data))
 
     def over(self, array: Array) -> "RowTree":
-        """The same tree over an equal array, whose leaves it then opens."""
+        """See `Tree.over`."""
         tree = copy(self)
         tree._data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         return tree
-
-    @property
-    def root(self) -> bytes:
-        """The commitment, 32 bytes."""
-        return self.nodes.root

@@ -1,15 +1,62 @@
 """Running a program: every tensor that is committed is kept, and nothing else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 from pouw.backends.backend import Backend
 from pouw.program import Program, Source
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.rows import RowTree
+from pouw.rows import Tree
 from pouw.tensors import Array
 from pouw.weights import Weights
+
+
+class Outputs(Sequence[Array]):
+    """The committed tensors of a run, as arrays of the host; each is fetched when it is first asked for.
+
+    Args:
+        backend: where they lie.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._there: list[Any] = []
+        self._here: dict[int, Array] = {}
+
+    def add(self, there: Any, here: Array | None = None) -> None:
+        """Take the next one.
+
+        Args:
+            there: the backend's own.
+            here: the same on the host, if it is there.
+        """
+        if here is not None:
+            self._here[len(self._there)] = here
+        self._there.append(there)
+
+    def there(self, number: int) -> Any:
+        """A tensor as the backend holds it; for whoever asks before it is fetched, which lets go of it."""
+        return self._there[number]
+
+    def __len__(self) -> int:
+        return len(self._there)
+
+    @overload
+    def __getitem__(self, number: int) -> Array: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> tuple[Array, ...]: ...
+
+    def __getitem__(self, number: int | slice) -> Array | tuple[Array, ...]:
+        places = range(len(self))[number]
+        return self._fetch(places) if isinstance(places, int) else tuple(map(self._fetch, places))
+
+    def _fetch(self, number: int) -> Array:
+        if number not in self._here:
+            self._here[number] = self._backend.get(self._there[number])
+        self._there[number] = None
+        return self._here[number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,28 +65,28 @@ class Trace:
 
     Args:
         weights: the model it was made with.
-        tensors: the input, then each step's output, on the host.
+        tensors: the input, then each step's output, on the host or, in `Outputs`, on their way there.
         trees: row trees of kept tensors, by number, as far as somebody has made them: whoever commits to a
             step of training and whoever trains on need the same ones.
     """
 
     weights: Weights
-    tensors: tuple[Array, ...]
-    trees: dict[int, RowTree] = field(default_factory=dict, compare=False, repr=False)
+    tensors: Sequence[Array]
+    trees: dict[int, Tree] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def answer(self) -> Array:
         """The output of the last op."""
         return self.tensors[-1]
 
-    @property
-    def size(self) -> int:
-        """Bytes that the tensors take."""
-        return sum(tensor.nbytes for tensor in self.tensors)
+
+Take = Callable[[int, Outputs], None]
+"""Is told of each tensor of a run, by number, as soon as the op that computes it was ordered."""
 
 
-Take = Callable[[int, Array], None]
-"""Is given each tensor of a run, by number, as soon as it is there."""
+def trace_bytes(program: Program) -> int:
+    """Bytes that the tensors of a run take, wherever they lie."""
+    return sum(spec.rows * spec.row_bytes for spec in program.tensors)
 
 
 def run_program(
@@ -52,7 +99,7 @@ def run_program(
         weights: the model; checked once with `Weights.check` when it was loaded.
         inputs: the program's input, of exactly its shape and type.
         backend: where to run it.
-        take: sees every tensor while the next ones are computed; it must not change them, nor take long.
+        take: is told of every tensor before the next one is ordered; must not change it, nor take long.
 
     Raises:
         ProgramError: SHAPE if the input has another shape or type than the program's.
@@ -62,23 +109,21 @@ def run_program(
             ProgramReason.SHAPE,
             f"input of {inputs.dtype} {inputs.shape}, the program wants {program.tensors[0]}",
         )
-    run = Run(program, weights.on(backend), backend.put(inputs))
-    host: list[Array] = []
+    first, outputs = backend.put(inputs), Outputs(backend)
+    run = Run(program, weights.on(backend), first)
 
-    def fetch(tensor: Any) -> None:
-        host.append(inputs if not host else backend.get(tensor))
+    def add(there: Any, here: Array | None = None) -> None:
+        outputs.add(there, here)
         if take:
-            take(len(host) - 1, host[-1])
+            take(len(outputs) - 1, outputs)
 
+    add(first, inputs)
     for output in program.order:
-        ready = run.tensors[len(host) :] if take else []
-        run.hold(output, run.step_of(output).op.kind.run(backend, run.operands(output)))
-        for tensor in ready:
-            # One op behind: a device has the next one to do while this waits for the last.
-            fetch(tensor)
-    for tensor in run.tensors[len(host) :]:
-        fetch(tensor)
-    return Trace(weights, tuple(host))
+        value = run.step_of(output).op.kind.run(backend, run.operands(output))
+        run.hold(output, value)
+        if not output.inline:
+            add(value)
+    return Trace(weights, outputs)
 
 
 class Run:

@@ -9,7 +9,7 @@ from pouw.backends.backend import Backend
 from pouw.bulk_rows import hash_in_bulk
 from pouw.program import Program
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.rows import WEIGHTS, RowTree
+from pouw.rows import WEIGHTS, RowTree, Tree
 from pouw.tensors import Array, DType, TensorSpec
 
 
@@ -38,7 +38,7 @@ class Weights:
         ProgramError: SHAPE or DTYPE, from `spec_of`.
     """
 
-    def __init__(self, arrays: Mapping[str, Array], *, trees: Mapping[str, RowTree] | None = None) -> None:
+    def __init__(self, arrays: Mapping[str, Array], *, trees: Mapping[str, Tree] | None = None) -> None:
         self._arrays = {name: _frozen(array) for name, array in arrays.items()}
         self._specs = {name: spec_of(array) for name, array in self._arrays.items()}
         self._trees = {name: tree.over(self._arrays[name]) for name, tree in (trees or {}).items()}
@@ -48,7 +48,7 @@ class Weights:
         """A tensor on the host, read-only."""
         return self._arrays[name]
 
-    def tree(self, name: str) -> RowTree:
+    def tree(self, name: str) -> Tree:
         """A tensor's row tree, whose root the model's manifest names."""
         if name not in self._trees:
             spec, array = self._specs[name], self._arrays[name]

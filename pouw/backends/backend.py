@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 from pouw.backends.encoder import EncoderOps
+from pouw.backends.row_hashing import RowHashing
 from pouw.backends.training import TrainingBackend
 from pouw.backends.transformer import TransformerOps
 from pouw.backends.transformer_training import TransformerTraining
@@ -40,6 +41,10 @@ class Backend(Protocol):
     @property
     def encoder(self) -> EncoderOps:
         """What encoders need beyond that."""
+
+    @property
+    def rows(self) -> RowHashing | None:
+        """How tensors are hashed where they lie; None leaves that to the host."""
 
     def put(self, array: Array) -> Any:
         """A host array as a tensor of the backend. The array must not change afterwards."""

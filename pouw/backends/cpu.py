@@ -84,6 +84,10 @@ class CpuBackend:
         """See `Backend.encoder`."""
         return self._encoder
 
+    @property
+    def rows(self) -> None:
+        """See `Backend.rows`."""
+
     def put(self, array: Array) -> torch.Tensor:
         """See `Backend.put`."""
         # torch wants to be told that nobody writes here; a read-only array would draw a warning.

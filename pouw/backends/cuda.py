@@ -75,6 +75,10 @@ class CudaBackend:
         """See `Backend.transformer`."""
         return self._transformer
 
+    @property
+    def rows(self) -> None:
+        """See `Backend.rows`."""
+
     def put(self, array: Array) -> torch.Tensor:
         """See `Backend.put`."""
         tensor = torch.from_numpy(array if array.flags.writeable else array.copy())

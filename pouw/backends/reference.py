@@ -39,6 +39,10 @@ class ReferenceBackend:
         """See `Backend.encoder`."""
         return ReferenceEncoder()
 
+    @property
+    def rows(self) -> None:
+        """See `Backend.rows`."""
+
     def put(self, array: Array) -> Array:
         """See `Backend.put`."""
         return array

@@ -37,6 +37,9 @@ class PlainBackend:
     def encoder(self) -> PlainEncoder:
         return PlainEncoder()
 
+    @property
+    def rows(self) -> None: ...
+
     def put(self, array: Array) -> Any:
         return array.tolist(), array.dtype
 

@@ -1,19 +1,24 @@
 """Hashing beside the work: the same commits as hashing after it, and nothing hashed twice."""
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pouw import sealing
+from pouw.backends.backend import Backend, BackendError
+from pouw.backends.known_rows import SMALL, check_rows
 from pouw.backends.reference import ReferenceBackend
 from pouw.checkpoint import advance, kept_roots
 from pouw.commitment import CommitBuilder, CommitFull
 from pouw.mlp_training import constants
-from pouw.rows import RowTree, hash_one_by_one
+from pouw.rows import Levels, RowTree, Tree, hash_one_by_one
 from pouw.sealing import Sealer, seal
-from pouw.tensors import Array
-from pouw.trace import run_program
+from pouw.tensors import Array, TensorSpec
+from pouw.trace import Outputs, run_program, trace_bytes
 from pouw.verifier import Statement, check_proof
 from pouw.weights import Weights
 from tests.pouw.training_world import START, TRAINING, step_unit
@@ -30,14 +35,41 @@ def handed_over(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     return size
 
 
+class Placed(ReferenceBackend):
+    """Hashes tensors where they lie, as devices do: with the host's trees, which it may spoil.
+
+    Args:
+        spoilt: the number of the tree that comes out wrong, if any.
+    """
+
+    def __init__(self, spoilt: int | None = None) -> None:
+        self.made = 0
+        self._spoilt = spoilt
+
+    @property
+    def rows(self) -> Any:
+        return self
+
+    def tree(self, key: bytes, spec: TensorSpec, tensor: Array) -> Tree:
+        wrong, self.made = self.made == self._spoilt, self.made + 1
+
+        def hasher(_: bytes, spec: TensorSpec, data: NDArray[np.uint8]) -> Levels:
+            return hash_one_by_one(key, spec, data ^ 1 if wrong else data)
+
+        return RowTree(bytes(32), 0, spec=spec, array=tensor, hasher=hasher)
+
+
 @pytest.mark.parametrize("rerun", [False, True])
-def test_work_gives_the_commit_and_the_proof_of_a_run_that_is_added(handed_over: int, rerun: bool) -> None:
+@pytest.mark.parametrize("device", [REFERENCE, Placed()])
+def test_work_gives_the_commit_and_the_proof_of_a_run_that_is_added(
+    handed_over: int, device: Backend, rerun: bool
+) -> None:
     added, worked = CommitBuilder(CHAIN, MINER), CommitBuilder(CHAIN, MINER)
     for job in JOBS:
         trace = job.run()
         added.add(job.item_id, job.program, trace, answered=job.answered)
         again = worked.work(
-            job.item_id, job.program, WEIGHTS, job.inputs, REFERENCE, answered=job.answered, rerun=rerun
+            job.item_id, job.program, WEIGHTS, job.inputs, device, answered=job.answered, rerun=rerun
         )
         assert all(np.array_equal(a, b) for a, b in zip(trace.tensors, again.tensors, strict=True))
     assert (worked.root, worked.units) == (added.root, added.units)
@@ -45,6 +77,41 @@ def test_work_gives_the_commit_and_the_proof_of_a_run_that_is_added(handed_over:
     assert proof == added.prove(SEED, 64)
     statement = Statement(CHAIN, MINER, [job.work() for job in JOBS], worked.root, worked.units)
     check_proof(statement, proof, seed=SEED, samples=64)
+
+
+def test_a_device_that_hashes_is_asked_for_no_tensor() -> None:
+    """Until somebody reads one; and that one once."""
+    fetched: list[int] = []
+
+    class Noting(Placed):
+        def get(self, tensor: Any) -> Array:
+            fetched.append(id(tensor))
+            return super().get(tensor)
+
+    job, device = commons_job(0), Noting()
+    trace = CommitBuilder(CHAIN, MINER).work(job.item_id, job.program, WEIGHTS, job.inputs, device)
+    assert (device.made, fetched) == (len(job.program.tensors), [])
+    assert trace.answer is trace.answer
+    assert len(fetched) == 1
+    assert [tensor.shape for tensor in trace.tensors[1:3]] == [(4, 24), (4, 16)]
+
+
+def test_an_item_that_is_run_again_is_hashed_by_the_device_again() -> None:
+    """And what differs then is this machine's fault."""
+    job = commons_job(0)
+    count = len(job.program.tensors)
+    for spoilt in (None, count + 2):
+        builder, device = CommitBuilder(CHAIN, MINER), Placed(spoilt)
+        builder.work(job.item_id, job.program, WEIGHTS, job.inputs, device, rerun=True)
+        with pytest.raises(BackendError, match="was run again") if spoilt else nullcontext():
+            builder.prove(SEED, 64)
+        assert device.made == 2 * count
+
+
+def test_a_device_that_hashes_wrongly_is_found_out() -> None:
+    check_rows(Placed(), SMALL)
+    with pytest.raises(BackendError, match=r"hashes wrongly on this machine: TensorSpec\(rows=5, cols=24"):
+        check_rows(Placed(4), SMALL)
 
 
 def test_a_tensor_is_fetched_when_the_device_has_the_next_op_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,10 +129,10 @@ def test_a_tensor_is_fetched_when_the_device_has_the_next_op_to_do(monkeypatch: 
             return plain(self, backend, operands)
 
         monkeypatch.setattr(kind, "run", run)
-    taken: list[int] = []
-    run_program(job.program, WEIGHTS, job.inputs, Noting(), take=lambda number, _: taken.append(number))
+    sealer = Sealer(bytes(32), job.program, None)
+    run_program(job.program, WEIGHTS, job.inputs, Noting(), take=sealer.take)
+    sealer.finish()
     count = len(job.program.steps)
-    assert taken == list(range(count + 1))
     assert seen == ["op", *["op", "get"] * (count - 1), "get"]
 
 
@@ -84,7 +151,7 @@ def test_large_traces_keep_their_trees_while_there_is_room(monkeypatch: pytest.M
     """And open the same cells with them as without."""
     case = usual_case()
     monkeypatch.setattr("pouw.commitment.LARGE_TRACE", 1)
-    for held_bytes in (1 << 20, sum(job.run().size for job in case.jobs)):
+    for held_bytes in (1 << 20, sum(trace_bytes(job.program) for job in case.jobs)):
         builder = CommitBuilder(CHAIN, MINER, held_bytes=held_bytes)
         for job in case.jobs:
             builder.add(job.item_id, job.program, job.run(), answered=job.answered)
@@ -123,13 +190,20 @@ def test_kept_tensors_are_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
             assert fresh.read(range(64)) == after.weights.tree(tensor.name).read(range(64))
 
 
+def outputs_of(tensors: Sequence[Array]) -> Outputs:
+    outputs = Outputs(REFERENCE)
+    for tensor in tensors:
+        outputs.add(tensor)
+    return outputs
+
+
 def test_tensors_are_taken_in_order_and_all_of_them() -> None:
     job = commons_job(0)
-    trace = job.run()
-    sealer = Sealer(bytes(32), job.program, aside=True)
-    sealer.take(0, trace.tensors[0])
+    outputs = outputs_of(job.run().tensors)
+    sealer = Sealer(bytes(32), job.program, None)
+    sealer.take(0, outputs)
     with pytest.raises(AssertionError, match="tensor 2 after 1"):
-        sealer.take(2, trace.tensors[2])
+        sealer.take(2, outputs)
     with pytest.raises(AssertionError, match="4 tensors were never taken"):
         sealer.finish()
 
@@ -137,9 +211,11 @@ def test_tensors_are_taken_in_order_and_all_of_them() -> None:
 def test_a_fault_of_the_other_thread_is_a_fault_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealing, "HANDED_OVER_BYTES", 1)
     job = commons_job(0)
-    sealer = Sealer(bytes(32), job.program, aside=True)
-    for number, tensor in enumerate(job.run().tensors):
-        sealer.take(number, tensor[:, :1] if number == 2 else tensor)
+    sealer = Sealer(bytes(32), job.program, None)
+    wrong = (t[:, :1] if number == 2 else t for number, t in enumerate(job.run().tensors))
+    outputs = outputs_of(tuple(wrong))
+    for number in range(len(outputs)):
+        sealer.take(number, outputs)
     with pytest.raises(AssertionError, match="is not TensorSpec"):
         sealer.finish()
 

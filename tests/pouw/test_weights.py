@@ -8,7 +8,7 @@ import pytest
 from pouw.mlp import ModelManifest, mlp_program
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import Array
-from pouw.trace import run_program
+from pouw.trace import run_program, trace_bytes
 from pouw.weights import Weights, spec_of
 from tests.pouw.world import MANIFEST, REFERENCE, WEIGHTS, commons_job, make_model
 
@@ -81,4 +81,4 @@ def test_a_trace_holds_every_tensor() -> None:
     trace = job.run()
     assert all(spec.holds(tensor) for spec, tensor in zip(job.program.tensors, trace.tensors, strict=True))
     assert trace.answer is trace.tensors[-1]
-    assert trace.size == 4 * (64 + 24 + 16 + 4 * 10 + 1)
+    assert trace_bytes(job.program) == sum(t.nbytes for t in trace.tensors) == 4 * (64 + 24 + 16 + 4 * 10 + 1)

@@ -26,7 +26,7 @@ from pouw.program import Program
 from pouw.proof import Proof
 from pouw.sealing import seal
 from pouw.tensors import Array
-from pouw.trace import run_program
+from pouw.trace import run_program, trace_bytes
 from pouw.verifier import Statement, WorkItem, check_proof
 from pouw.weights import Weights
 from tests.pouw.llama_world import integer_llama, texts
@@ -157,7 +157,8 @@ def speed(job: Job, threads: int) -> str:
     return (
         f"  {threads} thread(s), ms by the clock (of processors): {columns}\n"
         f"    to float32: exact {run / float_took:.2f}, committed {work / float_took:.2f}; "
-        f"{trace.size / 1e6:.1f} MB hashed for {took['hashing'][1] / run_cpu:.1%} of processor time, "
+        f"{trace_bytes(job.program) / 1e6:.1f} MB hashed for "
+        f"{took['hashing'][1] / run_cpu:.1%} of processor time, "
         f"{work / run - 1:+.1%} by the clock"
     )
 

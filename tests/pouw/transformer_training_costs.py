@@ -20,7 +20,7 @@ from pouw.commitment import CommitBuilder
 from pouw.fields import measure
 from pouw.generator import random_below
 from pouw.llama import LlamaShape
-from pouw.trace import run_program
+from pouw.trace import run_program, trace_bytes
 from pouw.transformer_training import TransformerTraining, start_training
 from pouw.transformer_training_programs import step_program
 from pouw.verifier import Statement, WorkItem, check_proof
@@ -99,8 +99,9 @@ def costs_of(device: str, width: int, sequences: int, tokens: int) -> Costs:
     )
     size = measure(proof.to_fields(), limit=1 << 30) / 1024
     return Costs(
-        width, sequences, tokens, program.units, exact, real, build, hashed, trace.size / 2**20, size, check
-    )
+        width, sequences, tokens, program.units, exact, real, build, hashed, trace_bytes(program) / 2**20,
+        size, check,
+    )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

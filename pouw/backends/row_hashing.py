@@ -1,0 +1,36 @@
+"""The seam between a commit and a device that hashes."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from pouw.rows import Nodes, Rows, Tree
+from pouw.tensors import TensorSpec
+
+
+class RowHashing(Protocol):
+    """Row trees of tensors where they lie, with the bits of `pouw.rows.hash_one_by_one`.
+
+    Every call orders its hashes after what computes the tensor and beside what comes next, and returns at
+    once. `pouw.backends.known_rows` tests a device on start-up.
+    """
+
+    def tree(self, key: bytes, spec: TensorSpec, tensor: Any) -> Tree:
+        """A tensor with a tree of its own.
+
+        Args:
+            key: of its leaves, from `pouw.rows.tensor_key`.
+            spec: its shape and type.
+            tensor: the backend's own; must not change.
+        """
+
+    def leaves(self, key: bytes, spec: TensorSpec, tensor: Any) -> Rows:
+        """A tensor with its leaves alone, for `shared`; see `tree`."""
+
+    def shared(self, members: Sequence[Rows], *, parts: Sequence[int], lines: int) -> Nodes:
+        """The tree of tensors whose rows lie side by side, line by line; see `pouw.bundles`.
+
+        Args:
+            members: from `leaves`.
+            parts: leaves of a line, of each.
+            lines: how many.
+        """

@@ -1,9 +1,10 @@
 """The torch backend for NVIDIA GPUs: products by cuBLASLt, everything else in Triton's kernels.
 
-Results are on their way to the host, on a stream of their own, while the next op computes: every tensor of a
-program is committed, so every one is wanted there.
+What is committed stays where it is and is hashed there, on a stream of its own, while the next op computes;
+what a proof opens is fetched when it is.
 """
 
+import logging
 import os
 from typing import Any, Final
 
@@ -13,20 +14,25 @@ os.environ.pop("DNNL_MAX_CPU_ISA", None)
 
 import numpy as np
 import torch
+from triton.errors import TritonError
 
 from pouw.backends import triton_products
 from pouw.backends.backend import BackendError
 from pouw.backends.cpu import CpuBackend, open_cpu
 from pouw.backends.cpu_transformer import TORCH_TYPES
 from pouw.backends.cuda_products import padded_product
+from pouw.backends.cuda_rows import CudaRows
 from pouw.backends.cuda_training import CudaTraining
 from pouw.backends.cuda_transformer import CudaTransformer
 from pouw.backends.known_answer import check_backend
-from pouw.backends.outbound import Outbound, Sending
+from pouw.backends.known_rows import check_rows
+from pouw.backends.row_hashing import RowHashing
 from pouw.backends.through_host import ThroughHost
 from pouw.backends.triton_kernel import BLOCK, blocks_of, launch
 from pouw.requant import Requant
 from pouw.tensors import Array, index_dtype
+
+_LOG: Final = logging.getLogger("headrace.work")
 
 _LEAST: Final = (8, 0)
 """Compute capability of the first GPUs that Triton compiles int8 products for."""
@@ -45,9 +51,9 @@ class CudaBackend:
         self._device = device
         self._fast = fast
         self._host = host
-        self._outbound = Outbound(device)
-        self._training = Sending(CudaTraining(device), self._outbound)
-        self._transformer = Sending(CudaTransformer(self._padded, device), self._outbound)
+        self._rows: RowHashing | None = CudaRows(device)
+        self._training = CudaTraining(device)
+        self._transformer = CudaTransformer(self._padded, device)
 
     def __getattr__(self, name: str) -> Any:
         # Parts without kernels: whatever else a backend offers.
@@ -66,18 +72,27 @@ class CudaBackend:
         return self._device
 
     @property
-    def training(self) -> Any:
+    def training(self) -> CudaTraining:
         """See `Backend.training`."""
         return self._training
 
     @property
-    def transformer(self) -> Any:
+    def transformer(self) -> CudaTransformer:
         """See `Backend.transformer`."""
         return self._transformer
 
     @property
-    def rows(self) -> None:
+    def rows(self) -> RowHashing | None:
         """See `Backend.rows`."""
+        return self._rows
+
+    def test_rows(self) -> None:
+        """Leave hashing to the host if one bit of a tree differs here."""
+        try:
+            check_rows(self)
+        except (BackendError, RuntimeError, TritonError) as error:
+            self._rows = None
+            _LOG.warning("tensors of %s are hashed on the host: %s", self._device, error)
 
     def put(self, array: Array) -> torch.Tensor:
         """See `Backend.put`."""
@@ -86,19 +101,13 @@ class CudaBackend:
 
     def get(self, tensor: torch.Tensor) -> Array:
         """See `Backend.get`."""
-        return self._outbound.arrived(tensor)
+        host: Array = tensor.cpu().contiguous().numpy()
+        return host
 
     def matmul_nt(
         self, a: torch.Tensor, b: torch.Tensor, *, bias: torch.Tensor | None, requant: Requant | None
     ) -> torch.Tensor:
         """See `Backend.matmul_nt`."""
-        out = self._product(a, b, bias=bias, requant=requant)
-        self._outbound.send(out)
-        return out
-
-    def _product(
-        self, a: torch.Tensor, b: torch.Tensor, *, bias: torch.Tensor | None, requant: Requant | None
-    ) -> torch.Tensor:
         total = self._padded(a, b)
         if requant is None:
             exact = total[: a.shape[0], : b.shape[0]]
@@ -156,5 +165,6 @@ def open_cuda(index: int) -> CudaBackend:
             if not fast:
                 raise BackendError(f"GPU {index}: {error}") from error
         else:
+            backend.test_rows()
             return backend
     raise AssertionError("the loop returns or raises")

@@ -20,6 +20,16 @@ def kernel(function: Callable[..., None]) -> Any:
     return triton.jit(function)
 
 
+def counting_kernel(*integers: str) -> Callable[[Callable[..., None]], Any]:
+    """A kernel that is compiled once, not again for integers that are 1 or that 16 divides.
+
+    Args:
+        integers: the parameters that change from call to call.
+    """
+    made: Callable[[Callable[..., None]], Any] = triton.jit(do_not_specialize=integers)
+    return made
+
+
 def launch(function: Any, programs: int, *operands: object, **constants: object) -> None:
     """Run a kernel.
 

@@ -82,12 +82,13 @@ def rounds(
     program, weights = layer_program(shape)
     inputs = layer_input(shape)
 
+    # Both wait for the answer: a device is done when that is here.
     def plain() -> None:
-        run_program(program, weights, inputs, backend)
+        assert len(run_program(program, weights, inputs, backend).answer)
 
     def committed() -> None:
         builder = CommitBuilder(b"bench", b"miner", held_bytes=_HELD_BYTES)
-        builder.work(bytes(HASH_BYTES), program, weights, inputs, backend)
+        assert len(builder.work(bytes(HASH_BYTES), program, weights, inputs, backend).answer)
         assert builder.root
 
     others, peak = _others(device, shape, threads)

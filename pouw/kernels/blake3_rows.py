@@ -39,6 +39,9 @@ _ROOT: Final = 8
 _KEYED: Final = 16
 _WHOLE: Final = _CHUNK_START | _CHUNK_END | _ROOT | _KEYED
 
+_FULL, _FIRST, _LATER, _ONLY = 8, 9, 10, 11
+"""Rows of `_fixed`: the length of a block; flags of a first block, of later ones, of one that is alone."""
+
 
 def _all(value: int) -> Any:
     return ir.Constant(_VECTOR, [value] * LANES)
@@ -53,6 +56,15 @@ def _load(builder: Any, address: Any, offset: int = 0) -> Any:
     loaded = builder.load(_at(builder, address, offset, _VECTOR))
     loaded.align = 4
     return loaded
+
+
+def _prefetch(builder: Any, address: Any) -> None:
+    """Ask for the line at an address, which need not be good, before it is read."""
+    number, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    hint = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+    # To read; to be kept in all caches; data.
+    builder.call(hint, [builder.inttoptr(address, byte), *(ir.Constant(number, how) for how in (0, 3, 1))])
 
 
 def _shuffled(builder: Any, pair: tuple[Any, Any], order: list[int]) -> Any:
@@ -110,32 +122,37 @@ def _turn(
 
 
 @intrinsic
-def _compress(_context, chain, lanes, offset, lengths, flags):  # type: ignore[no-untyped-def] # noqa: ARG001
-    """Compress a block of each lane. All arguments are addresses, but for the offset.
+def _compress(_context, before, chain, lanes, offset, ahead, lengths, flags):  # type: ignore[no-untyped-def] # noqa: ARG001
+    """Compress a block of each lane. All arguments are addresses, but for the offset and the distance.
 
     Args:
-        chain: 8 x 16 words, chaining values by word and lane; lanes whose flags are 0 keep theirs.
+        before: 8 x 16 words, chaining values by word and lane.
+        chain: the same after the block; lanes whose flags are 0 keep theirs.
         lanes: 16 addresses of pieces.
         offset: of the block in its piece, bytes.
+        ahead: how far behind the block lies what will be read in the same place later, bytes.
         lengths: 16 words, bytes of the block.
         flags: 16 words.
     """
 
     def code(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        chain, lanes, offset, lengths, flags = arguments
+        before, chain, lanes, offset, ahead, lengths, flags = arguments
         starts = [builder.load(_at(builder, lanes, 8 * lane, offset.type)) for lane in range(LANES)]
-        words = _transposed(builder, [_load(builder, builder.add(start, offset)) for start in starts])
-        before = [_load(builder, chain, BLOCK * word) for word in range(8)]
+        blocks = [builder.add(start, offset) for start in starts]
+        words = _transposed(builder, [_load(builder, block) for block in blocks])
+        for block in blocks:
+            _prefetch(builder, builder.add(block, ahead))
+        values = [_load(builder, before, BLOCK * word) for word in range(8)]
         flag = _load(builder, flags)
-        v = [*before, *map(_all, _START), _all(0), _all(0), _load(builder, lengths), flag]
+        v = [*values, *map(_all, _START), _all(0), _all(0), _load(builder, lengths), flag]
         _rounds(builder, v, words)
         busy = builder.icmp_unsigned("!=", flag, _all(0))
         for word in range(8):
-            after = builder.select(busy, builder.xor(v[word], v[word + 8]), before[word])
+            after = builder.select(busy, builder.xor(v[word], v[word + 8]), values[word])
             builder.store(after, _at(builder, chain, BLOCK * word, _VECTOR)).align = 4
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 5), code
+    return types.void(*[types.intp] * 7), code
 
 
 @intrinsic
@@ -185,30 +202,30 @@ def hash_leaves(
         start: the first leaf to hash.
         stop: one more than the last.
     """
-    chain, digests = np.empty((8, LANES), np.uint32), np.empty((LANES, 8), np.uint32)
+    fixed, chain, digests = _fixed(key), np.empty((8, LANES), np.uint32), np.empty((LANES, 8), np.uint32)
     lengths, flags = np.empty(LANES, np.uint32), np.empty(LANES, np.uint32)
     lanes, ends, sizes = np.empty(LANES, np.int64), np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     padded = np.zeros((LANES, BLOCK), np.uint8)
     # Addresses once: each `ctypes` counts a reference.
     chain_at, lanes_at, lengths_at = chain.ctypes.data, lanes.ctypes.data, lengths.ctypes.data
     flags_at, digests_at, out_at = flags.ctypes.data, digests.ctypes.data, out.ctypes.data
-    data_at, padded_at = data.ctypes.data, padded.ctypes.data
+    data_at, padded_at, fixed_at = data.ctypes.data, padded.ctypes.data, fixed.ctypes.data
     for first in range(start, stop, LANES):
         count = min(LANES, stop - first)
         fewest, most = _begin(first, count, data, data_at, line, part, lanes, ends, sizes, padded, padded_at)
-        _fill(chain, key)
         for block in range(most):
-            if block < 2:
-                for lane in range(LANES):
-                    flags[lane], lengths[lane] = _KEYED if block else _KEYED | _CHUNK_START, BLOCK
+            before, full = chain_at if block else fixed_at, fixed_at + _FULL * BLOCK
+            how = fixed_at + (_LATER if block else _FIRST) * BLOCK
             if block >= fewest - 1:
                 _end(block, sizes, lanes, ends, lengths, flags)
-            _compress(chain_at, lanes_at, block * BLOCK, lengths_at, flags_at)
+                full, how = lengths_at, flags_at
+            _compress(before, chain_at, lanes_at, block * BLOCK, LANES * part, full, how)
         if count == LANES:
             _store(chain_at, out_at + first * DIGEST)
         else:
             _store(chain_at, digests_at)
             _copy(digests, out, first, count)
+    _keep(fixed, chain)
 
 
 @compiled
@@ -245,11 +262,27 @@ def _begin(
 
 
 @compiled
-def _fill(chain: NDArray[np.uint32], key: NDArray[np.uint32]) -> None:
-    """Every lane starts from the key."""
-    for word in range(8):
-        for lane in range(LANES):
-            chain[word, lane] = key[word]
+def _fixed(key: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """[12, LANES]: what most blocks are hashed with, written once.
+
+    A vector that was just put together of smaller ones can be read only when these have left for the cache.
+
+    Args:
+        key: 8 words, the chaining values that lanes start from: rows 0 to 7.
+    """
+    fixed = np.empty((12, LANES), np.uint32)
+    for lane in range(LANES):
+        for word in range(8):
+            fixed[word, lane] = key[word]
+        fixed[_FULL, lane], fixed[_FIRST, lane] = BLOCK, _KEYED | _CHUNK_START
+        fixed[_LATER, lane], fixed[_ONLY, lane] = _KEYED, _WHOLE
+    return fixed
+
+
+@compiled
+def _keep(first: NDArray[np.uint32], second: NDArray[np.uint32]) -> None:
+    """Name arrays once more: behind its last name an array is freed, whatever its address is used for."""
+    first[0, 0] = second[0, 0] = 0
 
 
 @compiled
@@ -285,12 +318,14 @@ def _end(
     block: int, sizes: NDArray[np.int64], lanes: NDArray[np.int64], ends: NDArray[np.int64],
     lengths: NDArray[np.uint32], flags: NDArray[np.uint32],
 ) -> None:  # fmt: skip
-    """Mark the lanes whose last block this is, and still those that have had it."""
+    """Lengths and flags where some lanes have their last block, or have had it."""
+    usual = _KEYED if block else _KEYED | _CHUNK_START
     for lane in range(LANES):
+        lengths[lane], flags[lane] = BLOCK, usual
         last = _blocks(sizes[lane]) - 1
         if block == last:
             lengths[lane] = sizes[lane] - block * BLOCK
-            flags[lane] |= _CHUNK_END | _ROOT
+            flags[lane] = usual | _CHUNK_END | _ROOT
             lanes[lane] = ends[lane]
         elif block > last:
             flags[lane] = 0
@@ -307,14 +342,11 @@ def hash_levels(nodes: NDArray[np.uint32], leaves: int, key: NDArray[np.uint32])
         leaves: how many; at least 1.
         key: 8 words.
     """
-    chain, digests = np.empty((8, LANES), np.uint32), np.empty((LANES, 8), np.uint32)
-    lengths, flags = np.empty(LANES, np.uint32), np.empty(LANES, np.uint32)
+    fixed, chain, digests = _fixed(key), np.empty((8, LANES), np.uint32), np.empty((LANES, 8), np.uint32)
     lanes = np.empty(LANES, np.int64)
-    for lane in range(LANES):
-        lengths[lane], flags[lane] = BLOCK, _WHOLE
-    chain_at, lanes_at = chain.ctypes.data, lanes.ctypes.data
-    lengths_at, flags_at = lengths.ctypes.data, flags.ctypes.data
+    chain_at, lanes_at, fixed_at = chain.ctypes.data, lanes.ctypes.data, fixed.ctypes.data
     nodes_at, digests_at = nodes.ctypes.data, digests.ctypes.data
+    lengths_at, flags_at = fixed_at + _FULL * BLOCK, fixed_at + _ONLY * BLOCK
     below, count = 0, leaves
     while count > 1:
         above, pairs = below + count, count >> 1
@@ -322,8 +354,7 @@ def hash_levels(nodes: NDArray[np.uint32], leaves: int, key: NDArray[np.uint32])
             many = min(LANES, pairs - first)
             for lane in range(LANES):
                 lanes[lane] = nodes_at + (below + 2 * (first + min(lane, many - 1))) * DIGEST
-            _fill(chain, key)
-            _compress(chain_at, lanes_at, 0, lengths_at, flags_at)
+            _compress(fixed_at, chain_at, lanes_at, 0, LANES * BLOCK, lengths_at, flags_at)
             if many == LANES:
                 _store(chain_at, nodes_at + (above + first) * DIGEST)
             else:
@@ -333,3 +364,4 @@ def hash_levels(nodes: NDArray[np.uint32], leaves: int, key: NDArray[np.uint32])
             for word in range(8):
                 nodes[above + pairs, word] = nodes[above - 1, word]
         below, count = above, count - pairs
+    _keep(fixed, chain)

@@ -44,12 +44,12 @@ class SealedTrace:
         self.rows = rows
         self.trees: list[Nodes] = []
         for bundle in program.bundles.all:
-            members = [rows[tensor] for tensor in bundle.tensors]
-            alone = members[0] if len(members) == 1 else None
-            is_alone = isinstance(alone, Tree)
-            self.trees.append(
-                alone.nodes if is_alone else join(members, parts=bundle.parts, lines=bundle.lines)
-            )
+            first = rows[bundle.tensors[0]]
+            if isinstance(first, Tree):
+                self.trees.append(first.nodes)
+            else:
+                members = [rows[tensor] for tensor in bundle.tensors]
+                self.trees.append(join(members, parts=bundle.parts, lines=bundle.lines))
         self.levels = merkle.levels([tree.root for tree in self.trees], join_tensors)
         self.leaf: SumNode = item_leaf(context, self.levels[-1][0], program)
 
@@ -94,7 +94,9 @@ class Sealer:
         for number in range(len(self._rows), stop):
             tensor = self._outputs[number]
             if tensor.nbytes >= HANDED_OVER_BYTES:
-                self._rows.append(_hasher().submit(_hashed_here, self._context, self._program, number, tensor))
+                self._rows.append(
+                    _hasher().submit(_hashed_here, self._context, self._program, number, tensor)
+                )
             else:
                 self._rows.append(_hashed_here(self._context, self._program, number, tensor))
 

@@ -3,7 +3,7 @@
 The kernels run on a stream of their own, so a tensor is hashed while the next ops compute.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from typing import Final
@@ -16,7 +16,7 @@ from pouw.backends.triton_blake3 import LANES, STEPS, climb, leaves
 from pouw.backends.triton_kernel import launch
 from pouw.bulk_rows import level_sizes
 from pouw.hashing import HASH_BYTES
-from pouw.rows import NODE, Tree
+from pouw.rows import NODE, Nodes, Rows, Tree
 from pouw.tensors import Array, TensorSpec
 
 _WORDS: Final = HASH_BYTES // 4
@@ -42,18 +42,42 @@ class CudaRows:
 
     def tree(self, key: bytes, spec: TensorSpec, tensor: torch.Tensor) -> "PlacedTree":
         """See `RowHashing.tree`."""
-        sizes = level_sizes(spec.leaves)
         with self._beside(tensor):
-            data = tensor.contiguous().view(-1).view(torch.uint8)
-            nodes = torch.empty((sum(sizes), _WORDS), dtype=torch.int32, device=self._device)
+            data = _bytes_of(tensor)
+            nodes = self._room(sum(level_sizes(spec.leaves)))
             _hash_leaves(key, spec, data, nodes)
-            _hash_levels(sizes, nodes)
+            grown = self._grown(nodes, spec.leaves)
+        return PlacedTree(spec, data, grown)
+
+    def leaves(self, key: bytes, spec: TensorSpec, tensor: torch.Tensor) -> "PlacedLeaves":
+        """See `RowHashing.leaves`."""
+        with self._beside(tensor):
+            data = _bytes_of(tensor)
+            nodes = self._room(spec.leaves)
+            _hash_leaves(key, spec, data, nodes)
             arrival = _Arrival(nodes[-1], self._stream)
-        return PlacedTree(spec, data, nodes, arrival)
+        return PlacedLeaves(spec, data, nodes, arrival)
+
+    def shared(self, members: Sequence["PlacedLeaves"], *, parts: Sequence[int], lines: int) -> "PlacedNodes":
+        """See `RowHashing.shared`."""
+        leaves = lines * sum(parts)
+        with self._beside():
+            nodes = self._room(sum(level_sizes(leaves)))
+            wide = [own.hashes.view(lines, n * _WORDS) for own, n in zip(members, parts, strict=True)]
+            nodes[:leaves] = torch.cat(wide, dim=1).view(leaves, _WORDS)
+            return self._grown(nodes, leaves)
+
+    def _room(self, nodes: int) -> torch.Tensor:
+        return torch.empty((nodes, _WORDS), dtype=torch.int32, device=self._device)
+
+    def _grown(self, nodes: torch.Tensor, leaves: int) -> "PlacedNodes":
+        """All levels over leaves that are hashed."""
+        _hash_levels(level_sizes(leaves), nodes)
+        return PlacedNodes(leaves, nodes, _Arrival(nodes[-1], self._stream))
 
     @contextmanager
-    def _beside(self, tensor: torch.Tensor) -> Iterator[None]:
-        """On the stream for hashing, after what has been ordered so far."""
+    def _beside(self, *tensors: torch.Tensor) -> Iterator[None]:
+        """On the stream for hashing, after what has been ordered so far; of what is read there."""
         if self._stream is None:
             yield
             return
@@ -61,34 +85,79 @@ class CudaRows:
         with torch.cuda.stream(self._stream):
             yield
         # The memory must not go to another tensor before it was hashed, whoever lets go of it when.
-        tensor.record_stream(self._stream)
+        for tensor in tensors:
+            tensor.record_stream(self._stream)
 
 
-class PlacedTree(Tree):
-    """A tensor with its tree on a device.
+class PlacedNodes(Nodes):
+    """Nodes on a device.
 
     Args:
-        spec: its shape and type.
-        data: its bytes, uint8 1-D.
+        leaves: how many the tree has.
         nodes: int32 [nodes of all levels, 8], leaves first.
         root: the last of them, on its way to the host.
     """
 
-    def __init__(self, spec: TensorSpec, data: torch.Tensor, nodes: torch.Tensor, root: "_Arrival") -> None:
-        self.spec = spec
-        self._data: torch.Tensor | NDArray[np.uint8] = data
+    def __init__(self, leaves: int, nodes: torch.Tensor, root: "_Arrival") -> None:
+        super().__init__(leaves)
         self._nodes = nodes
         self._root = root
 
     @property
     def root(self) -> bytes:
-        """See `Tree.root`; waits for it."""
+        """See `Nodes.root`; waits for it."""
         return self._root.wait()
 
     @property
     def size(self) -> int:
-        """See `Tree.size`."""
+        """See `Nodes.size`."""
         return len(self._nodes) * HASH_BYTES
+
+    def read(self, places: Iterable[tuple[int, int]]) -> bytes:
+        """See `Nodes.read`; one transfer for all of them."""
+        self._root.wait()
+        starts = np.cumsum([0, *level_sizes(self.leaves)])
+        numbers = torch.tensor([int(starts[level]) + index for level, index in places], dtype=torch.int64)
+        return self._nodes[numbers.to(self._nodes.device)].cpu().numpy().tobytes()
+
+
+class PlacedLeaves(Rows):
+    """A tensor on a device, with the hashes of its leaves there.
+
+    Args:
+        spec: its shape and type.
+        data: its bytes, uint8 1-D.
+        hashes: int32 [leaves, 8].
+        hashed: the last of them, on its way to the host.
+    """
+
+    def __init__(
+        self, spec: TensorSpec, data: torch.Tensor, hashes: torch.Tensor, hashed: "_Arrival"
+    ) -> None:
+        self.spec = spec
+        self.hashes = hashes
+        self._data = data
+        self._hashed = hashed
+
+    def read(self, place: range) -> bytes:
+        """See `Rows.read`."""
+        self._hashed.wait()
+        return self._data[place.start : place.stop].cpu().numpy().tobytes()
+
+
+class PlacedTree(Tree):
+    """A tensor on a device, with its tree there.
+
+    Args:
+        spec: its shape and type.
+        data: its bytes, uint8 1-D.
+        nodes: its tree.
+    """
+
+    def __init__(self, spec: TensorSpec, data: torch.Tensor, nodes: PlacedNodes) -> None:
+        self.spec = spec
+        self.nodes = nodes
+        self._data: torch.Tensor | NDArray[np.uint8] = data
 
     def over(self, array: Array) -> "PlacedTree":
         """See `Tree.over`."""
@@ -97,17 +166,10 @@ class PlacedTree(Tree):
         return tree
 
     def read(self, place: range) -> bytes:
-        """See `Tree.read`."""
-        self._root.wait()
+        """See `Rows.read`."""
+        _ = self.nodes.root  # what was ordered before it is done
         piece = self._data[place.start : place.stop]
         return (piece if isinstance(piece, np.ndarray) else piece.cpu().numpy()).tobytes()
-
-    def nodes(self, places: Sequence[tuple[int, int]]) -> bytes:
-        """See `Tree.nodes`; one transfer for all of them."""
-        self._root.wait()
-        starts = np.cumsum([0, *level_sizes(self.spec.leaves)])
-        numbers = torch.tensor([int(starts[level]) + index for level, index in places], dtype=torch.int64)
-        return self._nodes[numbers.to(self._nodes.device)].cpu().numpy().tobytes()
 
 
 class _Arrival:
@@ -133,6 +195,10 @@ class _Arrival:
         if self._done is not None:
             self._done.synchronize()
         return self._here.numpy().tobytes()
+
+
+def _bytes_of(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().view(-1).view(torch.uint8)
 
 
 def _hash_leaves(key: bytes, spec: TensorSpec, data: torch.Tensor, nodes: torch.Tensor) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 
 from pouw.backends.backend import Backend, BackendError
 from pouw.generator import random_bytes
-from pouw.hashing import domain
+from pouw.hashing import HASH_BYTES, domain
 from pouw.merkle import levels
-from pouw.rows import RowTree, Tree, hash_one_by_one, tensor_key
+from pouw.rows import Nodes, RowLeaves, RowTree, Tree, hash_one_by_one, levels_one_by_one, tensor_key
 from pouw.tensors import Array, DType, TensorSpec
 
 SMALL: Final = (
@@ -44,7 +44,7 @@ def check_rows(backend: Backend, shapes: Sequence[tuple[int, int, DType]] = SHAP
             array = _filled(spec, fill)
             tree = backend.rows.tree(tensor_key(_CONTEXT, number, spec), spec, backend.put(array))
             expected = RowTree(_CONTEXT, number, spec=spec, array=array, hasher=hash_one_by_one)
-            if _all(tree) != _all(expected):
+            if _all(tree) != _all(expected) or _shared(backend, spec, array) != _shared_here(spec, array):
                 raise BackendError(f"{backend.name} hashes wrongly on this machine: {spec}, fill {fill}")
 
 
@@ -60,6 +60,28 @@ def _filled(spec: TensorSpec, fill: int) -> Array:
 
 def _all(tree: Tree) -> tuple[bytes, bytes, bytes]:
     """The root, all nodes, and what the middle leaf holds."""
-    shape = levels(range(tree.spec.leaves), lambda left, _: left)
-    places = [(level, index) for level, nodes in enumerate(shape) for index in range(len(nodes))]
-    return tree.root, tree.nodes(places), tree.read(tree.spec.leaf_bytes(tree.spec.leaves // 2))
+    return tree.root, _every(tree.nodes), tree.read(tree.spec.leaf_bytes(tree.spec.leaves // 2))
+
+
+def _every(nodes: Nodes) -> bytes:
+    shape = levels(range(nodes.leaves), lambda left, _: left)
+    return nodes.read((level, index) for level, row in enumerate(shape) for index in range(len(row)))
+
+
+def _keys(spec: TensorSpec) -> list[bytes]:
+    return [tensor_key(_CONTEXT, number, spec) for number in range(2)]
+
+
+def _shared(backend: Backend, spec: TensorSpec, array: Array) -> bytes:
+    """All nodes of a tree in which a tensor lies beside itself."""
+    assert backend.rows is not None, "nothing to test"
+    members = [backend.rows.leaves(key, spec, backend.put(array)) for key in _keys(spec)]
+    part = spec.leaves_per_row
+    return _every(backend.rows.shared(members, parts=(part, part), lines=spec.leaves // part))
+
+
+def _shared_here(spec: TensorSpec, array: Array) -> bytes:
+    part, size = spec.leaves_per_row, HASH_BYTES
+    hashes = [RowLeaves(key, spec, array).hashes for key in _keys(spec)]
+    lines = [own[i : i + part * size] for i in range(0, spec.leaves * size, part * size) for own in hashes]
+    return b"".join(map(bytes, levels_one_by_one(b"".join(lines))))

@@ -26,7 +26,7 @@ class RowHashing(Protocol):
     def leaves(self, key: bytes, spec: TensorSpec, tensor: Any) -> Rows:
         """A tensor with its leaves alone, for `shared`; see `tree`."""
 
-    def shared(self, members: Sequence[Rows], *, parts: Sequence[int], lines: int) -> Nodes:
+    def shared(self, members: Sequence[Any], *, parts: Sequence[int], lines: int) -> Nodes:
         """The tree of tensors whose rows lie side by side, line by line; see `pouw.bundles`.
 
         Args:

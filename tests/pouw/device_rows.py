@@ -121,7 +121,11 @@ def a_copy_opens(backend: Backend) -> None:
     array = np.arange(360, dtype="<i2").reshape(9, 40)
     tree = backend.rows.tree(KEY, spec, backend.put(array))
     copy = tree.over(array)
-    assert (copy.root, copy.size, copy.path([1])) == (tree.root, tree.size, tree.path([1]))
+    assert (copy.root, copy.nodes.size, copy.nodes.path([1])) == (
+        tree.root,
+        tree.nodes.size,
+        tree.nodes.path([1]),
+    )
     assert copy.read(range(80, 90)) == tree.read(range(80, 90)) == array.tobytes()[80:90]
 
 

@@ -15,7 +15,7 @@ from pouw.backends.reference import ReferenceBackend
 from pouw.checkpoint import advance, kept_roots
 from pouw.commitment import CommitBuilder, CommitFull
 from pouw.mlp_training import constants
-from pouw.rows import Levels, RowTree, Tree, hash_one_by_one
+from pouw.rows import HostNodes, Levels, RowLeaves, RowTree, Tree, hash_one_by_one
 from pouw.sealing import Sealer, seal
 from pouw.tensors import Array, TensorSpec
 from pouw.trace import Outputs, run_program, trace_bytes
@@ -58,6 +58,12 @@ class Placed(ReferenceBackend):
 
         return RowTree(bytes(32), 0, spec=spec, array=tensor, hasher=hasher)
 
+    def leaves(self, key: bytes, spec: TensorSpec, tensor: Array) -> RowLeaves:
+        return RowLeaves(key, spec, tensor)
+
+    def shared(self, members: Sequence[RowLeaves], *, parts: Sequence[int], lines: int) -> HostNodes:
+        return sealing._joined_here(members, parts=parts, lines=lines)
+
 
 @pytest.mark.parametrize("rerun", [False, True])
 @pytest.mark.parametrize("device", [REFERENCE, Placed()])
@@ -77,6 +83,18 @@ def test_work_gives_the_commit_and_the_proof_of_a_run_that_is_added(
     assert proof == added.prove(SEED, 64)
     statement = Statement(CHAIN, MINER, [job.work() for job in JOBS], worked.root, worked.units)
     check_proof(statement, proof, seed=SEED, samples=64)
+
+
+def test_trees_that_tensors_share_are_made_where_these_lie(handed_over: int) -> None:
+    """A step of training: bundles, kept tensors, and what the next checkpoint takes over."""
+    unit, device = step_unit(START, 0), Placed()
+    assert any(len(bundle.tensors) > 1 for bundle in unit.program.bundles.all)
+    commits = []
+    for backend in (REFERENCE, device):
+        builder = CommitBuilder(CHAIN, MINER)
+        trace = builder.work(unit.item_id, unit.program, START.weights, unit.inputs, backend)
+        commits.append((builder.root, builder.prove(SEED, 64), kept_roots(unit.program, trace)))
+    assert commits[0] == commits[1]
 
 
 def test_a_device_that_hashes_is_asked_for_no_tensor() -> None:

@@ -189,13 +189,14 @@ def _from_ones(packed: bytes, count: int) -> _Ints | None:
     """So many numbers from all of some bytes; None if there are more or fewer."""
     if not count:
         return None if packed else np.zeros(0, np.int64)
-    bits = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little")
+    bits = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little").view(np.bool_)
     if np.count_nonzero(bits) != count:  # before there is a number for each
         return None
     ends = np.flatnonzero(bits)
     if len(packed) != int(ends[-1]) // 8 + 1:
         return None
-    above: _Ints = np.diff(ends, prepend=-1) - 1
+    above: _Ints = ends.astype(np.int64)
+    above[1:] -= ends[:-1] + 1
     return above
 
 

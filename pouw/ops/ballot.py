@@ -14,7 +14,7 @@ import numpy as np
 
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, u32
-from pouw.ops.elementwise import check_constant, check_count
+from pouw.ops.elementwise import block_of, check_constant, check_count
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import require_dtype, require_spec
 from pouw.tensors import MAX_COLS, Array, DType, TensorSpec
@@ -131,7 +131,7 @@ class Majority:
     """out[r, c] = the sign of the sum of the `terms` ballots on number c of row r.
 
     Operand: ballots as `Ballots` lays them out, int8 [m, n * terms] of -1, 0 and 1. Output int8 [m,n]. A cell
-    is one element; it opens the ballots on it.
+    is a block of columns; it opens the ballots on them.
 
     Args:
         terms: 1..MAX_BALLOTS.
@@ -172,11 +172,12 @@ class Majority:
 
     def needs(self, row: int, col: int) -> tuple[Need, ...]:
         """See `OpKind.needs`."""
-        return (Need(0, row, cols=range(col * self.terms, (col + 1) * self.terms)),)
+        block = block_of(col)
+        return (Need(0, row, cols=range(block.start * self.terms, block.stop * self.terms)),)
 
-    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - one element
+    def check(self, row: int, col: int, rows: Sequence[Array]) -> Expected:  # noqa: ARG002 - of one block
         """See `OpKind.check`."""
-        return Expected(col, self._of(rows[0].reshape(1, -1))[0])
+        return Expected(block_of(col).start, self._of(rows[0].reshape(1, -1))[0])
 
     def _of(self, ballots: Array) -> Array:
         # In int64: rows that come from a peer may hold anything that int8 does.

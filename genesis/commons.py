@@ -1,8 +1,8 @@
 """The commons: the digits network that miners train when nobody pays, from nothing, a step a round.
 
-Votes move it (`pouw.voted_training`), the ledger holds it (`chain.execution.training`), and whoever pays can
-ask it like any other model. What it learns from are the images of `genesis.digits` without those held out;
-what it is judged by are those held out.
+Votes move it (`pouw.training.voted_training`), the ledger holds it (`chain.execution.training`), and whoever
+pays can ask it like any other model. What it learns from are the images of `genesis.digits` without those
+held out; what it is judged by are those held out.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ import numpy as np
 
 from chain.execution.models import Commons, Model, Roots
 from genesis.digits import WIDTHS, held_out_split, load_digits
-from pouw.commons import PIXEL_MAX
-from pouw.mlp import mlp_program
-from pouw.mlp_training import MlpTraining, model_manifest
+from pouw.models.mlp import mlp_program
 from pouw.program import Program
 from pouw.tensors import Array
-from pouw.training_data import TrainingImages, training_row
-from pouw.vote_program import checkpoint_of
-from pouw.voted_training import Judgement, VotedTraining, judge
+from pouw.training.commons import PIXEL_MAX
+from pouw.training.mlp_training import MlpTraining, model_manifest
+from pouw.training.training_data import TrainingImages, training_row
+from pouw.training.vote_program import checkpoint_of
+from pouw.training.voted_training import Judgement, VotedTraining, judge
 
 NAME: Final = "commons"
 

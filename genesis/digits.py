@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pouw.generator import permutation
-from pouw.mlp import Layer, ModelManifest, bias_name, weight_name
-from pouw.requant import Requant
+from pouw.arithmetic.generator import permutation
+from pouw.arithmetic.requant import Requant
+from pouw.models.mlp import Layer, ModelManifest, bias_name, weight_name
 from pouw.tensors import Array
 from pouw.weights import Weights
 
@@ -90,7 +90,7 @@ def build_model(arrays: dict[str, Array]) -> DigitsModel:
     """A network of the shipped shape from its tensors.
 
     Args:
-        arrays: by the names of `pouw.mlp.weight_name` and `bias_name`.
+        arrays: by the names of `pouw.models.mlp.weight_name` and `bias_name`.
     """
     weights = Weights(arrays)
     last = len(WIDTHS) - 2

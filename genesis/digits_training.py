@@ -13,14 +13,14 @@ from typing import Final
 from genesis.commons import training_images
 from genesis.digits import WIDTHS, DigitsModel, held_out_split, load_digits
 from genesis.train_digits import accuracy
+from pouw.arithmetic.cross_entropy import NATS
 from pouw.backends.select import select_backend
-from pouw.checkpoint import TrainingState
-from pouw.cross_entropy import NATS
-from pouw.mlp_training import MlpTraining, model_manifest, start_training
 from pouw.tensors import Array
-from pouw.training_data import training_batch
-from pouw.training_monitor import StepReport
-from pouw.training_run import Trainer
+from pouw.training.checkpoint import TrainingState
+from pouw.training.mlp_training import MlpTraining, model_manifest, start_training
+from pouw.training.training_data import training_batch
+from pouw.training.training_monitor import StepReport
+from pouw.training.training_run import Trainer
 
 STEPS: Final = 3000
 

@@ -6,8 +6,8 @@ from chain.execution.models import Model, ModelRegistry
 from genesis.commons import commons, commons_model
 from genesis.digits import load_model
 from genesis.document import GenesisDocument, GenesisError
-from pouw.commons import PIXEL_MAX
-from pouw.mlp import mlp_program
+from pouw.models.mlp import mlp_program
+from pouw.training.commons import PIXEL_MAX
 
 
 @cache

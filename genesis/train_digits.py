@@ -2,8 +2,8 @@
 
 `python -m genesis.train_digits [FILE]` trains it again (ten seconds), prints its accuracy and writes its
 weights to FILE, the same bytes on every machine. The forward pass is the arithmetic of the shipped program,
-so nothing is quantised afterwards. Half of each batch is plain, half moved and noisy as `pouw.commons`
-draws it.
+so nothing is quantised afterwards. Half of each batch is plain, half moved and noisy as
+`pouw.training.commons` draws it.
 
 A number of scale s counts 2^-s:
 
@@ -37,12 +37,12 @@ from genesis.digits import (
     held_out_split,
     load_digits,
 )
+from pouw.arithmetic.generator import permutation, random_below
 from pouw.backends.reference import ReferenceBackend
-from pouw.commons import commons_batch, commons_image
-from pouw.generator import permutation, random_below
-from pouw.mlp import bias_name, mlp_program, weight_name
+from pouw.models.mlp import bias_name, mlp_program, weight_name
 from pouw.tensors import Array
 from pouw.trace import run_program
+from pouw.training.commons import commons_batch, commons_image
 
 Ints = NDArray[np.int64]
 

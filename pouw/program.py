@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
 
-from pouw.bundles import Bundles, bundled
 from pouw.hashing import HASH_BYTES, domain, framed, i64, keyed, u32, u64
 from pouw.ops.cells import by_element
 from pouw.ops.gather import Gather
 from pouw.ops.kind import Bounded, OpKind
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import FINE_LEAF, TensorSpec
+from pouw.trees.bundles import Bundles, bundled
 
 MAX_OPS: Final = 1 << 16
 """Bounds the tree over a program's tensors at 16 levels."""

@@ -7,8 +7,8 @@ from typing import Any, overload
 from pouw.backends.backend import Backend
 from pouw.program import Program, Source
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.rows import Tree
 from pouw.tensors import Array
+from pouw.trees.rows import Tree
 from pouw.weights import Weights
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from pouw.backends.backend import Backend
-from pouw.bulk_rows import hash_in_bulk
 from pouw.program import Program
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.rows import WEIGHTS, RowTree, Tree
 from pouw.tensors import Array, DType, TensorSpec
+from pouw.trees.bulk_rows import hash_in_bulk
+from pouw.trees.rows import WEIGHTS, RowTree, Tree
 
 
 def spec_of(array: Array) -> TensorSpec:

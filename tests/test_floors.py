@@ -46,7 +46,7 @@ def test_the_contracts_name_every_floor() -> None:
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
-        ("pouw.verifier", set()),
+        ("pouw.proofs.verifier", set()),
         ("chain.codec", {"msgpack"}),
         ("chain.store", {"msgpack", "plyvel", "nacl"}),
         ("p2p.network", {"trio"}),
@@ -66,7 +66,7 @@ def test_a_node_never_loads_torch() -> None:
 
 BREACHES = {
     "pouw/breach.py": "import chain.codec",
-    "p2p/breach.py": "import pouw.verifier",
+    "p2p/breach.py": "import pouw.proofs.verifier",
     "chain/breach.py": "import plyvel, torch",
     "chain/types/breach.py": "import msgpack",
     "consensus/breach.py": "import nacl.bindings",
@@ -85,7 +85,7 @@ def test_the_contracts_would_notice(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for name, line in BREACHES.items():
         (tmp_path / name).write_text(line + "\n")
-    (tmp_path / "pouw" / "verifier.py").write_text("import trio\n")
+    (tmp_path / "pouw" / "proofs" / "verifier.py").write_text("import trio\n")
     done = lint(tmp_path, "--no-cache")
     assert done.returncode == 1
     assert " KEPT" not in done.stdout

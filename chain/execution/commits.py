@@ -18,7 +18,7 @@ from chain.execution.records import Commit, CommonsCursor, Miner, MinerStatus, T
 from chain.execution.run import Run
 from chain.reasons import Reason
 from chain.types.transaction import CommitWork, TaskAnswer
-from pouw.binding import MAX_SUM
+from pouw.proofs.binding import MAX_SUM
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ import numpy as np
 
 from pouw.program import Program
 from pouw.tensors import Array, TensorSpec
-from pouw.vote_program import checkpoint_of, in_use_specs, vote_program
-from pouw.voted_training import Judgement, VotedTraining
+from pouw.training.vote_program import checkpoint_of, in_use_specs, vote_program
+from pouw.training.voted_training import Judgement, VotedTraining
 
 _PROGRAMS_KEPT: Final = 64
 
@@ -22,8 +22,8 @@ CommonsRow = Callable[[bytes, int, int], Array]
 """``(seed, shard, row)`` -> one input row of a shard, 1-D: an image, its label and noise."""
 
 Roots = tuple[bytes, ...]
-"""Roots of a checkpoint's tensors in use, in the order of `pouw.vote_program.in_use_specs`; empty for a model
-that never changes."""
+"""Roots of a checkpoint's tensors in use, in the order of `pouw.training.vote_program.in_use_specs`; empty
+for a model that never changes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

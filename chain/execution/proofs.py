@@ -17,8 +17,8 @@ from chain.execution.work import CommitItems, CommonsWork, TaskWork, commons_see
 from chain.msgpack_reader import DecodeError
 from chain.reasons import Reason
 from chain.types.transaction import MAX_PROOF_BYTES, ProveWork
-from pouw.proof import Proof, ProofError, ProofReason
-from pouw.verifier import Statement, check_proof
+from pouw.proofs.proof import Proof, ProofError, ProofReason
+from pouw.proofs.verifier import Statement, check_proof
 
 REASON_OF_PROOF: Final = {
     ProofReason.MALFORMED: Reason.PROOF_MALFORMED,

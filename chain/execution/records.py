@@ -191,7 +191,7 @@ class Round:
     step: U64
     """Steps that the model had taken when it began."""
     roots: Annotated[tuple[Hash32, ...], AtMost(256)]
-    """Of the tensors in use, in the order of `pouw.vote_program.in_use_specs`."""
+    """Of the tensors in use, in the order of `pouw.training.vote_program.in_use_specs`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ each of some items F of a commit of U units, items of u units and n tensors, wou
 
     q = 1 - (1 - t)^k,    t = sum over F of u / (U * n).
 
-Draws by tensors do not repeat, and find a lie no less often than that (`pouw.sampling`); one item alone, with
-min(1, k / n). So the stake is never too low; for one item it is too high by 1 / (e - 1) of the reward
-at most, where n = k.
+Draws by tensors do not repeat, and find a lie no less often than that (`pouw.proofs.sampling`); one item
+alone, with min(1, k / n). So the stake is never too low; for one item it is too high by 1 / (e - 1) of the
+reward at most, where n = k.
 
 Who leads the height whose beacon draws knows the draw before anybody else, and loses no more than the tips of
 a block if it keeps that block to itself: the next leader draws anew. With a share p of the seats a liar is

@@ -25,7 +25,7 @@ from chain.execution.run import Run
 from chain.reasons import Reason
 from chain.types.params import ChainParams
 from pouw.tensors import DType
-from pouw.voted_training import Learned
+from pouw.training.voted_training import Learned
 
 MAX_VOTE_AGE: Final = 3
 """Rounds after which a vote moves nothing any more: it speaks of a model that is long gone. Three leave a

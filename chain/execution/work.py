@@ -11,8 +11,8 @@ from typing import overload
 
 from chain.execution.models import Commons, Model, ModelRegistry, Roots
 from chain.hashing import digest
+from pouw.proofs.verifier import WorkItem
 from pouw.tensors import Array
-from pouw.verifier import WorkItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class CommonsWork:
     start: int
     count: int
     vote: bytes
-    """Packed, see `pouw.votes`."""
+    """Packed, see `pouw.training.votes`."""
 
 
 class CommitItems(Sequence[WorkItem]):

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from chain.codec import U8, U16, U32, U64, AtMost
 from chain.types.committee import MAX_SEATS
 from pouw.ops.ballot import MAX_BALLOTS
-from pouw.sampling import MAX_SAMPLES
+from pouw.proofs.sampling import MAX_SAMPLES
 
 MAX_AVERAGING_WINDOW: Final = 1 << 13
 """Keeps a key's weight, one entry of at most 30 bytes an epoch, far below what one state entry may hold."""

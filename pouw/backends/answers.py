@@ -7,8 +7,8 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from pouw.arithmetic.generator import random_bytes
 from pouw.backends.backend import Backend
-from pouw.generator import random_bytes
 
 
 def digest_of(backend: Backend, results: Iterable[Any]) -> str:

@@ -2,12 +2,12 @@
 
 from typing import Any, Protocol
 
+from pouw.arithmetic.requant import Requant
 from pouw.backends.encoder import EncoderOps
 from pouw.backends.row_hashing import RowHashing
 from pouw.backends.training import TrainingBackend
 from pouw.backends.transformer import TransformerOps
 from pouw.backends.transformer_training import TransformerTraining
-from pouw.requant import Requant
 from pouw.tensors import Array
 
 

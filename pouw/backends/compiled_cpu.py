@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from pouw.arithmetic.requant import Requant
 from pouw.backends.compiled_training import CompiledTraining
 from pouw.backends.compiled_transformer import CompiledTransformer
 from pouw.backends.cpu import CpuBackend
@@ -12,7 +13,6 @@ from pouw.backends.cpu_transformer import TORCH_TYPES
 from pouw.backends.host import host
 from pouw.backends.products import product_in_stretches
 from pouw.kernels.products import greatest_rows, requant_rows
-from pouw.requant import Requant
 from pouw.tensors import index_dtype
 
 _NO_BIAS: Final = np.zeros(0, np.int32)

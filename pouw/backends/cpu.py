@@ -11,6 +11,7 @@ os.environ.pop("DNNL_MAX_CPU_ISA", None)
 import numpy as np
 import torch
 
+from pouw.arithmetic.requant import Requant
 from pouw.backends.backend import BackendError
 from pouw.backends.cpu_encoder import CpuEncoder
 from pouw.backends.cpu_training import CpuTraining
@@ -19,7 +20,6 @@ from pouw.backends.cpu_transformer_training import CpuTransformerTraining
 from pouw.backends.known_answer import check_backend
 from pouw.backends.parallel import HOST_THREADS, stay_on_thread
 from pouw.backends.products import whole_product
-from pouw.requant import Requant
 from pouw.tensors import Array, DType, index_dtype
 
 _CHUNK: Final = 1024

@@ -1,4 +1,4 @@
-"""Reciprocal roots of many sums at once in torch: `pouw.transformer_rows.norm_factor`, for a column of them.
+"""Reciprocal roots of many sums at once in torch: `transformer_rows.norm_factor`, for a column of them.
 
 Doubles only guess, integers put it right: the guess is off by one at the most, whatever the machine's square
 root does with its last bits.
@@ -6,7 +6,7 @@ root does with its last bits.
 
 import torch
 
-from pouw.transformer_rows import NORM_BITS
+from pouw.arithmetic.transformer_rows import NORM_BITS
 
 
 def norm_factors(sums: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,7 +5,7 @@ from typing import Final
 
 import torch
 
-from pouw.cross_entropy import LOGIT, PART, POWER, PROBABILITY, REACH, WHOLE
+from pouw.arithmetic.cross_entropy import LOGIT, PART, POWER, PROBABILITY, REACH, WHOLE
 from pouw.tensors import DType
 
 _OUT: Final = {DType.INT8: torch.int8, DType.INT32: torch.int32}
@@ -90,7 +90,7 @@ def _shifted(x: torch.Tensor, bits: int) -> torch.Tensor:
 
 
 def _spread(noise: torch.Tensor, shift: int) -> torch.Tensor:
-    """See `pouw.stochastic.spread`, in int32."""
+    """See `pouw.arithmetic.stochastic.spread`, in int32."""
     u = noise.to(torch.int32).add_(128)
     if shift <= 8:
         return u.bitwise_right_shift_(8 - shift)

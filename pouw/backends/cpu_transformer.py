@@ -6,11 +6,11 @@ from typing import Final
 import numpy as np
 import torch
 
-from pouw.fixed import half
-from pouw.heads import Heads
-from pouw.tables import WEIGHT_STEPS, attention_weights
+from pouw.arithmetic.fixed import half
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.tables import WEIGHT_STEPS, attention_weights
+from pouw.arithmetic.transformer_rows import ROOT_SUM_MAX, norm_factor
 from pouw.tensors import DType
-from pouw.transformer_rows import ROOT_SUM_MAX, norm_factor
 
 Multiply = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """A[m,k] · B[n,k]ᵀ of int8, exact in int32."""

@@ -6,16 +6,16 @@ from typing import Final
 import numpy as np
 import torch
 
+from pouw.arithmetic.cross_entropy import LOGIT, PART, POWER, REACH, WHOLE
+from pouw.arithmetic.fixed import half
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.logarithms import MANTISSA, logarithms
+from pouw.arithmetic.tables import TURN_BITS
+from pouw.arithmetic.transformer_rows import NORM_BITS, ROOT_SUM_MAX
+from pouw.arithmetic.transformer_training_rows import ERROR_LIMIT, GUARD, NATS_ABOVE_LOGIT, SHARE
 from pouw.backends.cpu_roots import halves, norm_factors
 from pouw.backends.cpu_transformer import Multiply
-from pouw.cross_entropy import LOGIT, PART, POWER, REACH, WHOLE
-from pouw.fixed import half
-from pouw.heads import Heads
-from pouw.logarithms import MANTISSA, logarithms
-from pouw.tables import TURN_BITS
 from pouw.tensors import DType
-from pouw.transformer_rows import NORM_BITS, ROOT_SUM_MAX
-from pouw.transformer_training_rows import ERROR_LIMIT, GUARD, NATS_ABOVE_LOGIT, SHARE
 
 _TORCH: Final = {DType.INT8: torch.int8, DType.INT16: torch.int16, DType.INT32: torch.int32}
 
@@ -276,7 +276,7 @@ def _shares_of_tokens(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
 
 
 def _spread(noise: torch.Tensor, shift: int) -> torch.Tensor:
-    """See `pouw.stochastic.spread`."""
+    """See `pouw.arithmetic.stochastic.spread`."""
     u = noise.to(torch.int32).add_(128)
     if shift <= 8:
         return u.bitwise_right_shift_(8 - shift)

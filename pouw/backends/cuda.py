@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from triton.errors import TritonError
 
+from pouw.arithmetic.requant import Requant
 from pouw.backends import triton_products
 from pouw.backends.backend import BackendError
 from pouw.backends.cpu import CpuBackend, open_cpu
@@ -29,7 +30,6 @@ from pouw.backends.known_rows import check_rows
 from pouw.backends.row_hashing import RowHashing
 from pouw.backends.through_host import ThroughHost
 from pouw.backends.triton_kernel import BLOCK, blocks_of, launch
-from pouw.requant import Requant
 from pouw.tensors import Array, index_dtype
 
 _LOG: Final = logging.getLogger("headrace.work")

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from pouw.backends.triton_blake3 import LANES, STEPS, climb, leaves
 from pouw.backends.triton_kernel import launch
-from pouw.bulk_rows import level_sizes
 from pouw.hashing import HASH_BYTES
-from pouw.rows import NODE, Nodes, Rows, Tree
 from pouw.tensors import Array, TensorSpec
+from pouw.trees.bulk_rows import level_sizes
+from pouw.trees.rows import NODE, Nodes, Rows, Tree
 
 _WORDS: Final = HASH_BYTES // 4
 _GRAIN: Final = 16

@@ -2,12 +2,12 @@
 
 import torch
 
+from pouw.arithmetic.cross_entropy import LOGIT, PART, WHOLE
+from pouw.arithmetic.fixed import half
 from pouw.backends import triton_learning
 from pouw.backends.cpu_training import CpuTraining
 from pouw.backends.cpu_transformer import TORCH_TYPES
 from pouw.backends.triton_kernel import BLOCK, blocks_of, launch
-from pouw.cross_entropy import LOGIT, PART, WHOLE
-from pouw.fixed import half
 from pouw.tensors import DType
 
 

@@ -5,14 +5,14 @@ from typing import Final
 import numpy as np
 import torch
 
+from pouw.arithmetic.fixed import half
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.tables import WEIGHT_STEPS, attention_weights
+from pouw.arithmetic.transformer_rows import NORM_BITS, ROOT_SUM_MAX
 from pouw.backends import triton_attention, triton_products, triton_rows
 from pouw.backends.cpu_transformer import TORCH_TYPES, CpuTransformer, Multiply
 from pouw.backends.triton_kernel import BLOCK, blocks_of, launch
-from pouw.fixed import half
-from pouw.heads import Heads
-from pouw.tables import WEIGHT_STEPS, attention_weights
 from pouw.tensors import DType
-from pouw.transformer_rows import NORM_BITS, ROOT_SUM_MAX
 
 _QUERIES: Final = 32
 _KEYS: Final = 64

@@ -1,8 +1,8 @@
-"""The part of a backend that encoders need; `pouw.encoder_rows` defines every number of it."""
+"""The part of a backend that encoders need; `pouw.arithmetic.encoder_rows` defines every number of it."""
 
 from typing import Any, Protocol
 
-from pouw.heads import Heads
+from pouw.arithmetic.heads import Heads
 from pouw.tensors import DType
 
 

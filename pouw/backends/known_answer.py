@@ -12,6 +12,8 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from pouw.arithmetic.generator import random_bytes
+from pouw.arithmetic.requant import Requant
 from pouw.backends.answers import filled
 from pouw.backends.backend import Backend, BackendError
 from pouw.backends.known_encoder import ENCODER_ANSWER, encoder_digest
@@ -21,8 +23,6 @@ from pouw.backends.known_transformer_training import (
     TRANSFORMER_TRAINING_ANSWER,
     transformer_training_digest,
 )
-from pouw.generator import random_bytes
-from pouw.requant import Requant
 
 ANSWER: Final = "b5785e3d1d2f5cb853cd20a320e32479e3d7ebd3bbfde1e87507883eddac2e85"
 """BLAKE3 over all results below, from the reference backend; checked against plain Python integers in the

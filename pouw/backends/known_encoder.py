@@ -6,9 +6,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pouw.arithmetic.heads import Heads
 from pouw.backends.answers import digest_of, filled
 from pouw.backends.backend import Backend
-from pouw.heads import Heads
 from pouw.tensors import DType
 
 ENCODER_ANSWER: Final = "f8bba5bebace1523c3156f23df2827d377249492ec30d035f4e4ac678f48f3c7"

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from pouw.arithmetic.generator import random_bytes
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.requant import Requant
+from pouw.arithmetic.tables import rotary_table
 from pouw.backends.backend import Backend, BackendError
 from pouw.backends.cpu import CpuBackend
-from pouw.generator import random_bytes
-from pouw.heads import Heads
-from pouw.requant import Requant
-from pouw.tables import rotary_table
 from pouw.tensors import Array, DType
 
 _HEADS: Final = Heads(2, 3, 150, 4, 2, 16)

@@ -5,12 +5,12 @@ from typing import Final
 
 import numpy as np
 
+from pouw.arithmetic.generator import random_bytes
 from pouw.backends.backend import Backend, BackendError
-from pouw.generator import random_bytes
 from pouw.hashing import HASH_BYTES, domain
-from pouw.merkle import levels
-from pouw.rows import Nodes, RowLeaves, RowTree, Tree, hash_one_by_one, levels_one_by_one, tensor_key
 from pouw.tensors import Array, DType, TensorSpec
+from pouw.trees.merkle import levels
+from pouw.trees.rows import Nodes, RowLeaves, RowTree, Tree, hash_one_by_one, levels_one_by_one, tensor_key
 
 SMALL: Final = (
     (1, 1, DType.INT8), (3, 7, DType.INT8), (5, 24, DType.INT16), (19, 40, DType.INT16),

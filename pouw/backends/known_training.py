@@ -7,8 +7,8 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from pouw.arithmetic.generator import random_bytes
 from pouw.backends.backend import Backend
-from pouw.generator import random_bytes
 from pouw.tensors import DType
 
 TRAINING_ANSWER: Final = "01e8130fe62194aae9fdb13632a3a42c8947c63067a161cd66f5a08207d2e493"

@@ -6,12 +6,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.tables import rotary_table, silu_table
+from pouw.arithmetic.transformer_rows import draw_token
 from pouw.backends.answers import digest_of, filled
 from pouw.backends.backend import Backend
-from pouw.heads import Heads
-from pouw.tables import rotary_table, silu_table
 from pouw.tensors import Array, DType, index_dtype
-from pouw.transformer_rows import draw_token
 
 TRANSFORMER_ANSWER: Final = "c19cf09499059857b884dd257fdf76c8562004b677d4bd38c1bb62ef1ce47abd"
 """BLAKE3 over all results below, from the reference backend; checked against plain Python integers in the

@@ -5,14 +5,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from pouw.arithmetic.gate_slopes import silu_slopes
+from pouw.arithmetic.generator import random_bytes
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.tables import rotary_table, silu_table
+from pouw.arithmetic.transformer_training_rows import ERROR_LIMIT
 from pouw.backends.answers import digest_of
 from pouw.backends.backend import Backend
-from pouw.gate_slopes import silu_slopes
-from pouw.generator import random_bytes
-from pouw.heads import Heads
-from pouw.tables import rotary_table, silu_table
 from pouw.tensors import Array, DType
-from pouw.transformer_training_rows import ERROR_LIMIT
 
 TRANSFORMER_TRAINING_ANSWER: Final = "25ca138957b80c0034b02c05f1587062399c4c80645cd76e1bcb3be42b11ebf7"
 """BLAKE3 over all results below, from the reference backend; checked against plain Python integers in the

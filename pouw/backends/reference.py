@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from pouw.arithmetic.requant import Requant
 from pouw.backends.reference_encoder import ReferenceEncoder
 from pouw.backends.reference_training import ReferenceTraining
 from pouw.backends.reference_transformer import ReferenceTransformer
 from pouw.backends.reference_transformer_training import ReferenceTransformerTraining
-from pouw.requant import Requant
 from pouw.tensors import Array, index_dtype
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pouw.encoder_rows import affine_rows, layer_norm_rows, looked_up, mean_of
-from pouw.heads import Heads
+from pouw.arithmetic.encoder_rows import affine_rows, layer_norm_rows, looked_up, mean_of
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.transformer_rows import weight_row
 from pouw.tensors import Array, DType
-from pouw.transformer_rows import weight_row
 
 
 class ReferenceEncoder:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pouw.cross_entropy import loss_gradient
-from pouw.stochastic import spread
+from pouw.arithmetic.cross_entropy import loss_gradient
+from pouw.arithmetic.stochastic import spread
 from pouw.tensors import Array, DType
 
 

@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pouw.heads import Heads
-from pouw.tensors import Array, DType
-from pouw.transformer_rows import (
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.transformer_rows import (
     gate_rows,
     linear_rows,
     mix_values,
@@ -13,6 +12,7 @@ from pouw.transformer_rows import (
     rotary_rows,
     weight_row,
 )
+from pouw.tensors import Array, DType
 
 
 class ReferenceTransformer:

@@ -3,11 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pouw.fixed import clamped, rounded
-from pouw.heads import Heads
-from pouw.stochastic import spread
-from pouw.tensors import Array, DType
-from pouw.transformer_training_rows import (
+from pouw.arithmetic.fixed import clamped, rounded
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.stochastic import spread
+from pouw.arithmetic.transformer_training_rows import (
     gate_gradient_rows,
     lion_rows,
     momentum_rows,
@@ -20,6 +19,7 @@ from pouw.transformer_training_rows import (
     token_loss_rows,
     wide_rows,
 )
+from pouw.tensors import Array, DType
 
 
 class ReferenceTransformerTraining:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from pouw.rows import Nodes, Rows, Tree
 from pouw.tensors import TensorSpec
+from pouw.trees.rows import Nodes, Rows, Tree
 
 
 class RowHashing(Protocol):
-    """Row trees of tensors where they lie, with the bits of `pouw.rows.hash_one_by_one`.
+    """Row trees of tensors where they lie, with the bits of `pouw.trees.rows.hash_one_by_one`.
 
     Every call orders its hashes after what computes the tensor and beside what comes next, and returns at
     once. `pouw.backends.known_rows` tests a device on start-up.
@@ -18,7 +18,7 @@ class RowHashing(Protocol):
         """A tensor with a tree of its own.
 
         Args:
-            key: of its leaves, from `pouw.rows.tensor_key`.
+            key: of its leaves, from `pouw.trees.rows.tensor_key`.
             spec: its shape and type.
             tensor: the backend's own; must not change.
         """
@@ -27,7 +27,7 @@ class RowHashing(Protocol):
         """A tensor with its leaves alone, for `shared`; see `tree`."""
 
     def shared(self, members: Sequence[Any], *, parts: Sequence[int], lines: int) -> Nodes:
-        """The tree of tensors whose rows lie side by side, line by line; see `pouw.bundles`.
+        """The tree of tensors whose rows lie side by side, line by line; see `pouw.trees.bundles`.
 
         Args:
             members: from `leaves`.

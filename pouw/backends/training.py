@@ -33,14 +33,14 @@ class TrainingBackend(Protocol):
 
         Args:
             a: int16 or int32 [m,n].
-            noise: int8, at least [m, start + n]; see `pouw.stochastic.spread`.
+            noise: int8, at least [m, start + n]; see `pouw.arithmetic.stochastic.spread`.
             gate: int8 [m,n] or None; 0 where it is below 1 or above 126.
             start: the column of the noise that goes with column 0.
             shift: bits to remove.
         """
 
     def loss_gradient(self, logits: Any, labels: Any, *, label: int, scale: int) -> Any:
-        """See `pouw.cross_entropy.loss_gradient`.
+        """See `pouw.arithmetic.cross_entropy.loss_gradient`.
 
         Args:
             logits: int32 [m,n].

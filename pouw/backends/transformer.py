@@ -1,8 +1,8 @@
-"""The part of a backend that transformers need; `pouw.transformer_rows` defines every number of it."""
+"""The part of a backend that transformers need; `pouw.arithmetic.transformer_rows` defines its numbers."""
 
 from typing import Any, Protocol
 
-from pouw.heads import Heads
+from pouw.arithmetic.heads import Heads
 from pouw.tensors import DType
 
 

@@ -1,8 +1,8 @@
-"""The part of a backend that training transformers needs; `pouw.transformer_training_rows` defines it."""
+"""The part of a backend that training transformers needs; `transformer_training_rows` defines its numbers."""
 
 from typing import Any, Protocol
 
-from pouw.heads import Heads
+from pouw.arithmetic.heads import Heads
 from pouw.tensors import DType
 
 

@@ -1,9 +1,9 @@
 """Row trees on a GPU: keyed BLAKE3 of the leaves of a tensor and of the nodes above them, one a lane.
 
-`pouw.rows` defines the tree, `pouw.merkle` its shape. Words are uint32, whose sums wrap on every GPU alike;
-a rotation is two shifts. A lane is a thread: it loads its leaf sixteen bytes at a time, and no word moves to
-another thread. (Whole blocks, loaded as a matrix, are laid out for the memory's sake, four threads to a leaf,
-and the compiler then lets each of the four hash it.)
+`pouw.trees.rows` defines the tree, `pouw.trees.merkle` its shape. Words are uint32, whose sums wrap on every
+GPU alike; a rotation is two shifts. A lane is a thread: it loads its leaf sixteen bytes at a time, and no
+word moves to another thread. (Whole blocks, loaded as a matrix, are laid out for the memory's sake, four
+threads to a leaf, and the compiler then lets each of the four hash it.)
 
 Source: O'Connor, Aumasson, Neves, Wilcox-O'Hearn, "BLAKE3", sections 2.2 to 2.4.
 """

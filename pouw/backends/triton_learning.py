@@ -7,7 +7,7 @@ from pouw.backends.triton_kernel import kernel
 
 @kernel
 def spread(noise: tl.tensor, shift: tl.tensor) -> tl.tensor:
-    """See `pouw.stochastic.spread`, of int64."""
+    """See `pouw.arithmetic.stochastic.spread`, of int64."""
     u = noise + 128
     fine = u >> tl.maximum(8 - shift, 0)
     up = tl.maximum(shift - 8, 0)
@@ -158,7 +158,7 @@ def loss(
     cols: tl.tensor, stride: tl.tensor, label: tl.tensor, drop: tl.tensor,
     block: tl.constexpr,
 ) -> None:  # fmt: skip
-    """See `pouw.cross_entropy.loss_gradient`, a program a row; all that is divided is positive.
+    """See `pouw.arithmetic.cross_entropy.loss_gradient`, a program a row; all that is divided is positive.
 
     Args:
         logits: int32 [m,cols].

@@ -1,4 +1,4 @@
-"""What follows a product of matrices on a GPU: `pouw.requant` and `transformer_rows.linear_rows`, fused."""
+"""What follows a product of matrices on a GPU: `requant` and `transformer_rows.linear_rows`, fused."""
 
 import triton.language as tl
 

@@ -1,4 +1,4 @@
-"""Ops of transformers that treat each row by itself, on a GPU; `pouw.transformer_rows` defines them."""
+"""Ops of transformers that treat each row by itself, on a GPU; `arithmetic.transformer_rows` defines them."""
 
 import triton.language as tl
 
@@ -7,7 +7,7 @@ from pouw.backends.triton_kernel import kernel
 
 @kernel
 def headroom(value: tl.tensor) -> tl.tensor:
-    """See `pouw.fixed.even_headroom`, of a positive scalar."""
+    """See `pouw.arithmetic.fixed.even_headroom`, of a positive scalar."""
     lift = value * 0
     for _ in range(31):
         small = value < 1152921504606846976

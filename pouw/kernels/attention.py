@@ -13,7 +13,7 @@ def weigh_rows(
     scores: NDArray[Any], visible: int, multiplier: int, shift: int, table: NDArray[Any], out: NDArray[Any],
     start: int, stop: int,
 ) -> None:  # fmt: skip
-    """See `pouw.transformer_rows.weight_row`.
+    """See `pouw.arithmetic.transformer_rows.weight_row`.
 
     Relies on scores that differ by 2^25 at most, times 2^30.
 
@@ -53,7 +53,7 @@ def mix_rows(
     start: int,
     stop: int,
 ) -> None:
-    """See `pouw.transformer_rows.mix_values`.
+    """See `pouw.arithmetic.transformer_rows.mix_values`.
 
     The division goes by float64, and is exact: |dividend| < 2^31 * 2^17 + 2^33 < 2^53 and the divisor are
     float64 numbers, a quotient that is no integer differs from every integer by 1 / divisor at least, and its

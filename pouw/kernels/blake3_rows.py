@@ -191,7 +191,7 @@ def hash_leaves(
     data: NDArray[np.uint8], line: int, part: int, key: NDArray[np.uint32], out: NDArray[np.uint32],
     start: int, stop: int,
 ) -> None:  # fmt: skip
-    """Keyed BLAKE3 of leaves of a tensor, without the zeros that each ends in; see `pouw.rows`.
+    """Keyed BLAKE3 of leaves of a tensor, without the zeros that each ends in; see `pouw.trees.rows`.
 
     Args:
         data: the tensor, 1-D, at least one byte.
@@ -335,7 +335,7 @@ def _end(
 
 @compiled
 def hash_levels(nodes: NDArray[np.uint32], leaves: int, key: NDArray[np.uint32]) -> None:
-    """All levels of a tree above its leaves, each after the one below; see `pouw.merkle.levels`.
+    """All levels of a tree above its leaves, each after the one below; see `pouw.trees.merkle.levels`.
 
     Args:
         nodes: [nodes of all levels, 8]; the leaves are there.

@@ -14,7 +14,7 @@ from pouw.kernels.compiled import compiled
 
 @compiled
 def _spread(noise: Any, shift: int) -> Any:
-    """See `pouw.stochastic.spread`."""
+    """See `pouw.arithmetic.stochastic.spread`."""
     u = np.int64(noise) + 128
     return u >> (8 - shift) if shift <= 8 else (u << (shift - 8)) + (1 << (shift - 9))
 
@@ -121,7 +121,7 @@ def loss_rows(
     logits: NDArray[Any], labels: NDArray[Any], label: int, drop: int, whole: NDArray[Any],
     part: NDArray[Any], out: NDArray[Any], start: int, stop: int,
 ) -> None:  # fmt: skip
-    """See `pouw.cross_entropy.loss_gradient`.
+    """See `pouw.arithmetic.cross_entropy.loss_gradient`.
 
     Relies on `LossGradient.infer`: 2^17 classes of 2^30 at most add up to less than 2^63.
 

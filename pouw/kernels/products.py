@@ -16,7 +16,7 @@ def requant_rows(
     total: NDArray[Any], bias: NDArray[Any], with_bias: bool, multiplier: int, shift: int,
     low: int, high: int, table: NDArray[Any], with_table: bool, out: NDArray[Any], column: int,
 ) -> None:  # fmt: skip
-    """See `pouw.requant.Requant`.
+    """See `pouw.arithmetic.requant.Requant`.
 
     Args:
         total: int32 [m,n], some neighbouring columns of the whole.
@@ -52,7 +52,7 @@ def scale_rows(
     total: NDArray[Any], scale: NDArray[Any], by_row: bool, residual: NDArray[Any], with_residual: bool,
     shift: int, limit: int, out: NDArray[Any], column: int,
 ) -> None:  # fmt: skip
-    """See `pouw.transformer_rows.linear_rows`.
+    """See `pouw.arithmetic.transformer_rows.linear_rows`.
 
     Args:
         total: int32 [m,n], some neighbouring columns of the whole.

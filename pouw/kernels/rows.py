@@ -1,4 +1,4 @@
-"""Ops of transformers that treat each row by itself; `pouw.transformer_rows` says what they compute."""
+"""Ops of transformers that treat each row by itself; `arithmetic.transformer_rows` says what they compute."""
 
 from math import sqrt
 from typing import Any
@@ -14,7 +14,7 @@ def norm_rows(
     x: NDArray[Any], gain: NDArray[Any], epsilon: int, shift: int, most: int, bits: int, out: NDArray[Any],
     start: int, stop: int,
 ) -> None:  # fmt: skip
-    """See `pouw.transformer_rows.norm_rows`.
+    """See `pouw.arithmetic.transformer_rows.norm_rows`.
 
     Relies on what `RowNorm.infer` shows: squares add up to 2^61 at most, normed values times gains fit int64.
 
@@ -51,7 +51,7 @@ def norm_rows(
 
 @compiled
 def _headroom(value: Any) -> int:
-    """See `pouw.fixed.even_headroom`."""
+    """See `pouw.arithmetic.fixed.even_headroom`."""
     lift = 0
     while value < 1 << 60:
         value <<= 2
@@ -75,7 +75,7 @@ def turn_rows(
     x: NDArray[Any], turns: NDArray[Any], past: int, tokens: int, heads: int, shift: int, by_head: bool,
     out: NDArray[Any], start: int, stop: int,
 ) -> None:  # fmt: skip
-    """See `pouw.transformer_rows.rotary_rows`; rows are those of x.
+    """See `pouw.arithmetic.transformer_rows.rotary_rows`; rows are those of x.
 
     Relies on int16 times 2^14, twice, which stays below 2^31.
 
@@ -114,7 +114,7 @@ def gate_rows(
     gate: NDArray[Any], up: NDArray[Any], table: NDArray[Any], shift: int, out: NDArray[Any],
     start: int, stop: int,
 ) -> None:  # fmt: skip
-    """See `pouw.transformer_rows.gate_rows`.
+    """See `pouw.arithmetic.transformer_rows.gate_rows`.
 
     Args:
         gate: int8 [m,n].

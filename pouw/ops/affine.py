@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pouw.arithmetic.encoder_rows import MAX_TABLE_BITS, affine_rows, looked_up
 from pouw.backends.backend import Backend
-from pouw.encoder_rows import MAX_TABLE_BITS, affine_rows, looked_up
 from pouw.hashing import framed, i64, u32
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import (

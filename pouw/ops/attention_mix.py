@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.transformer_rows import mix_values
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, u32
-from pouw.heads import Heads
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.matmul import MAX_DEPTH
 from pouw.ops.require import require, require_constant, require_count, require_spec
 from pouw.program_error import ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_rows import mix_values
 
 MAX_GAIN = (1 << 16) - 1
 

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.transformer_training_rows import SHARE, share_rows
 from pouw.backends.backend import Backend
 from pouw.hashing import framed
-from pouw.heads import Heads
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import require
 from pouw.ops.square_heads import require_operands, require_scores
 from pouw.program_error import ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_training_rows import SHARE, share_rows
 
 
 @dataclass(frozen=True, slots=True)

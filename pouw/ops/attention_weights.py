@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.transformer_rows import weight_row
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, u32
-from pouw.heads import Heads
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import (
     MAX_CONSTANT_MULTIPLIER,
@@ -18,7 +19,6 @@ from pouw.ops.require import (
     require_spec,
 )
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_rows import weight_row
 
 
 @dataclass(frozen=True, slots=True)

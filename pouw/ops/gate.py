@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pouw.arithmetic.transformer_rows import gate_rows
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, u32
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import MAX_CONSTANT_SHIFT, require, require_constant, require_count, require_spec
 from pouw.program_error import ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_rows import gate_rows
 
 
 @dataclass(frozen=True, slots=True)

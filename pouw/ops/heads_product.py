@@ -6,15 +6,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.transformer_training_rows import ERROR_LIMIT, scaled_rows
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, u32
-from pouw.heads import Heads
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import MAX_CONSTANT_SHIFT, require, require_constant, require_spec, size_of
 from pouw.ops.square_heads import require_operands, require_scores
 from pouw.program_error import ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_training_rows import ERROR_LIMIT, scaled_rows
 
 MAX_FACTOR: Final = 1 << 20
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pouw.arithmetic.heads import Heads
 from pouw.backends.backend import Backend
 from pouw.hashing import framed
-from pouw.heads import Heads
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import require_dtype, require_spec
 from pouw.ops.square_heads import require_operands, require_scores

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
+from pouw.arithmetic.encoder_rows import layer_norm_rows
+from pouw.arithmetic.transformer_rows import NORM_BITS
 from pouw.backends.backend import Backend
-from pouw.encoder_rows import layer_norm_rows
 from pouw.hashing import framed, i64, u32
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import (
@@ -22,7 +23,6 @@ from pouw.ops.require import (
 )
 from pouw.program_error import ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_rows import NORM_BITS
 
 _MAX_LIFT = 31
 

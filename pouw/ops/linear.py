@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pouw.arithmetic.transformer_rows import linear_rows
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, i64, u32
 from pouw.ops.kind import Bounded, Expected, Need
@@ -21,7 +22,6 @@ from pouw.ops.require import (
 )
 from pouw.program_error import ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_rows import linear_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pouw.arithmetic.transformer_training_rows import lion_rows, momentum_rows
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, i64, u32
 from pouw.ops.elementwise import (
@@ -20,7 +21,6 @@ from pouw.ops.elementwise import (
 )
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_training_rows import lion_rows, momentum_rows
 
 MAX_LIMIT: Final = 1 << 30
 _MAX_DECAY: Final = 16

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pouw.arithmetic.cross_entropy import LOGIT, PROBABILITY
 from pouw.backends.backend import Backend
 from pouw.backends.reference_training import ReferenceTraining
-from pouw.cross_entropy import LOGIT, PROBABILITY
 from pouw.hashing import framed, u32
 from pouw.ops.elementwise import check_constant, check_count, same_rows
 from pouw.ops.kind import Bounded, Expected, Need
@@ -24,7 +24,7 @@ _COST: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class LossGradient:
-    """out[i] = softmax(A[i]) less one at column labels[i], see `pouw.cross_entropy`.
+    """out[i] = softmax(A[i]) less one at column labels[i], see `pouw.arithmetic.cross_entropy`.
 
     Operands: logits A int32 [m,n]; labels int8 [m, more than label]. Output int16 [m,n]. A cell is the whole
     row.

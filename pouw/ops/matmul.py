@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from pouw.arithmetic.requant import Requant
 from pouw.backends.backend import Backend
 from pouw.hashing import framed
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.requant import Requant
 from pouw.tensors import Array, DType, TensorSpec
 
 MAX_DEPTH: Final = 131_071

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pouw.arithmetic.encoder_rows import mean_of
 from pouw.backends.backend import Backend
-from pouw.encoder_rows import mean_of
 from pouw.hashing import framed, u32
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import require, require_constant, require_count, require_dtype, require_wide, size_of

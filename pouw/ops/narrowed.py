@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pouw.arithmetic.fixed import clamped, rounded
 from pouw.backends.backend import Backend
-from pouw.fixed import clamped, rounded
 from pouw.hashing import framed, i64, u32
 from pouw.ops.elementwise import block_of, same_block
 from pouw.ops.kind import Bounded, Expected, Need

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pouw.arithmetic.transformer_training_rows import ERROR_LIMIT, token_gradient_rows, token_loss_rows
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, u32
 from pouw.ops.kind import Bounded, Expected, Need
@@ -13,7 +14,6 @@ from pouw.ops.loss_gradient import MAX_CLASSES
 from pouw.ops.require import require, require_count, require_dtype, require_spec
 from pouw.program_error import ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_training_rows import ERROR_LIMIT, token_gradient_rows, token_loss_rows
 
 
 @dataclass(frozen=True, slots=True)

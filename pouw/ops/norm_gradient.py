@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Any, Final
 
+from pouw.arithmetic.transformer_rows import NORM_BITS, ROOT_SUM_MAX
+from pouw.arithmetic.transformer_training_rows import ERROR_LIMIT, GUARD, norm_gradient_rows
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, i64, u32
 from pouw.ops.kind import Bounded, Expected, Need
@@ -19,8 +21,6 @@ from pouw.ops.require import (
 )
 from pouw.program_error import ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_rows import NORM_BITS, ROOT_SUM_MAX
-from pouw.transformer_training_rows import ERROR_LIMIT, GUARD, norm_gradient_rows
 
 MAX_NORM_SHIFT: Final = 17
 """With the 45 places of the smallest root at most, a shift of 62."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pouw.arithmetic.stochastic import check_shift, noise_rows
 from pouw.backends.backend import Backend
 from pouw.backends.reference_training import ReferenceTraining
 from pouw.hashing import framed, u32, u64
@@ -20,7 +21,6 @@ from pouw.ops.elementwise import (
     same_rows,
 )
 from pouw.ops.kind import Bounded, Expected, Need
-from pouw.stochastic import check_shift, noise_rows
 from pouw.tensors import Array, DType, TensorSpec
 
 _MAX_FRICTION: Final = 16

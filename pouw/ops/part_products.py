@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pouw.arithmetic.transformer_training_rows import ERROR_LIMIT
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, u32
 from pouw.ops.elementwise import check_constant, check_int32
@@ -17,7 +18,6 @@ from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import require, require_count, require_dtype, size_of
 from pouw.program_error import ProgramReason
 from pouw.tensors import MAX_COLS, Array, DType, TensorSpec
-from pouw.transformer_training_rows import ERROR_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pouw.arithmetic.stochastic import MAX_STOCHASTIC_SHIFT
+from pouw.arithmetic.transformer_training_rows import wide_rows
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, i64, u32
 from pouw.ops.kind import Bounded, Expected, Need
@@ -20,9 +22,7 @@ from pouw.ops.require import (
 )
 from pouw.ops.wide_linear import MAX_SEED, Chance
 from pouw.program_error import ProgramReason
-from pouw.stochastic import MAX_STOCHASTIC_SHIFT
 from pouw.tensors import MAX_COLS, Array, DType, TensorSpec
-from pouw.transformer_training_rows import wide_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class PartSums:
         parts: of every element, side by side.
         shift: 0..62; 0..24 with chance.
         limit: results lie in -limit..limit.
-        chance: of the rounding, see `pouw.stochastic`; None rounds half up.
+        chance: of the rounding, see `pouw.arithmetic.stochastic`; None rounds half up.
     """
 
     parts: int

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from pouw.arithmetic.transformer_rows import ROOT_SUM_MAX
 from pouw.ops.kind import Bounded
 from pouw.ops.matmul import MAX_DEPTH
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import DType, TensorSpec
-from pouw.transformer_rows import ROOT_SUM_MAX
 
 MAX_CONSTANT_SHIFT = 62
 MAX_CONSTANT_MULTIPLIER = (1 << 30) - 1

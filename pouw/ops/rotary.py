@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.tables import TURN_BITS
+from pouw.arithmetic.transformer_rows import rotary_rows
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, u32
-from pouw.heads import Heads
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import (
     MAX_CONSTANT_SHIFT,
@@ -20,9 +22,7 @@ from pouw.ops.require import (
     size_of,
 )
 from pouw.program_error import ProgramReason
-from pouw.tables import TURN_BITS
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_rows import rotary_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Rotary:
     """Each head of X[s * tokens + t], turned by the angles of position past + t, int8.
 
     Operands: X int16 [sequences * tokens, queries * dim], turns int16 [positions, dim] as
-    `pouw.tables.rotary_table` gives them. Output as X, or by head [sequences * queries * tokens, dim] with
-    row (s * queries + h) * tokens + t. A cell is one element; it opens the pair
-    that it is turned from, and the angles of its position.
+    `pouw.arithmetic.tables.rotary_table` gives them. Output as X, or by head
+    [sequences * queries * tokens, dim] with row (s * queries + h) * tokens + t. A cell is one element; it
+    opens the pair that it is turned from, and the angles of its position.
 
     Args:
         heads: `queries` are the heads of X, whether they are queries or keys; `dim` is even.

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.tables import TURN_BITS
+from pouw.arithmetic.transformer_training_rows import ERROR_LIMIT, rotary_gradient_rows
 from pouw.backends.backend import Backend
 from pouw.hashing import framed
-from pouw.heads import Heads
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.ops.require import require, require_count, require_dtype, require_spec, size_of
 from pouw.program_error import ProgramReason
-from pouw.tables import TURN_BITS
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_training_rows import ERROR_LIMIT, rotary_gradient_rows
 
 
 @dataclass(frozen=True, slots=True)

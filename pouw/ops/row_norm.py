@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
+from pouw.arithmetic.transformer_rows import NORM_BITS, norm_rows
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, i64, u32
 from pouw.ops.kind import Bounded, Expected, Need
@@ -19,7 +20,6 @@ from pouw.ops.require import (
     size_of,
 )
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_rows import NORM_BITS, norm_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pouw.arithmetic.transformer_rows import TOP_P_ALL, draw_token
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, u32, u64
 from pouw.ops.kind import Bounded, Expected, Need
@@ -19,7 +20,6 @@ from pouw.ops.require import (
 )
 from pouw.program_error import ProgramReason
 from pouw.tensors import MAX_COLS, Array, DType, TensorSpec, index_dtype
-from pouw.transformer_rows import TOP_P_ALL, draw_token
 
 MAX_SEED_BYTES = 64
 

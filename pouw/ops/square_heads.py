@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pouw.heads import Heads
+from pouw.arithmetic.heads import Heads
 from pouw.ops.kind import Bounded
 from pouw.ops.matmul import MAX_DEPTH
 from pouw.ops.require import require, require_count, require_spec

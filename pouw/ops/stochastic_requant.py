@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pouw.arithmetic.stochastic import check_shift
 from pouw.backends.backend import Backend
 from pouw.backends.reference_training import ReferenceTraining
 from pouw.hashing import framed, u32
 from pouw.ops.elementwise import block_of, check_constant, check_count, check_int32
 from pouw.ops.kind import Bounded, Expected, Need
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.stochastic import check_shift
 from pouw.tensors import MAX_COLS, Array, DType, TensorSpec
 
 

@@ -7,6 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pouw.arithmetic.stochastic import MAX_STOCHASTIC_SHIFT, noise_rows, spread
+from pouw.arithmetic.transformer_training_rows import ERROR_LIMIT, wide_rows
 from pouw.backends.backend import Backend
 from pouw.hashing import framed, i64, u32, u64
 from pouw.ops.kind import Bounded, Expected, Need
@@ -22,9 +24,7 @@ from pouw.ops.require import (
     size_of,
 )
 from pouw.program_error import ProgramReason
-from pouw.stochastic import MAX_STOCHASTIC_SHIFT, noise_rows, spread
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_training_rows import ERROR_LIMIT, wide_rows
 
 MAX_SEED: Final = 64
 
@@ -68,7 +68,7 @@ class WideLinear:
         limit: results lie in -limit..limit.
         dtype: of the output, INT16 or INT32.
         onto: whether there is a third operand.
-        chance: of the rounding, see `pouw.stochastic`; None rounds half up.
+        chance: of the rounding, see `pouw.arithmetic.stochastic`; None rounds half up.
     """
 
     shift: int

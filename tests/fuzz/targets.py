@@ -38,7 +38,7 @@ from genesis.document import GenesisDocument, GenesisError, from_json, to_json
 from p2p import control
 from p2p.faults import Fault, PeerFault
 from p2p.network import PeerId
-from pouw.proof import Proof, ProofError
+from pouw.proofs.proof import Proof, ProofError
 from tests.fuzz.records import some_record
 from tests.pouw.world import usual_case
 from tests.tools.chain_node import PREFIX, chain_node

@@ -9,16 +9,16 @@ import pytest
 import genesis
 from genesis.digits import HELD_OUT, dump_model, held_out_split, load_digits, load_model
 from genesis.train_digits import accuracy, perturbed, train
+from pouw.arithmetic.generator import random_bytes
 from pouw.backends.reference import ReferenceBackend
 from pouw.backends.select import select_backend
-from pouw.commitment import CommitBuilder
-from pouw.commons import commons_batch, commons_row
 from pouw.fields import measure
-from pouw.generator import random_bytes
-from pouw.mlp import mlp_program
-from pouw.proof import MAX_PROOF_BYTES
+from pouw.models.mlp import mlp_program
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.proof import MAX_PROOF_BYTES
+from pouw.proofs.verifier import Statement, WorkItem
 from pouw.trace import Trace, run_program
-from pouw.verifier import Statement, WorkItem
+from pouw.training.commons import commons_batch, commons_row
 
 BATCH = 16
 DATA = Path(genesis.__file__).parent / "data"

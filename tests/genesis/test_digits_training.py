@@ -18,18 +18,18 @@ from genesis.digits_training import (
     step_seed,
     training_images,
 )
+from pouw.arithmetic.cross_entropy import NATS
 from pouw.backends.reference import ReferenceBackend
 from pouw.backends.select import select_backend
-from pouw.checkpoint import TrainingState, kept_roots
-from pouw.commitment import CommitBuilder
-from pouw.cross_entropy import NATS
 from pouw.fields import measure
-from pouw.mlp_training import MASTER, master_weight_name
-from pouw.proof import MAX_PROOF_BYTES, Proof
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.proof import MAX_PROOF_BYTES, Proof
+from pouw.proofs.verifier import Statement, WorkItem, check_proof
 from pouw.tensors import Array
-from pouw.training_data import training_row
-from pouw.training_run import Stepped, Trainer
-from pouw.verifier import Statement, WorkItem, check_proof
+from pouw.training.checkpoint import TrainingState, kept_roots
+from pouw.training.mlp_training import MASTER, master_weight_name
+from pouw.training.training_data import training_row
+from pouw.training.training_run import Stepped, Trainer
 
 CHAIN, MINER = b"headrace-test", b"miner"
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pouw.bert import (
+from pouw.models.bert import (
     BertLayer,
     BertManifest,
     BertShape,
@@ -11,8 +11,8 @@ from pouw.bert import (
     Pooling,
     weight_specs,
 )
-from pouw.bert_float import FloatBert
-from pouw.bert_program import Batch
+from pouw.models.bert_float import FloatBert
+from pouw.models.bert_program import Batch
 from pouw.program import Weight
 from pouw.tensors import Array, DType, TensorSpec, index_dtype
 from pouw.weights import Weights

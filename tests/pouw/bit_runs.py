@@ -15,11 +15,11 @@ from blake3 import blake3
 from pouw.backends.backend import Backend
 from pouw.backends.known_answer import check_backend
 from pouw.backends.select import select_backend
-from pouw.commitment import CommitBuilder
-from pouw.decoder import generate
-from pouw.llama import LlamaShape, Span, llama_program
+from pouw.models.decoder import generate
+from pouw.models.llama import LlamaShape, Span, llama_program
+from pouw.models.token_sampling import Sampling
 from pouw.program import Program
-from pouw.token_sampling import Sampling
+from pouw.proofs.commitment import CommitBuilder
 from pouw.trace import Trace, run_program
 from tests.pouw import text_world, training_world
 from tests.pouw.drawn_ops import Drawn, for_drawn, result

@@ -11,17 +11,17 @@ from dataclasses import asdict, dataclass
 from typing import overload
 
 from genesis.digits import load_digits, load_model
+from pouw.arithmetic.generator import random_bytes
 from pouw.backends.backend import Backend
 from pouw.backends.select import select_backend
-from pouw.commitment import CommitBuilder
-from pouw.commons import commons_batch, commons_row
 from pouw.fields import measure
-from pouw.generator import random_bytes
-from pouw.mlp import mlp_program
-from pouw.proof import MAX_PROOF_BYTES, Proof
+from pouw.models.mlp import mlp_program
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.proof import MAX_PROOF_BYTES, Proof
+from pouw.proofs.verifier import Statement, WorkItem, check_proof
 from pouw.tensors import Array
 from pouw.trace import Trace, run_program
-from pouw.verifier import Statement, WorkItem, check_proof
+from pouw.training.commons import commons_batch, commons_row
 
 SAMPLES = 64
 COUNTS = (16, 128, 1024)

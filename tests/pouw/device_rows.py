@@ -12,19 +12,19 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pouw import merkle
+from pouw.arithmetic.generator import random_bytes
 from pouw.backends import cuda_rows
 from pouw.backends.backend import Backend
 from pouw.backends.cpu import open_cpu
 from pouw.backends.cuda import CudaBackend
 from pouw.backends.known_rows import SHAPES, SMALL, check_rows
-from pouw.bulk_rows import level_sizes
-from pouw.commitment import CommitBuilder
-from pouw.generator import random_bytes
-from pouw.rows import join_rows, leaf_hash, tensor_key
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.verifier import Statement, check_proof
 from pouw.tensors import DType, TensorSpec
 from pouw.trace import Outputs
-from pouw.verifier import Statement, check_proof
+from pouw.trees import merkle
+from pouw.trees.bulk_rows import level_sizes
+from pouw.trees.rows import join_rows, leaf_hash, tensor_key
 from tests.pouw.world import CHAIN, MINER, SEED, WEIGHTS, commons_job, paid_job
 
 KEY = tensor_key(bytes(32), 0, TensorSpec(1, 1, DType.INT8))
@@ -98,7 +98,7 @@ def commits_agree(backend: Backend) -> None:
     """Of an item that is kept and one that is run again; before a proof, tensors stay on the device."""
     jobs = [paid_job(0), commons_job(0)]
     added, worked = CommitBuilder(CHAIN, MINER), CommitBuilder(CHAIN, MINER)
-    with patch("pouw.commitment.LARGE_TRACE", 1):
+    with patch("pouw.proofs.commitment.LARGE_TRACE", 1):
         for job in jobs:
             added.add(job.item_id, job.program, job.run(), answered=job.answered)
             trace = worked.work(

@@ -7,9 +7,11 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pouw.arithmetic.generator import random_bytes
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.requant import MAX_MULTIPLIER, Requant
+from pouw.arithmetic.tables import rotary_table, silu_table
 from pouw.backends.backend import Backend
-from pouw.generator import random_bytes
-from pouw.heads import Heads
 from pouw.ops.argmax import Argmax
 from pouw.ops.attention_mix import AttentionMix
 from pouw.ops.attention_weights import AttentionWeights
@@ -24,8 +26,6 @@ from pouw.ops.rounded import Rounded
 from pouw.ops.row_norm import RowNorm
 from pouw.ops.stochastic_requant import StochasticRequant
 from pouw.ops.transpose import Transpose
-from pouw.requant import MAX_MULTIPLIER, Requant
-from pouw.tables import rotary_table, silu_table
 from pouw.tensors import Array, DType, TensorSpec
 
 Drawn = tuple[OpKind, list[Array]]

@@ -16,13 +16,13 @@ import torch
 
 from pouw.backends.backend import Backend
 from pouw.backends.cpu import open_cpu
-from pouw.bert import BertManifest, BertShape
-from pouw.bert_program import Batch, bert_program
-from pouw.commitment import CommitBuilder
 from pouw.fields import measure
-from pouw.proof import Proof
+from pouw.models.bert import BertManifest, BertShape
+from pouw.models.bert_program import Batch, bert_program
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.proof import Proof
+from pouw.proofs.verifier import Statement, WorkItem, check_proof
 from pouw.trace import run_program
-from pouw.verifier import Statement, WorkItem, check_proof
 from pouw.weights import Weights
 from tests.pouw.bert_world import integer_bert
 from tests.pouw.world import CHAIN, MINER

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pouw.mlp import mlp_program
-from pouw.openings import ItemPlan
-from pouw.proof import OpenedItem, Proof
+from pouw.models.mlp import mlp_program
+from pouw.proofs.openings import ItemPlan
+from pouw.proofs.proof import OpenedItem, Proof
+from pouw.proofs.verifier import Statement, check_proof
 from pouw.tensors import Array
 from pouw.trace import Trace, run_program
-from pouw.verifier import Statement, check_proof
 from tests.pouw.taken_apart import Part, Reopen, change_item, change_weights, first_sent, plans
 from tests.pouw.world import (
     CHAIN,

@@ -1,10 +1,10 @@
-"""The float32 twin of `pouw.transformer_training`: the same model, start, rates and optimiser."""
+"""The float32 twin of `pouw.training.transformer_training`: the same model, start, rates and optimiser."""
 
 import torch
 
-from pouw.llama import layer_weight
+from pouw.models.llama import layer_weight
 from pouw.tensors import Array
-from pouw.transformer_training import (
+from pouw.training.transformer_training import (
     BASE,
     FADE,
     MASTER,

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pouw.generator import random_bytes
-from pouw.llama import LayerConstants, LlamaManifest, LlamaShape, weight_specs
-from pouw.llama_float import FloatLlama
+from pouw.arithmetic.generator import random_bytes
+from pouw.arithmetic.tables import rotary_table, silu_table
+from pouw.models.llama import LayerConstants, LlamaManifest, LlamaShape, weight_specs
+from pouw.models.llama_float import FloatLlama
 from pouw.program import Weight
-from pouw.tables import rotary_table, silu_table
 from pouw.tensors import Array, DType, TensorSpec
 from pouw.weights import Weights
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pouw.requant import Requant
+from pouw.arithmetic.requant import Requant
 from pouw.tensors import Array, index_dtype
 from tests.pouw.plain_encoder import PlainEncoder
 from tests.pouw.plain_training import PlainTraining

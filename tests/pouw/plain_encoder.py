@@ -3,8 +3,8 @@
 from math import isqrt
 from typing import Any
 
-from pouw.heads import Heads
-from pouw.tables import attention_weights
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.tables import attention_weights
 from pouw.tensors import DType
 from tests.pouw.plain_transformer import I8, clamp, dot, shifted
 

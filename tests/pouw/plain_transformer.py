@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from pouw.generator import random_bytes
-from pouw.heads import Heads
-from pouw.tables import attention_weights, powers_of_two
+from pouw.arithmetic.generator import random_bytes
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.tables import attention_weights, powers_of_two
 from pouw.tensors import DType
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pouw.heads import Heads
+from pouw.arithmetic.heads import Heads
 from pouw.tensors import DType
 from tests.pouw.plain_training import plain_spread, power
 from tests.pouw.plain_transformer import clamp, dot, shifted

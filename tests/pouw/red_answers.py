@@ -7,12 +7,12 @@ from functools import cache
 import numpy as np
 from blake3 import blake3
 
-from pouw.commitment import CommitBuilder
-from pouw.decoder import answer_input, answer_program
+from pouw.models.decoder import answer_input, answer_program
+from pouw.models.token_sampling import Sampling
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.verifier import Statement
 from pouw.tensors import Array, TensorSpec
-from pouw.token_sampling import Sampling
 from pouw.trace import Trace
-from pouw.verifier import Statement
 from pouw.weights import Weights
 from tests.pouw import llama_world
 from tests.pouw.red_changes import coarse, grafted, half, in_place_of, zero

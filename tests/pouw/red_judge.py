@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pouw.checkpoint import kept_roots
-from pouw.commitment import CommitBuilder
-from pouw.openings import needs_of, reads_of
 from pouw.ops.kind import Need
 from pouw.program import Program, Source, Step
-from pouw.proof import Proof, ProofError, ProofReason
-from pouw.sampling import draw_cells, in_order
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.openings import needs_of, reads_of
+from pouw.proofs.proof import Proof, ProofError, ProofReason
+from pouw.proofs.sampling import draw_cells, in_order
+from pouw.proofs.verifier import Statement, WorkItem, check_proof
 from pouw.tensors import Array
 from pouw.trace import Run, Trace
-from pouw.verifier import Statement, WorkItem, check_proof
+from pouw.training.checkpoint import kept_roots
 from pouw.weights import Weights
 from tests.pouw.chances import all_miss_in_commit, independent_miss
 from tests.pouw.world import CHAIN, MINER, REFERENCE

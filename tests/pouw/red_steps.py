@@ -6,14 +6,14 @@ from functools import cache
 import numpy as np
 from blake3 import blake3
 
-from pouw.bert import Pooling
-from pouw.bert_program import Batch, bert_program
-from pouw.checkpoint import kept_roots
-from pouw.mlp_training import MlpTraining, step_program
+from pouw.models.bert import Pooling
+from pouw.models.bert_program import Batch, bert_program
 from pouw.program import Program
 from pouw.trace import Trace
-from pouw.vote_program import checkpoint_of, vote_program
-from pouw.voted_training import VotedTraining
+from pouw.training.checkpoint import kept_roots
+from pouw.training.mlp_training import MlpTraining, step_program
+from pouw.training.vote_program import checkpoint_of, vote_program
+from pouw.training.voted_training import VotedTraining
 from tests.pouw import bert_world, text_world, training_world, world
 from tests.pouw.red_changes import grafted
 from tests.pouw.red_judge import Work, follow, operands_of

@@ -16,12 +16,12 @@ from math import sqrt
 
 from blake3 import blake3
 
-from pouw.checkpoint import next_name
-from pouw.mlp_training import gradient_name, master_weight_name
-from pouw.token_sampling import Sampling
-from pouw.transformer_training import gradient_name as text_gradient
-from pouw.transformer_training import master_name as text_master
-from pouw.vote_program import BALLOTS, VOTE
+from pouw.models.token_sampling import Sampling
+from pouw.training.checkpoint import next_name
+from pouw.training.mlp_training import gradient_name, master_weight_name
+from pouw.training.transformer_training import gradient_name as text_gradient
+from pouw.training.transformer_training import master_name as text_master
+from pouw.training.vote_program import BALLOTS, VOTE
 from tests.pouw import bert_world, text_world, world
 from tests.pouw.red_answers import (
     PROMPT,
@@ -263,7 +263,7 @@ def measure(name: str, trials: int, samples: int = SAMPLES) -> Result:
 
 
 def row_of(result: Result) -> str:
-    """A row of the table in `pouw/README.md`."""
+    """A row of the table in `pouw/proofs/README.md`."""
     reasons = ", ".join(result.reasons) or "accepted"
     certain = ATTACKS[result.attack].certain
     shares = "any | any" if certain else f"{result.units:.3g} % | {result.tensors:.3g} %"

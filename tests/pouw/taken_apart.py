@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from pouw.check_cells import Model
-from pouw.openings import ItemPlan, Stretch, name_places, plan_item, stretches
-from pouw.packing import Run, pack, unpack
-from pouw.proof import OpenedRows, Proof
-from pouw.sampling import Cell, draw_cells, in_order
+from pouw.proofs.check_cells import Model
+from pouw.proofs.openings import ItemPlan, Stretch, name_places, plan_item, stretches
+from pouw.proofs.packing import Run, pack, unpack
+from pouw.proofs.proof import OpenedRows, Proof
+from pouw.proofs.sampling import Cell, draw_cells, in_order
+from pouw.proofs.verifier import Statement
 from pouw.tensors import TensorSpec
-from pouw.verifier import Statement
 
 
 @dataclass(frozen=True)

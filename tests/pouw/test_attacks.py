@@ -10,11 +10,11 @@ from functools import partial
 
 import pytest
 
-from pouw.openings import Stretch
-from pouw.proof import OpenedItem, ProofError, ProofReason
+from pouw.proofs.openings import Stretch
+from pouw.proofs.proof import OpenedItem, ProofError, ProofReason
+from pouw.proofs.verifier import WorkItem, check_units
 from pouw.tensors import Array
 from pouw.trace import Trace
-from pouw.verifier import WorkItem, check_units
 from tests.pouw import evil
 from tests.pouw.taken_apart import Part, exchanged
 from tests.pouw.world import commons_job, make_case, usual_case

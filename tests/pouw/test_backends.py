@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pouw.arithmetic.requant import MAX_MULTIPLIER, Requant
 from pouw.backends import known_answer
 from pouw.backends.backend import Backend, BackendError
 from pouw.backends.known_answer import check_backend
 from pouw.backends.reference import ReferenceBackend
 from pouw.backends.select import select_backend
 from pouw.ops.sample import Sample
-from pouw.requant import MAX_MULTIPLIER, Requant
 from pouw.tensors import Array
 from tests.pouw.plain import PlainBackend
 from tests.pouw.plain_transformer import plain_token

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pouw.backends.backend import Backend
-from pouw.bert import BertManifest, BertShape, Pooling
-from pouw.bert_float import ACTIVATIONS
-from pouw.bert_program import Batch, bert_program
-from pouw.bert_quantise import quantise_bert
+from pouw.models.bert import BertManifest, BertShape, Pooling
+from pouw.models.bert_float import ACTIVATIONS
+from pouw.models.bert_program import Batch, bert_program
+from pouw.models.bert_quantise import quantise_bert
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import Array, DType
 from pouw.trace import Trace, run_program

@@ -2,11 +2,11 @@
 
 import pytest
 
-from pouw.bert import Pooling
-from pouw.bert_program import Batch, bert_program
-from pouw.commitment import CommitBuilder
+from pouw.models.bert import Pooling
+from pouw.models.bert_program import Batch, bert_program
 from pouw.program import Program
-from pouw.proof import Proof, ProofReason
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.proof import Proof, ProofReason
 from pouw.tensors import Array, DType
 from pouw.trace import Trace
 from pouw.weights import Weights

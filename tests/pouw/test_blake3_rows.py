@@ -11,9 +11,9 @@ pytest.importorskip("hypothesis")
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pouw import merkle
-from pouw.generator import random_bytes
+from pouw.arithmetic.generator import random_bytes
 from pouw.kernels.blake3_rows import CHUNK, hash_leaves, hash_levels
+from pouw.trees import merkle
 
 
 def wheel_leaves(data: bytes, line: int, part: int, key: bytes) -> list[bytes]:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pouw.bulk_rows import FEW_LEAVES, LARGE_BYTES, MANY_LEAVES, BulkHasher, hash_in_bulk
-from pouw.generator import random_bytes
-from pouw.rows import RowTree, hash_one_by_one, tensor_key
+from pouw.arithmetic.generator import random_bytes
 from pouw.tensors import DType, TensorSpec
+from pouw.trees.bulk_rows import FEW_LEAVES, LARGE_BYTES, MANY_LEAVES, BulkHasher, hash_in_bulk
+from pouw.trees.rows import RowTree, hash_one_by_one, tensor_key
 from tests.pouw.world import int8s
 
 KEY = tensor_key(bytes(32), 0, TensorSpec(1, 1, DType.INT8))

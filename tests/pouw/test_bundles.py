@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pouw.bundles import Bundle, bundled
-from pouw.commitment import CommitBuilder
-from pouw.merkle import fold
-from pouw.opened_rows import split_hashes
 from pouw.ops.narrowed import Narrowed
 from pouw.ops.transpose import Transpose
 from pouw.program import INPUT, Op, build_program
-from pouw.proof import OpenedItem, ProofError, ProofReason
-from pouw.rows import join_rows
-from pouw.sealing import seal
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.opened_rows import split_hashes
+from pouw.proofs.proof import OpenedItem, ProofError, ProofReason
+from pouw.proofs.sealing import seal
+from pouw.proofs.verifier import check_proof
 from pouw.tensors import FINE_LEAF, DType, TensorSpec
 from pouw.trace import run_program
-from pouw.verifier import check_proof
+from pouw.trees.bundles import Bundle, bundled
+from pouw.trees.merkle import fold
+from pouw.trees.rows import join_rows
 from tests.pouw.text_world import START, commit, step_unit
 from tests.pouw.world import REFERENCE
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pouw.commons import PIXEL_MAX, commons_batch, commons_image, commons_row
+from pouw.training.commons import PIXEL_MAX, commons_batch, commons_image, commons_row
 from tests.pouw.world import DATASET
 
 

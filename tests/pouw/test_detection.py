@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import pouw
-from pouw.proof import ProofError
-from pouw.sampling import Cell, Placed, draw_cells, in_order
+from pouw.proofs.proof import ProofError
+from pouw.proofs.sampling import Cell, Placed, draw_cells, in_order
+from pouw.proofs.verifier import check_proof
 from pouw.tensors import Array
 from pouw.trace import Trace
-from pouw.verifier import check_proof
 from tests.pouw.chances import all_miss, all_miss_in_commit, independent_miss
 from tests.pouw.world import REFERENCE, WEIGHTS, Case, Job, commons_job, make_case
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pouw.arithmetic.encoder_rows import layer_norm_rows
+from pouw.arithmetic.heads import Heads
 from pouw.backends.known_encoder import ENCODER_ANSWER, encoder_digest
-from pouw.encoder_rows import layer_norm_rows
-from pouw.heads import Heads
 from pouw.ops.affine import Affine
 from pouw.ops.attention_weights import AttentionWeights
 from pouw.ops.first_rows import FirstRows

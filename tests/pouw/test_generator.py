@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
-from pouw.generator import permutation, random_below, random_bytes
+from pouw.arithmetic.generator import permutation, random_below, random_bytes
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from pouw.backends.backend import BackendError
 from pouw.backends.select import select_backend
-from pouw.commitment import CommitBuilder, CommitFull
 from pouw.fields import measure
-from pouw.proof import MAX_PROOF_BYTES, Proof
+from pouw.proofs.commitment import CommitBuilder, CommitFull
+from pouw.proofs.proof import MAX_PROOF_BYTES, Proof
+from pouw.proofs.verifier import Statement, check_proof, check_units
 from pouw.trace import Trace, run_program
-from pouw.verifier import Statement, check_proof, check_units
 from tests.pouw.world import (
     CHAIN,
     MINER,
@@ -154,7 +154,7 @@ def test_a_proof_of_a_thousand_units_is_small() -> None:
 
 def test_the_verifier_needs_numpy_and_blake3_alone() -> None:
     program = (
-        "import sys; before = set(sys.modules); import pouw.verifier;"
+        "import sys; before = set(sys.modules); import pouw.proofs.verifier;"
         "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pouw.backends.backend import Backend
-from pouw.decoder import answer_input, answer_program, generate
-from pouw.llama import OPENED_KEYS, LlamaShape, Span, llama_program
-from pouw.llama_quantise import quantise
+from pouw.models.decoder import answer_input, answer_program, generate
+from pouw.models.llama import OPENED_KEYS, LlamaShape, Span, llama_program
+from pouw.models.llama_quantise import quantise
+from pouw.models.token_sampling import Sampling
 from pouw.ops.gather import Gather
 from pouw.ops.kind import Bounded
 from pouw.program import INPUT, Op, build_program
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.token_sampling import Sampling
 from pouw.trace import Trace, run_program
 from tests.pouw.llama_world import MANIFEST, SHAPE, WEIGHTS, float_llama, integer_llama, texts
 from tests.pouw.world import REFERENCE

@@ -8,15 +8,15 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pouw.commitment import CommitBuilder
-from pouw.decoder import answer_input, answer_program, generate
-from pouw.llama import COMMITTED_WIDTH, LlamaShape, Span, cache_names, llama_program
+from pouw.models.decoder import answer_input, answer_program, generate
+from pouw.models.llama import COMMITTED_WIDTH, LlamaShape, Span, cache_names, llama_program
+from pouw.models.token_sampling import Sampling
 from pouw.program import Program, Weight
-from pouw.proof import Proof, ProofError, ProofReason
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.proof import Proof, ProofError, ProofReason
+from pouw.proofs.verifier import Statement, WorkItem, check_proof
 from pouw.tensors import Array, DType
-from pouw.token_sampling import Sampling
 from pouw.trace import Run, Trace
-from pouw.verifier import Statement, WorkItem, check_proof
 from pouw.weights import Weights
 from tests.pouw.llama_world import MANIFEST, SHAPE, WEIGHTS, integer_llama, texts
 from tests.pouw.world import CHAIN, MINER, REFERENCE, SEED

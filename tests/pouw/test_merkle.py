@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pouw import merkle
+from pouw.trees import merkle
 
 
 def join(left: str, right: str) -> str:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pouw.arithmetic.requant import Requant
 from pouw.ops.argmax import Argmax
 from pouw.ops.kind import Bounded, OpKind
 from pouw.ops.matmul import MAX_DEPTH, MatmulNT
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.requant import Requant
 from pouw.tensors import Array, DType, TensorSpec
 from tests.pouw.world import REFERENCE, int8s
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pouw.packing import CODED, MANY_VALUES, PACKED_BYTES, PackingError, Run, pack, unpack
+from pouw.proofs.packing import CODED, MANY_VALUES, PACKED_BYTES, PackingError, Run, pack, unpack
 from pouw.tensors import DType
 
 ZEROS = Run(MANY_VALUES, DType.INT8)

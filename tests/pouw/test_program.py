@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from pouw.mlp import Layer, ModelManifest, mlp_program
+from pouw.arithmetic.requant import Requant
+from pouw.models.mlp import Layer, ModelManifest, mlp_program
 from pouw.ops.argmax import Argmax
 from pouw.ops.gate import Gate
 from pouw.ops.last_rows import LastRows
 from pouw.ops.matmul import MatmulNT
 from pouw.program import INPUT, MAX_DEPTH, Op, Program, Source, Weight, build_program
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.requant import Requant
 from pouw.tensors import DType, TensorSpec
 from tests.pouw.world import MANIFEST, make_model
 

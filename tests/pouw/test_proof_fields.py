@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pouw.fields import FieldError, measure
-from pouw.proof import MAX_PROOF_BYTES, Proof, ProofError, ProofReason
-from pouw.verifier import check_proof
+from pouw.proofs.proof import MAX_PROOF_BYTES, Proof, ProofError, ProofReason
+from pouw.proofs.verifier import check_proof
 from tests.pouw.world import SEED, usual_case
 
 msgpack = pytest.importorskip("msgpack", reason="sizes and round trips are compared with msgpack's")

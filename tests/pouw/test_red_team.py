@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pouw.proof import ProofReason
+from pouw.proofs.proof import ProofReason
 from tests.pouw.red_team import ATTACKS, main, measure
 
 

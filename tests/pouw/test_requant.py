@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pouw.arithmetic.requant import MAX_MULTIPLIER, MAX_SHIFT, Requant
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.requant import MAX_MULTIPLIER, MAX_SHIFT, Requant
 
 TABLE = bytes((13 * i + 5) & 255 for i in range(256))
 

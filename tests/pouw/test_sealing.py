@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pouw import sealing
 from pouw.backends.backend import Backend, BackendError
 from pouw.backends.known_rows import SMALL, check_rows
 from pouw.backends.reference import ReferenceBackend
-from pouw.checkpoint import advance, kept_roots
-from pouw.commitment import CommitBuilder, CommitFull
-from pouw.mlp_training import constants
-from pouw.rows import HostNodes, Levels, RowLeaves, RowTree, Tree, hash_one_by_one
-from pouw.sealing import Sealer, seal
+from pouw.proofs import sealing
+from pouw.proofs.commitment import CommitBuilder, CommitFull
+from pouw.proofs.sealing import Sealer, seal
+from pouw.proofs.verifier import Statement, check_proof
 from pouw.tensors import Array, TensorSpec
 from pouw.trace import Outputs, run_program, trace_bytes
-from pouw.verifier import Statement, check_proof
+from pouw.training.checkpoint import advance, kept_roots
+from pouw.training.mlp_training import constants
+from pouw.trees.rows import HostNodes, Levels, RowLeaves, RowTree, Tree, hash_one_by_one
 from pouw.weights import Weights
 from tests.pouw.training_world import START, TRAINING, step_unit
 from tests.pouw.world import CHAIN, MINER, REFERENCE, SEED, WEIGHTS, commons_job, paid_job, usual_case
@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_not_run() -> None:
 def test_large_traces_keep_their_trees_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """And open the same cells with them as without."""
     case = usual_case()
-    monkeypatch.setattr("pouw.commitment.LARGE_TRACE", 1)
+    monkeypatch.setattr("pouw.proofs.commitment.LARGE_TRACE", 1)
     for held_bytes in (1 << 20, sum(trace_bytes(job.program) for job in case.jobs)):
         builder = CommitBuilder(CHAIN, MINER, held_bytes=held_bytes)
         for job in case.jobs:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
-from pouw.fixed import even_headroom, reciprocal_root
-from pouw.rotary_scaling import RotaryScaling
-from pouw.tables import attention_weights, powers_of_two, rotary_table, silu_table
+from pouw.arithmetic.fixed import even_headroom, reciprocal_root
+from pouw.arithmetic.rotary_scaling import RotaryScaling
+from pouw.arithmetic.tables import attention_weights, powers_of_two, rotary_table, silu_table
 
 
 @pytest.mark.parametrize(("table", "one"), [(attention_weights(), 127), (powers_of_two(), 1 << 30)])

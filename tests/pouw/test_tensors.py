@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pouw.merkle import fold
-from pouw.opened_rows import Leaves, leaf_hashes, split_hashes
-from pouw.openings import Stretch, stretches
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.rows import RowTree, join_rows, leaf_hash, tensor_key
+from pouw.proofs.opened_rows import Leaves, leaf_hashes, split_hashes
+from pouw.proofs.openings import Stretch, stretches
 from pouw.tensors import MAX_COLS, MAX_ROWS, DType, TensorSpec, index_dtype
+from pouw.trees.merkle import fold
+from pouw.trees.rows import RowTree, join_rows, leaf_hash, tensor_key
 from tests.pouw.world import int8s
 
 CONTEXT = bytes(32)

@@ -9,11 +9,18 @@ import pytest
 from numpy.typing import NDArray
 
 from pouw.backends.select import select_backend
-from pouw.binding import tensor_place
-from pouw.checkpoint import TrainingState, advance, check_weights, dump_state, kept_roots, load_state
 from pouw.fields import measure
-from pouw.mlp import mlp_program
-from pouw.mlp_training import (
+from pouw.models.mlp import mlp_program
+from pouw.ops.transpose import Transpose
+from pouw.program import INPUT, Op, Program, build_program
+from pouw.program_error import ProgramError, ProgramReason
+from pouw.proofs.binding import tensor_place
+from pouw.proofs.proof import MAX_PROOF_BYTES, Proof
+from pouw.proofs.verifier import check_proof
+from pouw.tensors import Array, DType, TensorSpec
+from pouw.trace import Trace, run_program
+from pouw.training.checkpoint import TrainingState, advance, check_weights, dump_state, kept_roots, load_state
+from pouw.training.mlp_training import (
     MASTER,
     MlpTraining,
     constants,
@@ -28,16 +35,9 @@ from pouw.mlp_training import (
     update_program,
     values_name,
 )
-from pouw.ops.transpose import Transpose
-from pouw.program import INPUT, Op, Program, build_program
-from pouw.program_error import ProgramError, ProgramReason
-from pouw.proof import MAX_PROOF_BYTES, Proof
-from pouw.rows import WEIGHTS
-from pouw.tensors import Array, DType, TensorSpec
-from pouw.trace import Trace, run_program
-from pouw.training_data import training_batch, training_row
-from pouw.training_monitor import Bounds, CollapseReason, TrainingCollapse, check_report, report_step
-from pouw.verifier import check_proof
+from pouw.training.training_data import training_batch, training_row
+from pouw.training.training_monitor import Bounds, CollapseReason, TrainingCollapse, check_report, report_step
+from pouw.trees.rows import WEIGHTS
 from pouw.weights import Weights
 from tests.pouw.training_world import (
     DATA,

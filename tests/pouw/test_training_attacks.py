@@ -6,9 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pouw.checkpoint import kept_roots, next_name
-from pouw.mlp import weight_name
-from pouw.mlp_training import (
+from pouw.models.mlp import weight_name
+from pouw.ops.matmul import MatmulNT
+from pouw.program import Program
+from pouw.proofs.proof import Proof, ProofError, ProofReason
+from pouw.proofs.verifier import check_proof
+from pouw.tensors import Array
+from pouw.trace import Trace, run_program
+from pouw.training.checkpoint import kept_roots, next_name
+from pouw.training.mlp_training import (
     LOSS,
     constants,
     error_name,
@@ -20,13 +26,7 @@ from pouw.mlp_training import (
     update_program,
     values_name,
 )
-from pouw.ops.matmul import MatmulNT
-from pouw.program import Program
-from pouw.proof import Proof, ProofError, ProofReason
-from pouw.tensors import Array
-from pouw.trace import Trace, run_program
-from pouw.training_data import training_batch
-from pouw.verifier import check_proof
+from pouw.training.training_data import training_batch
 from pouw.weights import Weights
 from tests.pouw.chances import all_miss
 from tests.pouw.training_world import (

@@ -8,6 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pouw.arithmetic.cross_entropy import NATS, loss_gradient, row_losses
+from pouw.arithmetic.generator import random_bytes
+from pouw.arithmetic.stochastic import noise_rows, spread
 from pouw.backends import known_training
 from pouw.backends.backend import Backend, BackendError
 from pouw.backends.known_answer import check_backend
@@ -15,8 +18,6 @@ from pouw.backends.known_training import TRAINING_ANSWER, training_digest
 from pouw.backends.reference import ReferenceBackend
 from pouw.backends.reference_training import ReferenceTraining
 from pouw.backends.select import select_backend
-from pouw.cross_entropy import NATS, loss_gradient, row_losses
-from pouw.generator import random_bytes
 from pouw.ops.columns import Columns
 from pouw.ops.kind import Bounded, OpKind
 from pouw.ops.loss_gradient import LossGradient
@@ -26,7 +27,6 @@ from pouw.ops.stochastic_requant import StochasticRequant
 from pouw.ops.total import Total
 from pouw.ops.transpose import Transpose
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.stochastic import noise_rows, spread
 from pouw.tensors import Array, DType, TensorSpec
 from tests.pouw.plain import PlainBackend
 from tests.pouw.test_ops import every_cell_agrees

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pouw.arithmetic.heads import Heads
+from pouw.arithmetic.tables import rotary_table, silu_table
+from pouw.arithmetic.transformer_rows import draw_token, norm_rows, of_likeliest
 from pouw.backends.backend import Backend
-from pouw.heads import Heads
 from pouw.ops.append import Append
 from pouw.ops.attention_mix import AttentionMix
 from pouw.ops.attention_weights import AttentionWeights
@@ -22,9 +24,7 @@ from pouw.ops.rotary import Rotary
 from pouw.ops.row_norm import RowNorm
 from pouw.ops.sample import Sample
 from pouw.program_error import ProgramError, ProgramReason
-from pouw.tables import rotary_table, silu_table
 from pouw.tensors import Array, DType, TensorSpec
-from pouw.transformer_rows import draw_token, norm_rows, of_likeliest
 from tests.pouw.llama_world import I8, I16, I32
 from tests.pouw.world import REFERENCE, int8s
 

@@ -10,17 +10,17 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from pouw.arithmetic.cross_entropy import NATS
 from pouw.backends.select import select_backend
-from pouw.checkpoint import TrainingState, advance, dump_state, kept_roots, load_state
-from pouw.cross_entropy import NATS
-from pouw.llama import Span, llama_program
+from pouw.models.llama import Span, llama_program
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import Array
 from pouw.trace import Trace, run_program
-from pouw.training_monitor import Bounds, CollapseReason, TrainingCollapse
-from pouw.training_text import text_batch, text_row, text_windows
-from pouw.transformer_backward import LOSS, error_name
-from pouw.transformer_training import (
+from pouw.training.checkpoint import TrainingState, advance, dump_state, kept_roots, load_state
+from pouw.training.training_monitor import Bounds, CollapseReason, TrainingCollapse
+from pouw.training.training_text import text_batch, text_row, text_windows
+from pouw.training.transformer_backward import LOSS, error_name
+from pouw.training.transformer_training import (
     EMBEDDING,
     ERROR,
     GRADIENT,
@@ -32,13 +32,13 @@ from pouw.transformer_training import (
     model_manifest,
     start_training,
 )
-from pouw.transformer_training_programs import (
+from pouw.training.transformer_training_programs import (
     gradient_program,
     shard_gradients,
     step_program,
     update_program,
 )
-from pouw.transformer_training_run import TextTrainer, report_text_step
+from pouw.training.transformer_training_run import TextTrainer, report_text_step
 from pouw.weights import Weights
 from tests.pouw.text_world import SHAPE, START, TEXT, TRAINING, batch_of, step, step_unit
 from tests.pouw.world import REFERENCE

@@ -7,15 +7,16 @@ from functools import cache
 import numpy as np
 import pytest
 
-from pouw.checkpoint import advance, kept_roots, next_name
 from pouw.fields import measure
-from pouw.openings import reads_of
-from pouw.proof import MAX_PROOF_BYTES, Proof, ProofError, ProofReason
+from pouw.proofs.openings import reads_of
+from pouw.proofs.proof import MAX_PROOF_BYTES, Proof, ProofError, ProofReason
+from pouw.proofs.verifier import check_proof
 from pouw.tensors import Array
 from pouw.trace import Trace, run_program
-from pouw.training_text import text_batch
-from pouw.transformer_backward import LOSS, STRETCH, error_name
-from pouw.transformer_training import (
+from pouw.training.checkpoint import advance, kept_roots, next_name
+from pouw.training.training_text import text_batch
+from pouw.training.transformer_backward import LOSS, STRETCH, error_name
+from pouw.training.transformer_training import (
     ERROR,
     GRADIENT,
     NORMED,
@@ -24,8 +25,7 @@ from pouw.transformer_training import (
     master_name,
     momentum_name,
 )
-from pouw.transformer_training_programs import shard_gradients, step_program, update_program
-from pouw.verifier import check_proof
+from pouw.training.transformer_training_programs import shard_gradients, step_program, update_program
 from pouw.weights import Weights
 from tests.pouw.text_world import (
     SHAPE,

@@ -16,6 +16,7 @@ triton = pytest.importorskip("triton", reason="the cuda backend needs triton")
 from triton.backends.compiler import GPUTarget  # noqa: E402 - only where triton is
 from triton.compiler import ASTSource  # noqa: E402
 
+from pouw.arithmetic.requant import Requant  # noqa: E402
 from pouw.backends import (  # noqa: E402
     triton_attention,
     triton_blake3,
@@ -29,11 +30,10 @@ from pouw.backends.cuda import CudaBackend  # noqa: E402
 from pouw.backends.cuda_products import padded_product  # noqa: E402
 from pouw.backends.cuda_rows import CudaRows  # noqa: E402
 from pouw.backends.select import present_devices, select_backend  # noqa: E402
-from pouw.bulk_rows import hash_in_bulk  # noqa: E402
 from pouw.ops.kind import OpKind  # noqa: E402
-from pouw.requant import Requant  # noqa: E402
-from pouw.rows import Levels, RowTree  # noqa: E402
 from pouw.tensors import Array, DType, TensorSpec  # noqa: E402
+from pouw.trees.bulk_rows import hash_in_bulk  # noqa: E402
+from pouw.trees.rows import Levels, RowTree  # noqa: E402
 from tests.pouw.device_rows import KEY, all_agree  # noqa: E402
 from tests.pouw.drawn_ops import for_drawn, result  # noqa: E402
 from tests.pouw.world import REFERENCE, int8s  # noqa: E402

@@ -5,18 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pouw.mlp import bias_name, weight_name
-from pouw.mlp_training import MlpTraining, gradient_name, gradient_program, masters
+from pouw.models.mlp import bias_name, weight_name
 from pouw.ops.ballot import Ballots, Majority
 from pouw.ops.kind import Bounded
 from pouw.ops.turned_rows import TurnedRows
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import DType, TensorSpec
 from pouw.trace import run_program
-from pouw.training_data import training_batch
-from pouw.vote_program import checkpoint_of, vote_program
-from pouw.voted_training import Learned, VotedTraining, judge
-from pouw.votes import VoteShape
+from pouw.training.mlp_training import MlpTraining, gradient_name, gradient_program, masters
+from pouw.training.training_data import training_batch
+from pouw.training.vote_program import checkpoint_of, vote_program
+from pouw.training.voted_training import Learned, VotedTraining, judge
+from pouw.training.votes import VoteShape
 from tests.pouw.training_world import DATA
 from tests.pouw.world import REFERENCE
 

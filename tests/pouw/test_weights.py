@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pouw.mlp import ModelManifest, mlp_program
+from pouw.models.mlp import ModelManifest, mlp_program
 from pouw.program_error import ProgramError, ProgramReason
 from pouw.tensors import Array
 from pouw.trace import run_program, trace_bytes

@@ -7,16 +7,16 @@ import numpy as np
 from blake3 import blake3
 
 from pouw.backends.backend import Backend
-from pouw.checkpoint import TrainingState, advance, kept_roots
-from pouw.commitment import CommitBuilder
-from pouw.llama import LlamaShape
+from pouw.models.llama import LlamaShape
 from pouw.program import Program
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.verifier import Statement, WorkItem
 from pouw.tensors import Array
 from pouw.trace import Trace, run_program
-from pouw.training_text import text_batch, text_row
-from pouw.transformer_training import TransformerTraining, fixed_arrays, start_training
-from pouw.transformer_training_programs import gradient_program, step_program
-from pouw.verifier import Statement, WorkItem
+from pouw.training.checkpoint import TrainingState, advance, kept_roots
+from pouw.training.training_text import text_batch, text_row
+from pouw.training.transformer_training import TransformerTraining, fixed_arrays, start_training
+from pouw.training.transformer_training_programs import gradient_program, step_program
 from tests.pouw.world import CHAIN, MINER, REFERENCE, int8s
 
 SHAPE = LlamaShape(

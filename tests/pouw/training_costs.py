@@ -1,4 +1,4 @@
-"""What a step of training costs: `python -m tests.pouw.training_costs`; figures for `pouw/README.md`.
+"""What a step of training costs: `python -m tests.pouw.training_costs`; figures for `pouw/training`.
 
 Processor time of one thread in milliseconds, the lower quartile of several runs; float32 is torch's own
 network, gradient and optimiser, on the same rows in the same process.
@@ -14,15 +14,15 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from pouw.arithmetic.generator import random_bytes
 from pouw.backends.select import select_backend
-from pouw.checkpoint import kept_roots
-from pouw.commitment import CommitBuilder
 from pouw.fields import measure
-from pouw.generator import random_bytes
-from pouw.mlp_training import MlpTraining, start_training, step_program
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.verifier import Statement, WorkItem, check_proof
 from pouw.tensors import Array
 from pouw.trace import run_program
-from pouw.verifier import Statement, WorkItem, check_proof
+from pouw.training.checkpoint import kept_roots
+from pouw.training.mlp_training import MlpTraining, start_training, step_program
 
 CASES = (
     ((64, 64, 32, 10), 64),

@@ -7,14 +7,14 @@ import numpy as np
 from blake3 import blake3
 
 from pouw.backends.backend import Backend
-from pouw.checkpoint import TrainingState, advance, kept_roots
-from pouw.commitment import CommitBuilder
-from pouw.mlp_training import MlpTraining, constants, gradient_program, start_training, step_program
 from pouw.program import Program
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.verifier import Statement, WorkItem
 from pouw.tensors import Array
 from pouw.trace import Trace, run_program
-from pouw.training_data import TrainingImages, training_batch, training_row
-from pouw.verifier import Statement, WorkItem
+from pouw.training.checkpoint import TrainingState, advance, kept_roots
+from pouw.training.mlp_training import MlpTraining, constants, gradient_program, start_training, step_program
+from pouw.training.training_data import TrainingImages, training_batch, training_row
 from tests.pouw.world import CHAIN, MINER, REFERENCE, int8s
 
 TRAINING = MlpTraining("prototypes", (64, 24, 16, 10), batch=16)

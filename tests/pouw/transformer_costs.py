@@ -19,15 +19,15 @@ import torch
 
 from pouw.backends.backend import Backend
 from pouw.backends.select import select_backend
-from pouw.commitment import CommitBuilder
 from pouw.fields import measure
-from pouw.llama import LlamaManifest, LlamaShape, Span, llama_program
+from pouw.models.llama import LlamaManifest, LlamaShape, Span, llama_program
 from pouw.program import Program
-from pouw.proof import Proof
-from pouw.sealing import seal
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.proof import Proof
+from pouw.proofs.sealing import seal
+from pouw.proofs.verifier import Statement, WorkItem, check_proof
 from pouw.tensors import Array
 from pouw.trace import run_program, trace_bytes
-from pouw.verifier import Statement, WorkItem, check_proof
 from pouw.weights import Weights
 from tests.pouw.llama_world import integer_llama, texts
 from tests.pouw.world import CHAIN, MINER

@@ -3,7 +3,7 @@
 Trains both from the same start on the same windows of the text of `pydoc_data.topics`, with the same rates
 and optimiser, and prints the loss of text that neither ever sees. Every step in integers is a program on the
 checkpoint that the step before it left, as a miner runs it. With `chance` errors are rounded by chance, else
-half up. Figures for `pouw/training.md`.
+half up. Figures for `pouw/training/README.md`.
 """
 
 import argparse
@@ -15,17 +15,17 @@ from pydoc_data.topics import topics
 
 import torch
 
+from pouw.arithmetic.cross_entropy import NATS
 from pouw.backends.backend import Backend
 from pouw.backends.select import select_backend
-from pouw.byte_text import VOCABULARY, encode
-from pouw.checkpoint import TrainingState
-from pouw.cross_entropy import NATS
-from pouw.llama import LlamaShape
+from pouw.models.byte_text import VOCABULARY, encode
+from pouw.models.llama import LlamaShape
 from pouw.tensors import Array
-from pouw.training_text import text_batch, text_windows
-from pouw.transformer_backward import LOSS, forward_ops, loss_op
-from pouw.transformer_training import TransformerTraining, start_training
-from pouw.transformer_training_run import TextTrainer
+from pouw.training.checkpoint import TrainingState
+from pouw.training.training_text import text_batch, text_windows
+from pouw.training.transformer_backward import LOSS, forward_ops, loss_op
+from pouw.training.transformer_training import TransformerTraining, start_training
+from pouw.training.transformer_training_run import TextTrainer
 from tests.pouw.float_transformer_training import FloatTraining
 
 SHAPE = LlamaShape(

@@ -2,7 +2,7 @@
 
 Processor time of one thread in milliseconds, the lower quartile of several runs in turn; float32 is torch's
 own forward, gradient and the same optimiser, on the same tokens in the same process. Figures for
-`pouw/training.md`.
+`pouw/training/README.md`.
 """
 
 import argparse
@@ -14,16 +14,16 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
+from pouw.arithmetic.generator import random_below
 from pouw.backends.select import select_backend
-from pouw.checkpoint import kept_roots
-from pouw.commitment import CommitBuilder
 from pouw.fields import measure
-from pouw.generator import random_below
-from pouw.llama import LlamaShape
+from pouw.models.llama import LlamaShape
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.verifier import Statement, WorkItem, check_proof
 from pouw.trace import run_program, trace_bytes
-from pouw.transformer_training import TransformerTraining, start_training
-from pouw.transformer_training_programs import step_program
-from pouw.verifier import Statement, WorkItem, check_proof
+from pouw.training.checkpoint import kept_roots
+from pouw.training.transformer_training import TransformerTraining, start_training
+from pouw.training.transformer_training_programs import step_program
 from tests.pouw.float_transformer_training import FloatTraining
 
 CASES = ((128, 4, 64), (128, 16, 64), (256, 16, 64), (512, 16, 64))

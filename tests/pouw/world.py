@@ -8,17 +8,17 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from pouw.arithmetic.generator import random_bytes
+from pouw.arithmetic.requant import Requant
 from pouw.backends.reference import ReferenceBackend
-from pouw.commitment import CommitBuilder
-from pouw.commons import commons_batch, commons_row
-from pouw.generator import random_bytes
-from pouw.mlp import Layer, ModelManifest, bias_name, mlp_program, weight_name
+from pouw.models.mlp import Layer, ModelManifest, bias_name, mlp_program, weight_name
 from pouw.program import Program
-from pouw.proof import Proof
-from pouw.requant import Requant
+from pouw.proofs.commitment import CommitBuilder
+from pouw.proofs.proof import Proof
+from pouw.proofs.verifier import Statement, WorkItem
 from pouw.tensors import Array
 from pouw.trace import Trace, run_program
-from pouw.verifier import Statement, WorkItem
+from pouw.training.commons import commons_batch, commons_row
 from pouw.weights import Weights
 
 CHAIN = b"headrace-test"

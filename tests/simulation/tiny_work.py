@@ -12,7 +12,7 @@ from chain.execution.records import Round, Task
 from chain.execution.work import commons_item_id, commons_seed
 from chain.types.transaction import CommitWork, TaskAnswer
 from pouw.backends.reference import ReferenceBackend
-from pouw.commitment import CommitBuilder
+from pouw.proofs.commitment import CommitBuilder
 from pouw.trace import run_program
 from tests.chain.execution.tiny import commons_model, tiny_commons, tiny_model
 

@@ -4,10 +4,18 @@ from typing import Final
 
 import numpy as np
 
+from pouw.arithmetic.tables import rotary_table, silu_table
 from pouw.hashing import HASH_BYTES
-from pouw.llama import TURN, LayerConstants, LlamaManifest, LlamaShape, Span, llama_program, weight_specs
+from pouw.models.llama import (
+    TURN,
+    LayerConstants,
+    LlamaManifest,
+    LlamaShape,
+    Span,
+    llama_program,
+    weight_specs,
+)
 from pouw.program import Program, Weight
-from pouw.tables import rotary_table, silu_table
 from pouw.tensors import Array, DType, TensorSpec
 from pouw.weights import Weights
 

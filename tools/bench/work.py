@@ -7,10 +7,10 @@ from statistics import median
 from typing import Final
 
 from pouw.backends.backend import Backend
-from pouw.commitment import CommitBuilder
 from pouw.hashing import HASH_BYTES
-from pouw.llama import LlamaShape
+from pouw.models.llama import LlamaShape
 from pouw.ops.linear import Linear
+from pouw.proofs.commitment import CommitBuilder
 from pouw.trace import run_program
 from tools.bench.layer import layer_input, layer_program, layer_shape
 

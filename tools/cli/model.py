@@ -65,7 +65,7 @@ def import_(
     FOLDER holds config.json, model.safetensors (or its index and parts) and tokenizer.json. How far the
     integer model is from the float one is measured and written into the result's manifest.
     """
-    from pouw.bert import Pooling
+    from pouw.models.bert import Pooling
     from tools.importer.import_model import ImportOptions, import_model
 
     options = ImportOptions(name, positions or 0, Pooling[pooling.upper()], text)
@@ -178,8 +178,8 @@ def _embed(model: "LoadedModel", texts: tuple[str, ...], backend: "Backend", *, 
 
 
 def _sampling(temperature: float, top_k: int, top_p: float, seed: str | None) -> Any:
-    from pouw.token_sampling import Sampling
-    from pouw.transformer_rows import TOP_P_ALL
+    from pouw.arithmetic.transformer_rows import TOP_P_ALL
+    from pouw.models.token_sampling import Sampling
 
     if temperature == 0:
         return None

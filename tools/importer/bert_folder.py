@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from pouw.bert import BertShape, layer_part
-from pouw.bert_float import ACTIVATIONS, FloatBert
-from pouw.llama_float import Floats
+from pouw.models.bert import BertShape, layer_part
+from pouw.models.bert_float import ACTIVATIONS, FloatBert
+from pouw.models.llama_float import Floats
 from tools.importer.config_file import count, epsilon, read_json, require_known, within
 from tools.importer.errors import ImportReason, ModelImportError
 from tools.importer.tensor_folder import TensorFolder

@@ -9,11 +9,11 @@ from typing import Final
 from blake3 import blake3
 
 from pouw.backends.backend import Backend
-from pouw.bert import BertManifest, Pooling
-from pouw.bert_quantise import quantise_bert
-from pouw.byte_text import VOCABULARY
-from pouw.llama import LlamaManifest
-from pouw.llama_quantise import quantise
+from pouw.models.bert import BertManifest, Pooling
+from pouw.models.bert_quantise import quantise_bert
+from pouw.models.byte_text import VOCABULARY
+from pouw.models.llama import LlamaManifest
+from pouw.models.llama_quantise import quantise
 from pouw.tensors import Array
 from tools.importer.bert_folder import ENCODERS, read_bert
 from tools.importer.config_file import read_json

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Final
 
-from pouw.llama import LlamaShape, layer_weight
-from pouw.llama_float import FloatLlama, Floats
+from pouw.models.llama import LlamaShape, layer_weight
+from pouw.models.llama_float import FloatLlama, Floats
 from tools.importer.config_file import count, epsilon, read_json, require_known, within
 from tools.importer.errors import ImportReason, ModelImportError
 from tools.importer.rotary_config import read_rotary

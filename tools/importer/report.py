@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pouw.backends.backend import Backend
-from pouw.bert import BertManifest
-from pouw.bert_float import FloatBert
-from pouw.bert_program import Batch, bert_program
-from pouw.llama import LlamaManifest, Span, llama_program
-from pouw.llama_float import FloatLlama, Floats
+from pouw.models.bert import BertManifest
+from pouw.models.bert_float import FloatBert
+from pouw.models.bert_program import Batch, bert_program
+from pouw.models.llama import LlamaManifest, Span, llama_program
+from pouw.models.llama_float import FloatLlama, Floats
 from pouw.program import Program
 from pouw.tensors import index_dtype
 from pouw.trace import Trace, run_program

@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import isfinite
 from typing import Any, Final
 
-from pouw.rotary_scaling import RotaryScaling
+from pouw.arithmetic.rotary_scaling import RotaryScaling
 from tools.importer.config_file import count
 from tools.importer.errors import ImportReason, ModelImportError
 

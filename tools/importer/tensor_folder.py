@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pouw.llama_float import Floats
+from pouw.models.llama_float import Floats
 from tools.importer.config_file import read_json
 from tools.importer.errors import ImportReason, ModelImportError
 from tools.importer.safetensors import TensorFile

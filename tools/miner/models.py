@@ -8,7 +8,7 @@ from chain.execution.models import Commons
 from genesis.commons import training_images
 from genesis.digits import load_model
 from pouw.tensors import Array
-from pouw.training_data import training_batch
+from pouw.training.training_data import training_batch
 from pouw.weights import Weights
 from tools.miner.workshop import CommonsInputs
 

@@ -13,11 +13,11 @@ from chain.execution.models import ModelRegistry, Roots
 from chain.execution.work import CommitItems, CommonsWork, TaskWork, commons_item_id, commons_seed
 from chain.types.transaction import CommitWork, TaskAnswer
 from pouw.backends.backend import Backend
-from pouw.commitment import CommitBuilder, CommitFull
 from pouw.program import Program
-from pouw.proof import ProofError
+from pouw.proofs.commitment import CommitBuilder, CommitFull
+from pouw.proofs.proof import ProofError
+from pouw.proofs.verifier import Statement, check_proof
 from pouw.tensors import Array
-from pouw.verifier import Statement, check_proof
 from pouw.weights import Weights
 from tools.miner.plan import CommonsJob, TrainingRound
 

@@ -18,8 +18,8 @@ from typing import Final
 
 from blake3 import blake3
 
-from pouw.bert import BertManifest
-from pouw.llama import LlamaManifest
+from pouw.models.bert import BertManifest
+from pouw.models.llama import LlamaManifest
 from pouw.tensors import TensorSpec
 from pouw.weights import Weights
 from tools.importer.errors import ImportReason, ModelImportError

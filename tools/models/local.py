@@ -7,11 +7,11 @@ from math import sqrt
 import numpy as np
 
 from pouw.backends.backend import Backend
-from pouw.bert import BertManifest
-from pouw.bert_program import Batch, bert_program
-from pouw.decoder import generate
-from pouw.llama import LlamaManifest
-from pouw.token_sampling import Sampling
+from pouw.models.bert import BertManifest
+from pouw.models.bert_program import Batch, bert_program
+from pouw.models.decoder import generate
+from pouw.models.llama import LlamaManifest
+from pouw.models.token_sampling import Sampling
 from pouw.trace import run_program
 from tools.importer.errors import ImportReason, ModelImportError
 from tools.models.artifact import LoadedModel

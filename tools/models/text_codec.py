@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from pouw import byte_text
+from pouw.models import byte_text
 from pouw.tensors import Array, index_dtype
 from tools.importer.errors import ImportReason, ModelImportError
 

@@ -13,10 +13,10 @@ from chain.execution.training import round_of
 from chain.reasons import Reason
 from chain.types.transaction import ProveWork
 from pouw.backends.reference import ReferenceBackend
-from pouw.mlp_training import error_name, gradient_name, master_weight_name, values_name
-from pouw.proof import Proof
+from pouw.proofs.proof import Proof
 from pouw.trace import Trace, run_program
-from pouw.vote_program import BALLOTS, VOTE
+from pouw.training.mlp_training import error_name, gradient_name, master_weight_name, values_name
+from pouw.training.vote_program import BALLOTS, VOTE
 from tests.chain.execution.world import COMMONS, PARAMS, UNIT, Shards, Work, World, key
 
 BOND = 2_000

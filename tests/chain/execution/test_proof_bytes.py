@@ -14,7 +14,7 @@ from chain.execution.proofs import REASON_OF_PROOF
 from chain.msgpack_reader import DecodeError
 from chain.reasons import Reason
 from chain.types.transaction import ProveWork
-from pouw.proof import OpenedItem, OpenedRows, Proof, ProofError, ProofReason
+from pouw.proofs.proof import OpenedItem, OpenedRows, Proof, ProofError, ProofReason
 from tests.chain.execution.world import MODELS, PARAMS, World
 
 

@@ -13,7 +13,7 @@ from chain.execution.records import MinerStatus
 from chain.execution.run import Run
 from chain.execution.stakes import Item, least_stake, shards_item, stake_of, task_item
 from chain.reasons import Reason
-from pouw.sampling import draw_cells, in_order
+from pouw.proofs.sampling import draw_cells, in_order
 from tests.chain.execution.world import COMMONS, MODEL, MODELS, PARAMS, TINY, World, key
 
 items_of_a_commit = st.lists(

@@ -6,14 +6,14 @@ from functools import cache, partial
 import numpy as np
 
 from chain.execution.models import Commons, Model, Roots
-from pouw.generator import random_bytes
-from pouw.mlp import Layer, ModelManifest, bias_name, mlp_program, weight_name
-from pouw.mlp_training import MlpTraining, model_manifest
-from pouw.requant import Requant
-from pouw.rows import WEIGHTS, RowTree
+from pouw.arithmetic.generator import random_bytes
+from pouw.arithmetic.requant import Requant
+from pouw.models.mlp import Layer, ModelManifest, bias_name, mlp_program, weight_name
 from pouw.tensors import DType, TensorSpec
-from pouw.vote_program import checkpoint_of
-from pouw.voted_training import Judgement, VotedTraining, judge
+from pouw.training.mlp_training import MlpTraining, model_manifest
+from pouw.training.vote_program import checkpoint_of
+from pouw.training.voted_training import Judgement, VotedTraining, judge
+from pouw.trees.rows import WEIGHTS, RowTree
 from pouw.weights import Weights
 
 WIDTH, HIDDEN, CLASSES = 16, 12, 5

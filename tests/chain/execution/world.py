@@ -35,8 +35,8 @@ from chain.types.transaction import (
     sign_transaction,
 )
 from pouw.backends.reference import ReferenceBackend
-from pouw.commitment import CommitBuilder
 from pouw.program import Program
+from pouw.proofs.commitment import CommitBuilder
 from pouw.trace import Trace, run_program
 from pouw.weights import Weights
 from tests.chain.execution.tiny import WIDTH, commons_model, tiny_commons, tiny_model

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pouw.arithmetic.rotary_scaling import RotaryScaling
+from pouw.arithmetic.tables import rotary_table
 from pouw.backends.cpu import open_cpu
-from pouw.bert import Pooling
-from pouw.llama import TURN
-from pouw.rotary_scaling import RotaryScaling
-from pouw.tables import rotary_table
+from pouw.models.bert import Pooling
+from pouw.models.llama import TURN
 from pouw.tensors import Array
 from tests.tools.importer import foreign
 from tools.importer.bert_folder import read_bert

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pouw.backends.reference import ReferenceBackend
-from pouw.byte_text import VOCABULARY, decode, encode
-from pouw.llama_quantise import quantise
+from pouw.models.byte_text import VOCABULARY, decode, encode
+from pouw.models.llama_quantise import quantise
 from tests.tools.importer.folders import llama_tensors, write_folder
 from tools.importer.errors import ImportReason, ModelImportError
 from tools.importer.llama_folder import read_llama

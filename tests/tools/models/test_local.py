@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pouw.backends.reference import ReferenceBackend
-from pouw.decoder import generate
-from pouw.llama import LlamaManifest
-from pouw.token_sampling import Sampling
+from pouw.models.decoder import generate
+from pouw.models.llama import LlamaManifest
+from pouw.models.token_sampling import Sampling
 from tests.tools.models.world import decoder, encoder
 from tools.importer.errors import ImportReason, ModelImportError
 from tools.models.artifact import load_artifact

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pouw.bert import BertShape
-from pouw.llama import LlamaShape
+from pouw.models.bert import BertShape
+from pouw.models.llama import LlamaShape
 from tests.pouw.bert_world import integer_bert
 from tests.pouw.llama_world import integer_llama
 from tools.models.artifact import Accuracy, Artifact, FileId, Provenance, write_artifact

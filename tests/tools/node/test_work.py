@@ -9,7 +9,7 @@ from chain.reasons import Reason
 from chain.types.transaction import ProveWork, SubmitTask
 from genesis.digits import load_digits, load_model
 from pouw.backends.select import select_backend
-from pouw.mlp import mlp_program
+from pouw.models.mlp import mlp_program
 from pouw.trace import run_program
 from tests.tools.node.cluster import ALICE, Cluster, consensus_key, open_cluster
 from tests.tools.node.worker import Worker

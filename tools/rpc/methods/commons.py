@@ -3,7 +3,7 @@
 from chain.codec import U64
 from chain.execution import queries, state_keys, training
 from chain.execution.records import Point
-from pouw.cross_entropy import NATS
+from pouw.arithmetic.cross_entropy import NATS
 from tools.rpc.commons_messages import CheckpointView, CommonsPoint, CommonsView
 from tools.rpc.faults import Code, RpcFault
 from tools.rpc.view import NodeView

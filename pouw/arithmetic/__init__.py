@@ -1,0 +1,1 @@
+"""What the numbers of a program are, in plain integers and numpy: the definitions that bind all else."""

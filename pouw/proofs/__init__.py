@@ -1,0 +1,1 @@
+"""Commits, draws, proofs and their check."""

@@ -1,0 +1,1 @@
+"""Training: steps as programs, alone or shared, and the data that nobody chose."""

@@ -1,0 +1,1 @@
+"""Hash trees over the rows of tensors."""

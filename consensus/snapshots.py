@@ -95,7 +95,7 @@ class SnapshotServer:
         self._network = network
         self._ledger = ledger
         self._snapshots = snapshots
-        self._desk = Desk("states")
+        self._desk = Desk("states", is_kept=network.is_kept)
 
     def register(self) -> None:
         """Answer other nodes."""

@@ -67,7 +67,7 @@ class Sync:
         self._download = Download(network, ledger, deliver, request_timeout, self._troubles)
         self._is_downloading = False
         self._has_looked = False
-        self._desk = Desk("blocks")
+        self._desk = Desk("blocks", is_kept=network.is_kept)
 
     def register(self) -> None:
         """Answer other nodes."""

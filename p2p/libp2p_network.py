@@ -132,6 +132,10 @@ class Libp2pNetwork:
         """See `Network.peers`."""
         return tuple(sorted(self._roster.sessions))
 
+    def is_kept(self, peer: PeerId) -> bool:
+        """See `Network.is_kept`."""
+        return self._roster.is_kept(peer)
+
     def send(self, peer: PeerId, lane: Lane, payload: bytes) -> bool:
         """See `Network.send`."""
         self._config.limits.check_frame(lane, payload)

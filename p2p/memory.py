@@ -45,6 +45,8 @@ class MemoryHub:
         self.limits = limits
         self.announcements: list[tuple[PeerId, bytes]] = []
         """What was announced, by whom, oldest first."""
+        self.kept: set[PeerId] = set()
+        """Peers that every node keeps."""
         self._nursery = nursery
         self._rng = rng
         self._link = link

@@ -112,6 +112,10 @@ class MemoryNetwork:
         """See `Network.peers`."""
         return tuple(sorted(self.wires))
 
+    def is_kept(self, peer: PeerId) -> bool:
+        """See `Network.is_kept`."""
+        return peer in self._hub.kept
+
     def send(self, peer: PeerId, lane: Lane, payload: bytes) -> bool:
         """See `Network.send`."""
         self._hub.limits.check_frame(lane, payload)

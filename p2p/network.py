@@ -236,6 +236,10 @@ class Network(Protocol):
         """Connected and handshaken peers, sorted, without ourselves."""
         ...
 
+    def is_kept(self, peer: PeerId) -> bool:
+        """Whether `peer` needs no place here: it is the committee's, or a bootstrap peer."""
+        ...
+
     def send(self, peer: PeerId, lane: Lane, payload: bytes) -> bool:
         """Queue one frame for one peer and return at once.
 

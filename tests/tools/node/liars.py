@@ -23,6 +23,9 @@ class Recorder:
     handlers: dict[str, Handler] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
 
+    def is_kept(self, _peer: PeerId) -> bool:
+        return False
+
     def set_handler(self, method: str, handler: Handler, *, limit: int) -> None:
         self.handlers[method] = handler
         self.limits[method] = limit

@@ -79,6 +79,9 @@ def serve_lies(network: Network, node: ChainNode, **lies: Liar) -> None:
     honest: dict[str, Callable[[PeerId, bytes], Awaitable[bytes]]] = {}
 
     class Recorder:
+        def is_kept(self, peer: PeerId) -> bool:
+            return False
+
         def set_handler(self, method: str, handler, *, limit: int) -> None:
             honest[method] = handler
 

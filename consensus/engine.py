@@ -9,7 +9,7 @@ next begins, and what was signed is on disk before it is sent.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -38,8 +38,9 @@ from consensus.messages import (
     encode_message,
 )
 from consensus.opening import open_epoch
-from consensus.requests import LIE_WEIGHT, FetchRequest
+from consensus.requests import LIE_WEIGHT
 from consensus.safe_store import Journal, SafeStore
+from consensus.shelf import Shelf
 from consensus.signer import Signer
 from consensus.signing_guard import GuardError
 from consensus.simplex import Simplex
@@ -103,7 +104,8 @@ class Engine:
             self._chain_id, signer, now_ms=now_ms, max_clock_ahead_ms=self._settings.max_clock_ahead_ms
         )
         timeout = self._settings.request_timeout
-        self._fetcher = Fetcher(network, found=self._deliver_found, shelf=self._shelf, timeout=timeout)
+        shelf = Shelf(ledger, lambda: self._simplex)
+        self._fetcher = Fetcher(network, found=self._deliver_found, shelf=shelf.answer, timeout=timeout)
         self._sync = Sync(
             network, ledger, self._deliver_synced,
             request_timeout=timeout, poll_interval=self._settings.poll_interval,
@@ -369,13 +371,6 @@ class Engine:
             if not await self._on_message(found.origin, certificate):
                 break  # One lie is enough: each costs a quorum of signatures to see through.
             await trio.lowlevel.checkpoint()
-
-    def _shelf(self, request: FetchRequest) -> tuple[Iterator[Block], list[Certificate]]:
-        simplex = self._simplex
-        every = (simplex.block(digest) or self._ledger.block(digest) for digest in request.digests)
-        is_current = request.epoch == simplex.epoch and request.first_view < request.end_view
-        certificates = list(simplex.certificates(request.first_view, request.end_view)) if is_current else []
-        return (block for block in every if block is not None), certificates
 
     async def _deliver_synced(self, blocks: tuple[Block, ...], certificate: Certificate) -> None:
         item = Synced(blocks, certificate, trio.Event())

@@ -5,7 +5,7 @@ fetch asks are chosen by that, the others by turns. Whatever strangers pretend, 
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Final
 
 import trio
@@ -13,18 +13,18 @@ import trio
 from chain.codec import decode, encode
 from chain.msgpack_reader import DecodeError
 from chain.types.block import Block
-from consensus.batch import array_head, body_matches
+from consensus.batch import body_matches
 from consensus.effects import Fetch
 from consensus.messages import Certificate
 from consensus.requests import (
     FETCH,
     LIE_WEIGHT,
     MAX_ANSWER,
-    MAX_CERTIFICATES,
     MAX_REQUEST,
     FetchRequest,
     FetchResponse,
 )
+from consensus.serving import Desk
 from p2p.network import Network, PeerId, RequestFailed, RequestRefused
 
 log = logging.getLogger(__name__)
@@ -33,26 +33,29 @@ TRIED_PEERS: Final = 4
 """Peers that one fetch asks, one after the other; the protocol asks again when it re-sends."""
 
 MAX_IN_FLIGHT: Final = 16
-
-_CERTIFICATE_BYTES: Final = 1 << 20
-_BODY_BYTES: Final = 1 << 20
-"""No further body is added to an answer of this size: what is not in it is asked for again."""
-_SEAL_BYTES: Final = 80
-"""More than a seal, or the fields of a certificate, take."""
+"""Fetches at a time, and so questions that one peer may have to answer us."""
 
 Found = Callable[[PeerId, Fetch, tuple[Block, ...], tuple[Certificate, ...]], Awaitable[None]]
-Shelf = Callable[[FetchRequest], tuple[Iterator[Block], list[Certificate]]]
-"""What is here of a question; a block is read when its turn comes."""
+Answering = Callable[[FetchRequest], Generator[None, None, bytes]]
+"""Makes the encoded `FetchResponse` of what is here of a question, a step at a time."""
 
 
 class Fetcher:
     """Questions in flight, and answers to those of others."""
 
-    def __init__(self, network: Network, *, found: Found, shelf: Shelf, timeout: float) -> None:
-        """``found`` takes bodies that are what was asked for and certificates that nobody has checked yet."""
+    def __init__(self, network: Network, *, found: Found, shelf: Answering, timeout: float) -> None:
+        """Ask and answer.
+
+        Args:
+            network: Whom to ask.
+            found: Takes bodies that are what was asked for, and certificates that nobody has checked yet.
+            shelf: See `consensus.shelf`.
+            timeout: Seconds for one question to one peer.
+        """
         self._network = network
         self._found = found
         self._shelf = shelf
+        self._desk = Desk("missing blocks", is_kept=network.is_kept, each=MAX_IN_FLIGHT)
         self._timeout = timeout
         self._peer_of: dict[bytes, PeerId] = {}
         self._in_flight: set[tuple[tuple[bytes, ...], int, int]] = set()
@@ -116,34 +119,10 @@ class Fetcher:
                 return None
         return response
 
-    async def _answer(self, _peer: PeerId, payload: bytes) -> bytes:
+    async def _answer(self, peer: PeerId, payload: bytes) -> bytes:
         await trio.lowlevel.checkpoint()
         try:
             request = decode(FetchRequest, payload, limit=MAX_REQUEST)
         except DecodeError as error:
             raise RequestRefused(str(error)) from error
-        blocks, certificates = self._shelf(request)
-        kept: list[bytes] = []
-        size = 0
-        for block in blocks:
-            encoded = encode(block)
-            size += len(encoded)
-            if kept and size > _BODY_BYTES:
-                break
-            kept.append(encoded)
-            await trio.lowlevel.checkpoint()
-        # A `FetchResponse` of parts that are encoded already: no step takes longer than one block.
-        fitting = [encode(certificate) for certificate in _that_fit(certificates)]
-        heads = array_head(2) + array_head(len(kept))
-        return b"".join([heads, *kept, array_head(len(fitting)), *fitting])
-
-
-def _that_fit(certificates: list[Certificate]) -> tuple[Certificate, ...]:
-    """As many as leave room for the bodies."""
-    room, kept = _CERTIFICATE_BYTES, list[Certificate]()
-    for certificate in certificates[:MAX_CERTIFICATES]:
-        room -= _SEAL_BYTES * (len(certificate.signatures) + 1)
-        if kept and room < 0:
-            break
-        kept.append(certificate)
-    return tuple(kept)
+        return await self._desk.serve(peer, self._shelf(request))

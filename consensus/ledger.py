@@ -54,6 +54,10 @@ class Ledger(Protocol):
         """A block, final or speculative; None if it is not here. Genesis has no block."""
         ...
 
+    def height_of(self, digest: bytes) -> int | None:
+        """Height of the final block with this digest, genesis included; None if no such block is final."""
+        ...
+
     @property
     def first_block(self) -> int:
         """Least height from 1 on whose block is here; `final_head`'s successor if there is none yet.

@@ -86,6 +86,9 @@ class ChainTwin:
     def block(self, digest: bytes) -> Block | None:
         return self.blocks.get(digest)
 
+    def height_of(self, digest: bytes) -> int | None:
+        return self.final.index(digest) if digest in self.final else None
+
     def final_block(self, height: int) -> Block | None:
         return Block(self.headers[self.final[height]], ()) if height < len(self.final) else None
 

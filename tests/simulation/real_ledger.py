@@ -110,6 +110,9 @@ class RealLedger:
     def block(self, name: bytes) -> Block | None:
         return self.node.block(name)
 
+    def height_of(self, name: bytes) -> int | None:
+        return self.node.height_of(name)
+
     def final_header(self, height: int) -> Header | None:
         return self.node.final_header(height)
 

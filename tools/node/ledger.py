@@ -104,6 +104,10 @@ class NodeLedger:
         height = self._store.height_of(digest)
         return self._store.block(height) if height else None
 
+    def height_of(self, digest: bytes) -> int | None:
+        """Height of a final block."""
+        return self._store.height_of(digest)
+
     @property
     def first_block(self) -> int:
         """Least height from 1 on whose block is here."""

@@ -10,6 +10,12 @@ class TokenBucket:
         self._tokens = burst
         self._at = now
 
+    def change(self, *, rate: float, burst: float, now: float) -> None:
+        """Go on at another rate: a larger burst can be used at once, and nobody is put into debt."""
+        self._refill(now)
+        self._tokens = min(self._tokens + max(0.0, burst - self._burst), burst)
+        self._rate, self._burst = rate, burst
+
     def take(self, cost: float, now: float) -> float:
         """Take `cost` tokens, going into debt if need be.
 

@@ -189,6 +189,12 @@ class Libp2pNetwork:
         """See `Network.report`."""
         self._roster.report(peer, reason, weight=weight)
 
+    def charge(self, peer: PeerId, lane: Lane, cost: int) -> None:
+        """See `Network.charge`."""
+        session = self._roster.sessions.get(peer)
+        if session is not None:
+            session.charge(lane, cost)
+
     def stats(self) -> NetworkStats:
         """See `Network.stats`."""
         now = trio.current_time()

@@ -16,7 +16,11 @@ class Limits:
         queue_bytes: Outgoing bytes kept per peer and lane, unless a single frame is larger.
         inbox_frames: Frames received and not taken yet, per peer and lane.
         inbox_bytes: The same in bytes, unless a single frame is larger.
-        consensus_rate: Bytes a second read from one peer on `Lane.CONSENSUS` once its burst is used up.
+        consensus_rate: Bytes a second read from one kept peer on `Lane.CONSENSUS` once its burst is used up.
+        strangers_rate: The same of any other peer, which holds no seat: it has certificates to pass on, some
+            hundred thousand bytes a second in the largest committee.
+        strangers_burst: Bytes that it may send at once: two of the largest blocks, for we learn only seconds
+            after it came that it is the committee's.
         transactions_rate: The same on `Lane.TRANSACTIONS`.
         burst_seconds: How many seconds' worth a peer may send at once.
         requests_in_flight: Unanswered requests per peer, in each direction.
@@ -45,6 +49,8 @@ class Limits:
     inbox_frames: int = 64
     inbox_bytes: int = 2 * 1024 * 1024
     consensus_rate: int = 16 * 1024 * 1024
+    strangers_rate: int = 1024 * 1024
+    strangers_burst: int = 8 * 1024 * 1024
     transactions_rate: int = 4 * 1024 * 1024
     burst_seconds: float = 2.0
     requests_in_flight: int = 8
@@ -75,9 +81,12 @@ class Limits:
         """Largest frame on `lane`, bytes."""
         return self.consensus_frame if lane is Lane.CONSENSUS else self.transactions_frame
 
-    def rate(self, lane: Lane) -> int:
-        """Bytes a second that a peer may send on `lane`."""
-        return self.consensus_rate if lane is Lane.CONSENSUS else self.transactions_rate
+    def pace(self, lane: Lane, *, is_kept: bool) -> dict[str, float]:
+        """Rate in bytes a second, and burst in bytes, at which a peer may send on `lane`."""
+        if lane is Lane.CONSENSUS and not is_kept:
+            return {"rate": self.strangers_rate, "burst": self.strangers_burst}
+        rate = self.consensus_rate if lane is Lane.CONSENSUS else self.transactions_rate
+        return {"rate": rate, "burst": rate * self.burst_seconds}
 
     def check_frame(self, lane: Lane, payload: bytes) -> None:
         """Refuse to send what a peer would refuse to take.

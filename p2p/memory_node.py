@@ -1,6 +1,6 @@
 """One node of the in-memory network: the `Network` protocol on top of a hub that carries everything."""
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -85,6 +85,7 @@ class MemoryNetwork:
         self.comings = Comings()
         self.methods = Methods(timeout=limits.handler_timeout)
         self.scores = Scoreboard()
+        self.charged: Counter[tuple[PeerId, Lane]] = Counter()
         self.life = trio.CancelScope()
         self.serving: set[trio.CancelScope] = set()
         self._hub = hub
@@ -181,6 +182,10 @@ class MemoryNetwork:
         """See `Network.report`."""
         if self.scores.report(peer, reason, weight=weight, now=trio.current_time()):
             self._hub.disconnect(self._local_id, peer, reason=f"banned: {reason}")
+
+    def charge(self, peer: PeerId, lane: Lane, cost: int) -> None:
+        """See `Network.charge`. The hub knows no rates: what was charged is in `charged`."""
+        self.charged[peer, lane] += cost
 
     def stats(self) -> NetworkStats:
         """See `Network.stats`."""

@@ -310,6 +310,13 @@ class Network(Protocol):
         """
         ...
 
+    def charge(self, peer: PeerId, lane: Lane, cost: int) -> None:
+        """Count `cost` bytes more against what `peer` may send on `lane`: it is read more slowly for a while.
+
+        For what the honest send too, though rarely much of it: nobody loses points or a connection.
+        """
+        ...
+
     def stats(self) -> NetworkStats:
         """A snapshot for status pages."""
         ...

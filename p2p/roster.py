@@ -78,6 +78,8 @@ class Roster:
         """The peers of the committee's keys: like bootstrap peers they need no place."""
         self._members = members
         self._dialed = None
+        for peer, session in self.sessions.items():
+            session.keep(self.is_kept(peer))
 
     def is_kept(self, peer: PeerId) -> bool:
         """Whether `peer` needs no place."""
@@ -144,7 +146,10 @@ class Roster:
         older = self.sessions.get(link.peer)
         if older is not None and not self._is_better(link, older.link):
             raise PeerFault(Fault.DUPLICATE, "another connection between us is kept")
-        session = Session(link, streams, limits=self._limits, inbox=self._inbox, methods=self._methods)
+        session = Session(
+            link, streams, limits=self._limits, inbox=self._inbox, methods=self._methods,
+            is_kept=self.is_kept(link.peer),
+        )  # fmt: skip
         self.sessions[link.peer] = session
         self._dialed = None
         if older is not None:

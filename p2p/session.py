@@ -108,8 +108,16 @@ class Session:
     """Made after the handshake; `run` is its life."""
 
     def __init__(
-        self, link: Link, streams: Streams, *, limits: Limits, inbox: Inbox, methods: Methods
+        self,
+        link: Link,
+        streams: Streams,
+        *,
+        limits: Limits,
+        inbox: Inbox,
+        methods: Methods,
+        is_kept: bool = False,
     ) -> None:
+        """Take what the handshake made; `is_kept` says whether the peer is the committee's, or bootstrap."""
         self.link = link
         self.exchange = Exchange(link.peer, methods, limits)
         self.frames_in = 0
@@ -121,6 +129,8 @@ class Session:
         self._inbox = inbox
         self._control = Outbox(frames=64, size=64 * MAX_CONTROL)
         self._lanes = {lane: Outbox(frames=limits.queue_frames, size=limits.queue_bytes) for lane in Lane}
+        now = trio.current_time()
+        self._buckets = {lane: TokenBucket(**limits.pace(lane, is_kept=is_kept), now=now) for lane in Lane}
         self._scope = trio.CancelScope()
         self._ended: PeerFault | None = None
         self.ended = trio.Event()
@@ -136,6 +146,15 @@ class Session:
             return True
         self.dropped[lane] += 1
         return False
+
+    def keep(self, is_kept: bool) -> None:
+        """The peer came to be, or is no more, one that we keep: it may send at another rate."""
+        for lane, bucket in self._buckets.items():
+            bucket.change(**self._limits.pace(lane, is_kept=is_kept), now=trio.current_time())
+
+    def charge(self, lane: Lane, cost: int) -> None:
+        """Read on later, as if the peer had sent so many bytes more."""
+        self._buckets[lane].take(cost, trio.current_time())
 
     def tell(self, message: Control) -> bool:
         """Queue a control message; False if the queue is full."""
@@ -171,8 +190,7 @@ class Session:
     async def _read_lane(self, lane: Lane, stream: ByteStream) -> None:
         reader = FrameReader(stream)
         limit = self._limits.frame(lane)
-        rate = self._limits.rate(lane)
-        bucket = TokenBucket(rate=rate, burst=rate * self._limits.burst_seconds, now=trio.current_time())
+        bucket = self._buckets[lane]
         while True:
             payload = await reader.frame(limit)
             self.frames_in += 1

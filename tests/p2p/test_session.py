@@ -50,7 +50,7 @@ class Fixture:
 
 
 @asynccontextmanager
-async def session_with(limits: Limits = LIMITS) -> AsyncIterator[Fixture]:
+async def session_with(limits: Limits = LIMITS, *, is_kept: bool = True) -> AsyncIterator[Fixture]:
     ends = [pipe(room=1_000_000) for _ in range(4)]
     near, far = zip(*ends, strict=True)
     wire, inbox = Wire(), Inbox(frames=limits.inbox_frames, size=limits.inbox_bytes)
@@ -59,7 +59,7 @@ async def session_with(limits: Limits = LIMITS) -> AsyncIterator[Fixture]:
     )
     near_lanes = {Lane.CONSENSUS: near[1], Lane.TRANSACTIONS: near[2]}
     streams = Streams(near[0], FrameReader(near[0]), near_lanes, near[3])
-    session = Session(link, streams, limits=limits, inbox=inbox, methods=Methods(timeout=1))
+    session = Session(link, streams, limits=limits, inbox=inbox, methods=Methods(timeout=1), is_kept=is_kept)
     out, inbound = trio.open_memory_channel[Inbound](0)
     lanes = {Lane.CONSENSUS: far[1], Lane.TRANSACTIONS: far[2]}
     fixture = Fixture(session, wire, far[0], lanes, far[3], inbound, [], [])
@@ -130,6 +130,38 @@ async def test_a_fast_sender_is_read_at_the_rate_of_the_lane(autojump_clock: Moc
             here.wire.bytes_in += 1
         # 100 frames cost 1000 tokens each; the first 10 were free.
         assert trio.current_time() - start == pytest.approx(9, abs=0.2)
+
+
+async def seconds_for(here: Fixture, frames: int) -> float:
+    """How long it takes to be read that many frames of 1000 tokens each."""
+    start = trio.current_time()
+    for _ in range(frames):
+        await here.lanes[Lane.CONSENSUS].write(frame(bytes(488)))
+        await here.inbound.receive()
+        here.wire.bytes_in += 1
+    return trio.current_time() - start
+
+
+async def test_who_is_not_kept_is_read_more_slowly(autojump_clock: MockClock) -> None:
+    limits = Limits(consensus_rate=10_000, burst_seconds=2.0, strangers_rate=1_000, strangers_burst=5_000)
+    async with session_with(limits, is_kept=False) as here:
+        assert await seconds_for(here, 10) == pytest.approx(4, abs=0.1)
+        # It turns out to be the committee's: what it may send at once is larger, and can be used.
+        here.session.keep(True)
+        assert await seconds_for(here, 10) == pytest.approx(0, abs=1.1)
+        assert await seconds_for(here, 20) == pytest.approx(0.9, abs=0.1)
+        here.session.keep(False)
+        assert await seconds_for(here, 10) == pytest.approx(10, abs=1.1)
+
+
+async def test_who_is_charged_is_read_later_and_stays(autojump_clock: MockClock) -> None:
+    limits = Limits(consensus_rate=10_000, burst_seconds=1.0)
+    async with session_with(limits) as here:
+        here.session.charge(Lane.CONSENSUS, 59_000)
+        here.session.charge(Lane.TRANSACTIONS, 1 << 40)
+        assert await seconds_for(here, 2) == pytest.approx(5, abs=0.2)
+        assert await seconds_for(here, 10) == pytest.approx(1, abs=0.2)
+        assert here.outcome == []
 
 
 async def test_a_frame_over_the_limit_ends_the_session_and_says_so(autojump_clock: MockClock) -> None:

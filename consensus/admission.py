@@ -1,4 +1,4 @@
-"""Messages of other epochs, sorted out before any signature is looked at.
+"""Messages of other epochs, sorted out by their heads, before a body is decoded or a signature looked at.
 
 The committee of the next epoch is known only when this one ends, so messages that come early cannot be
 checked yet. They are held, and handed out when their epoch begins. Memory bound: `HELD_PER_PEER` messages a
@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final
 
 from chain.types.statement import Kind
-from consensus.messages import Certificate, ConsensusMessage, Hearsay, Proposal, Vote
+from consensus.messages import Certificate, ConsensusMessage, Head, Hearsay, Proposal, Vote
 from p2p.network import PeerId
 
 HELD_PER_PEER: Final = 64
@@ -26,9 +26,9 @@ class Place(Enum):
     NOW = "now"
     """It is of the epoch that we are in."""
     HELD = "held"
-    """It is of the next epoch and will come back, unless there was no room."""
+    """It is of the next epoch, and there is room to `Admission.hold` it."""
     AHEAD = "ahead"
-    """It is of a later epoch: we have fallen behind."""
+    """It is of a later epoch, or of the next, for which there is no room: we have fallen behind."""
     STUCK = "stuck"
     """Its sender sits in an epoch that is over and should be shown the end of it."""
     OLD = "old"
@@ -46,21 +46,17 @@ class Admission:
         self._held: dict[PeerId, list[ConsensusMessage]] = {}
         self._proposals = self._certificates = 0
 
-    def sort(self, origin: PeerId, message: ConsensusMessage, *, now_ms: int) -> Place:
-        """Judge a message by its epoch alone; ``now_ms`` is a clock of which only differences matter."""
-        if message.epoch == self._epoch:
+    def sort(self, origin: PeerId, head: Head, *, now_ms: int) -> Place:
+        """Judge a message by its head; ``now_ms`` is a clock of which only differences matter."""
+        if head.epoch == self._epoch:
             return Place.NOW
-        if isinstance(message, Hearsay):
+        if head.message is Hearsay:
             # Nothing waits for it, and the protocol goes on without.
             return Place.OLD
-        if message.epoch == self._epoch + 1:
-            self._hold(origin, message)
-            return Place.HELD
-        if message.epoch > self._epoch:
-            return Place.AHEAD
-        is_voting = isinstance(message, Proposal) or (
-            isinstance(message, Vote) and message.kind is not Kind.FINALIZE
-        )
+        if head.epoch > self._epoch:
+            is_next = head.epoch == self._epoch + 1
+            return Place.HELD if is_next and self._has_room(origin, head) else Place.AHEAD
+        is_voting = head.message is Proposal or (head.message is Vote and head.kind is not Kind.FINALIZE)
         # The end of an epoch is voted on for a moment after it came; only an epoch that goes on is a sign
         # of trouble.
         if not is_voting or now_ms < self._answered.get(origin, now_ms):
@@ -78,18 +74,17 @@ class Admission:
         self._answered.clear()
         return held
 
-    def _hold(self, origin: PeerId, message: ConsensusMessage) -> None:
-        if len(self._held) >= HELD_PEERS and origin not in self._held:
-            return
-        held = self._held.setdefault(origin, [])
-        if len(held) >= HELD_PER_PEER:
-            return
-        if isinstance(message, Proposal):
-            if self._proposals >= HELD_PROPOSALS:
-                return
-            self._proposals += 1
-        if isinstance(message, Certificate):
-            if self._certificates >= HELD_CERTIFICATES:
-                return
-            self._certificates += 1
-        held.append(message)
+    def hold(self, origin: PeerId, message: ConsensusMessage) -> None:
+        """Keep a message for which there is room."""
+        self._proposals += isinstance(message, Proposal)
+        self._certificates += isinstance(message, Certificate)
+        self._held.setdefault(origin, []).append(message)
+
+    def _has_room(self, origin: PeerId, head: Head) -> bool:
+        if head.message is Proposal and self._proposals >= HELD_PROPOSALS:
+            return False
+        if head.message is Certificate and self._certificates >= HELD_CERTIFICATES:
+            return False
+        if origin not in self._held:
+            return len(self._held) < HELD_PEERS
+        return len(self._held[origin]) < HELD_PER_PEER

@@ -22,7 +22,6 @@ from chain.msgpack_reader import DecodeError
 from chain.types.block import Block, beacon_input
 from chain.types.evidence import Evidence
 from consensus import effects, events
-from consensus.admission import Admission, Place
 from consensus.alarms import Alarms
 from consensus.effects import Effect
 from consensus.events import Event
@@ -34,10 +33,10 @@ from consensus.messages import (
     Certificate,
     ConsensusMessage,
     Vote,
-    decode_message,
     encode_message,
 )
 from consensus.opening import open_epoch
+from consensus.reception import Reception
 from consensus.requests import LIE_WEIGHT
 from consensus.safe_store import Journal, SafeStore
 from consensus.shelf import Shelf
@@ -48,7 +47,7 @@ from consensus.sync import Sync
 from consensus.tree import SafetyViolation
 from consensus.verifier import Distrust, Lie, Verifier
 from consensus.watch import Watch
-from p2p.network import MAX_CONSENSUS_FRAME, Inbound, Lane, Network, PeerConnected, PeerEvent, PeerId
+from p2p.network import Inbound, Lane, Network, PeerConnected, PeerEvent, PeerId
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +95,6 @@ class Engine:
         self._watch = Watch(signer, heights=self._settings.watch_heights, params=ledger.params)
         self._chain_id = ledger.params.chain_id
         self._store = SafeStore(journal)
-        self._admission = Admission(self._next_epoch(), answer_every_ms=2 * ledger.params.network_delay_ms)
         self._simplex = self._new_instance()
         self._events: deque[Event] = deque()
         self._inputs_in, self._inputs = trio.open_memory_channel[Input](QUEUE)
@@ -110,6 +108,7 @@ class Engine:
             network, ledger, self._deliver_synced,
             request_timeout=timeout, poll_interval=self._settings.poll_interval,
         )  # fmt: skip
+        self._reception = Reception(network, ledger, epoch=self._next_epoch(), hint=self._sync.hint)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take part until cancelled.
@@ -183,7 +182,7 @@ class Engine:
         own = ((), ()) if signer is None else await self._durably(partial(signer.resume, simplex.epoch))
         self._simplex = simplex
         log.info("event=epoch_started epoch=%d height=%d member=%s", simplex.epoch, above, simplex.is_member)
-        held = self._admission.enter(simplex.epoch)
+        held = self._reception.enter(simplex.epoch)
         await self._step(events.Resumed(saved.certificates, saved.blocks, *own))
         for origin, message in held:
             await self._on_message(origin, message)
@@ -208,22 +207,16 @@ class Engine:
 
     async def _on_frame(self, frame: Inbound) -> None:
         try:
-            message = decode_message(frame.payload, limit=MAX_CONSENSUS_FRAME)
+            message = self._reception.read(frame, self._simplex)
         except DecodeError as error:
             self._blame(frame.peer, f"malformed consensus frame: {error}")
             return
-        await self._on_message(frame.peer, message)
+        if message is not None:
+            await self._on_message(frame.peer, message)
 
     async def _on_message(self, origin: PeerId, message: ConsensusMessage) -> bool:
         """Cheap checks first: epoch, then whether it is news, then signatures. False if it was a lie."""
-        place = self._admission.sort(origin, message, now_ms=int(trio.current_time() * 1000))
-        if place is Place.STUCK:
-            end = self._ledger.finalization(self._ledger.params.last_height(message.epoch))
-            if end is not None:
-                self._network.send(origin, Lane.CONSENSUS, encode_message(end))
-        elif place in (Place.HELD, Place.AHEAD):
-            self._sync.hint(origin)
-        if place is not Place.NOW or self._simplex.knows(origin, message):
+        if message.epoch != self._simplex.epoch or self._simplex.knows(origin, message):
             return True
         try:
             event = self._verifier.check(self._simplex, origin, message)

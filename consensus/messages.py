@@ -6,12 +6,13 @@ statements that exclude each other are evidence wherever they were found.
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from chain.codec import U16, U64, AtMost, Hash32, PublicKey, Signature, decode, encode
 from chain.crypto import ed25519
+from chain.msgpack_reader import DecodeError, DecodeReason, Reader
 from chain.types.block import Block
 from chain.types.committee import MAX_SEATS, Committee, is_quorum
 from chain.types.statement import Kind, Statement, check_digest
@@ -206,3 +207,64 @@ def decode_message(data: bytes, *, limit: int) -> ConsensusMessage:
         chain.codec.DecodeError: With any of its reasons.
     """
     return decode(_Envelope, data, limit=limit).message
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a frame's ends tell of its message, without the megabytes between them."""
+
+    message: type[Vote] | type[Proposal] | type[Certificate] | type[Hearsay]
+    kind: Kind | None
+    """Of the statement; None for hearsay."""
+    epoch: int
+    view: int
+    signature: bytes
+    """A proposal's; empty for the others."""
+
+
+def head_of(message: ConsensusMessage) -> Head:
+    """The head of a message that is decoded already."""
+    if isinstance(message, Proposal):
+        return Head(Proposal, Kind.PROPOSE, message.epoch, message.view, message.signature)
+    kind = None if isinstance(message, Hearsay) else message.kind
+    return Head(type(message), kind, message.epoch, message.view, b"")
+
+
+_BY_TAG: Final = {kind.TAG: kind for kind in (Vote, Proposal, Certificate, Hearsay)}
+_SIGNATURE_BYTES: Final = 64
+
+
+def read_head(data: bytes) -> Head:
+    """Read the head of a frame, in the one form that `encode_message` gives it.
+
+    Every frame that `decode_message` takes has the head of its message. That a head can be read says nothing
+    of what is behind it.
+
+    Raises:
+        chain.codec.DecodeError: No message has such a head.
+    """
+    reader = Reader(data)
+    _enter_array(reader, 1)
+    _enter_array(reader, 2)
+    tag = reader.integer()
+    if tag not in _BY_TAG:
+        raise DecodeError(DecodeReason.UNKNOWN_TAG, f"{tag} is none of {sorted(_BY_TAG)}")
+    message = _BY_TAG[tag]
+    _enter_array(reader, len(fields(message)))
+    kind, signature = None, b""
+    if message is Proposal:
+        kind = Kind.PROPOSE
+        # The last field: two bytes of msgpack before it.
+        signature = Reader(data[-_SIGNATURE_BYTES - 2 :]).octets(_SIGNATURE_BYTES, _SIGNATURE_BYTES)
+    elif message is not Hearsay:
+        number = reader.integer()
+        if number not in Kind.__members__.values():
+            raise DecodeError(DecodeReason.OUT_OF_RANGE, f"{number} is no Kind")
+        kind = Kind(number)
+    return Head(message, kind, reader.integer(), reader.integer(), signature)
+
+
+def _enter_array(reader: Reader, length: int) -> None:
+    found = reader.array()
+    if found != length:
+        raise DecodeError(DecodeReason.WRONG_LENGTH, f"{found} values where {length} were due")

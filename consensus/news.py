@@ -2,9 +2,21 @@
 
 from chain.types.statement import Kind, Statement
 from consensus.instance import Instance
-from consensus.messages import Certificate, ConsensusMessage, Hearsay, Proposal, Vote
+from consensus.messages import Certificate, ConsensusMessage, Head, Hearsay, Proposal, Vote
 from consensus.proposing import PROPOSALS_AHEAD
 from consensus.rounds import VIEWS_AHEAD
+
+
+def is_known_by_head(state: Instance, head: Head) -> bool:
+    """Whether `is_known` can be told from a head: of proposals, and of what is too old to convict anybody.
+
+    The ones are large, the others many, and both are repeated by everybody.
+    """
+    if head.message is Proposal:
+        return _is_known_proposal(state, head.view, head.signature)
+    if head.message is Certificate:
+        return head.view < state.rounds.floor and not state.witness.statements(head.view)
+    return head.message is Hearsay and not _may_be_news(state, head.view)
 
 
 def is_known(state: Instance, message: ConsensusMessage, *, was_helped: bool) -> bool:
@@ -14,15 +26,12 @@ def is_known(state: Instance, message: ConsensusMessage, *, was_helped: bool) ->
     """
     if isinstance(message, Hearsay):
         return not news(state, message)
+    if isinstance(message, Proposal):
+        return _is_known_proposal(state, message.view, message.signature)
     if _is_contradiction(state, message):
         return False
     rounds, view = state.rounds, state.view
     found = rounds.find(message.view)
-    if isinstance(message, Proposal):
-        if not rounds.floor <= message.view <= view + PROPOSALS_AHEAD:
-            return True
-        kept = () if found is None else found.proposals
-        return any(message.signature == proposal.signature for _, proposal, _ in kept)
     if isinstance(message, Certificate):
         have = () if found is None else found.certificates()
         return message.view < rounds.floor or any(message.statement == c.statement for c in have)
@@ -39,7 +48,7 @@ def is_known(state: Instance, message: ConsensusMessage, *, was_helped: bool) ->
 
 def news(state: Instance, hearsay: Hearsay) -> tuple[tuple[bytes, Statement, bytes], ...]:
     """Signer, statement and signature of what hearsay may tell us: alone worth verifying."""
-    if hearsay.view > state.view + VIEWS_AHEAD:
+    if not _may_be_news(state, hearsay.view):
         return ()
     validators, told = state.setting.committee.validators, []
     for word in hearsay.words:
@@ -51,7 +60,21 @@ def news(state: Instance, hearsay: Hearsay) -> tuple[tuple[bytes, Statement, byt
     return tuple(told)
 
 
-def _is_contradiction(state: Instance, message: Vote | Proposal | Certificate) -> bool:
+def _may_be_news(state: Instance, view: int) -> bool:
+    return view <= state.view + VIEWS_AHEAD and state.witness.remembers(view)
+
+
+def _is_known_proposal(state: Instance, view: int, signature: bytes) -> bool:
+    if state.witness.has_proposed_else(state.leader(view), view, signature):
+        return False
+    if not state.rounds.floor <= view <= state.view + PROPOSALS_AHEAD:
+        return True
+    found = state.rounds.find(view)
+    kept = () if found is None else found.proposals
+    return any(signature == proposal.signature for _, proposal, _ in kept)
+
+
+def _is_contradiction(state: Instance, message: Vote | Certificate) -> bool:
     """Whether a message, should its signatures hold, convicts somebody who is not accused yet."""
     witness = state.witness
     if isinstance(message, Certificate):
@@ -59,6 +82,4 @@ def _is_contradiction(state: Instance, message: Vote | Proposal | Certificate) -
         places = (seal.validator for seal in message.signatures)
         signers = (validators[place].consensus_key for place in places if place < len(validators))
         return witness.contradicts(signers, message.statement)
-    if isinstance(message, Proposal):
-        return witness.has_proposed_else(state.leader(message.view), message.view, message.signature)
     return message.signer in state.index and witness.contradicts((message.signer,), message.statement)

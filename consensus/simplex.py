@@ -15,7 +15,7 @@ from consensus import effects, events, news, proposing
 from consensus.effects import Effect
 from consensus.events import Event, Timer
 from consensus.instance import FETCHED_VIEWS, Instance, Setting
-from consensus.messages import Certificate, ConsensusMessage, Hearsay, Vote
+from consensus.messages import Certificate, ConsensusMessage, Head, Hearsay, Vote
 from consensus.passing_on import pass_on
 from consensus.rounds import VIEWS_AHEAD, Round
 from consensus.tree import Missing, SafetyViolation
@@ -116,6 +116,10 @@ class Simplex:
         A repeated vote of a view that is over is news once a peer: the peer is stuck there and wants help.
         """
         return news.is_known(self._state, message, was_helped=origin in self._helped)
+
+    def knows_by_head(self, head: Head) -> bool:
+        """Whether a head tells that its message would change nothing: then it need not be decoded."""
+        return news.is_known_by_head(self._state, head)
 
     def news(self, hearsay: Hearsay) -> tuple[tuple[bytes, Statement, bytes], ...]:
         """Signer, statement and signature of what hearsay may tell us: alone worth verifying."""

@@ -94,6 +94,10 @@ class Witness:
         said = self._said.get(statement.view, {}).get(signer, ())
         return all(earlier != statement for earlier, _ in said)
 
+    def remembers(self, view: int) -> bool:
+        """Whether what is said in a view is still remembered."""
+        return view >= self._floor
+
     def statements(self, view: int) -> Iterable[Statement]:
         """All that was said in a view, each once, whoever said it."""
         return self._statements.get(view, ())

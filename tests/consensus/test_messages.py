@@ -17,11 +17,15 @@ from consensus.messages import (
     Certificate,
     CertificateError,
     CertificateFault,
+    Hearsay,
     Proposal,
     Seal,
     Vote,
+    Word,
     decode_message,
     encode_message,
+    head_of,
+    read_head,
 )
 from consensus.requests import BlocksRequest, BlocksResponse, FetchRequest, FetchResponse, Status
 from tests.consensus.fakes import CHAIN_ID, committee_of, genesis
@@ -46,7 +50,8 @@ def certificate_of(*indices: int, statement: Statement = STATEMENT) -> Certifica
 
 
 PROPOSAL = Proposal(3, 5, BLOCK, bytes(64))
-MESSAGES = [vote_of(KEYS[0]), PROPOSAL, certificate_of(0, 1, 2, 3, 4)]
+HEARSAY = Hearsay(3, 5, (Word(0, Kind.FINALIZE, BLOCK.digest, bytes(64)),))
+MESSAGES = [vote_of(KEYS[0]), PROPOSAL, certificate_of(0, 1, 2, 3, 4), HEARSAY]
 RECORDS = [
     FetchRequest((bytes(32),), 1, 2, 3),
     FetchResponse((BLOCK,), (certificate_of(0),)),
@@ -86,6 +91,35 @@ def test_damage_is_refused_or_is_another_canonical_message(data: bytes, draw) ->
     except DecodeError:
         return
     assert encode_message(message) == cut
+    assert read_head(cut) == head_of(message)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_a_head_is_read_from_the_ends_of_a_frame(message) -> None:
+    frame = encode_message(message)
+    assert read_head(frame) == head_of(message)
+    # What lies between costs nothing: it is not even looked at.
+    assert read_head(frame[:60] + bytes(1000) + frame[-66:]) == head_of(message)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", DecodeReason.TRUNCATED),
+        (b"\x92\x92\x01\x96\x01", DecodeReason.WRONG_LENGTH),
+        (b"\x91\x93\x01\x96\x01", DecodeReason.WRONG_LENGTH),
+        (b"\x91\x92\x05\x96\x01".ljust(80), DecodeReason.UNKNOWN_TAG),
+        (b"\x91\x92\x01\x95\x01".ljust(80), DecodeReason.WRONG_LENGTH),
+        (b"\x91\x92\x01\x96\x04".ljust(80), DecodeReason.OUT_OF_RANGE),
+        (b"\x91\x92\x01\x96\x01\xcc\x03".ljust(80), DecodeReason.NOT_CANONICAL),
+        (b"\x91\x92\x01\x96\x01\x03\xc0".ljust(80), DecodeReason.WRONG_TYPE),
+        (b"\x91\x92\x02\x94\x03\x05".ljust(80), DecodeReason.WRONG_TYPE),
+    ],
+)
+def test_what_is_no_head(data: bytes, reason: DecodeReason) -> None:
+    with pytest.raises(DecodeError) as caught:
+        read_head(data)
+    assert caught.value.reason is reason
 
 
 @given(st.sampled_from([(type(r), encode(r)) for r in RECORDS]), st.data())

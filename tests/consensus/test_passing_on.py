@@ -9,7 +9,7 @@ from chain.types.statement import NOTHING, Kind, Statement
 from consensus import events
 from consensus.admission import Admission, Place
 from consensus.halting import Halted, HaltReason
-from consensus.messages import Hearsay, Vote, Word, decode_message, encode_message
+from consensus.messages import Hearsay, Vote, Word, decode_message, encode_message, head_of
 from consensus.opening import open_epoch
 from consensus.rounds import VIEWS_AHEAD
 from consensus.signer import Signer
@@ -194,7 +194,7 @@ def test_hearsay_of_far_views_and_other_epochs_is_dropped() -> None:
     assert bench.simplex.knows(PEER, Hearsay(0, 40 - WITNESSED_VIEWS, said))
     assert not bench.simplex.knows(PEER, Hearsay(0, 41 - WITNESSED_VIEWS, said))
     admission = Admission(3, answer_every_ms=1)
-    assert [admission.sort(PEER, Hearsay(epoch, 0, said), now_ms=0) for epoch in (2, 3, 4, 5)] == [
+    assert [admission.sort(PEER, head_of(Hearsay(epoch, 0, said)), now_ms=0) for epoch in (2, 3, 4, 5)] == [
         Place.OLD, Place.NOW, Place.OLD, Place.OLD,
     ]  # fmt: skip
 

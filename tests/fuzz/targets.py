@@ -32,7 +32,14 @@ from chain.types.receipt import BlockOutcome
 from chain.types.transaction import SignedTransaction
 from consensus.guard_log import Record, RecordKind, read_log, write_record
 from consensus.light import ChainProof
-from consensus.messages import Certificate, ConsensusMessage, decode_message, encode_message
+from consensus.messages import (
+    Certificate,
+    ConsensusMessage,
+    decode_message,
+    encode_message,
+    head_of,
+    read_head,
+)
 from consensus.requests import BlocksRequest, BlocksResponse, FetchRequest, FetchResponse, Status
 from genesis.document import GenesisDocument, GenesisError, from_json, to_json
 from p2p import control
@@ -115,6 +122,12 @@ def _fields(data: bytes) -> Any:
 
 def _messages(chance: random.Random) -> list[bytes]:
     return [encode_message(some_record(ConsensusMessage, chance)) for _ in range(SEEDS)]
+
+
+def _message_written(message: ConsensusMessage) -> bytes:
+    written = encode_message(message)
+    assert read_head(written) == head_of(message)
+    return written
 
 
 def _work_proofs(_: random.Random) -> list[bytes]:
@@ -218,8 +231,9 @@ TARGETS: Final[dict[str, Target]] = {
     "outcome": codec_target(BlockOutcome),
     "certificate": codec_target(Certificate),
     "consensus": Target(
-        partial(decode_message, limit=LIMIT), (DecodeError,), _messages, encode_message, canonical=True
+        partial(decode_message, limit=LIMIT), (DecodeError,), _messages, _message_written, canonical=True
     ),
+    "consensus-head": Target(read_head, (DecodeError,), _messages),
     "fetch-request": codec_target(FetchRequest),
     "fetch-response": codec_target(FetchResponse),
     "status": codec_target(Status),

@@ -17,7 +17,7 @@ from consensus import effects, events
 from consensus.admission import Admission, Place
 from consensus.halting import Halted
 from consensus.ledger import BuildRequest
-from consensus.messages import Certificate, ConsensusMessage
+from consensus.messages import Certificate, ConsensusMessage, head_of
 from consensus.opening import open_epoch
 from consensus.safe_store import SafeStore
 from consensus.signer import Signer
@@ -140,14 +140,7 @@ class Node:
 
     def receive(self, origin: PeerId, message: ConsensusMessage, digest: bytes | None) -> None:
         """Cheap checks first: epoch, then whether it is news, then signatures."""
-        place = self.admission.sort(origin, message, now_ms=self.world.now)
-        if place is Place.STUCK:
-            end = self.ledger.finalization(self.ledger.params.last_height(message.epoch))
-            if end is not None:
-                self.world.send(self, int(origin), end)
-        elif place in (Place.HELD, Place.AHEAD):
-            self.questions.hint(int(origin))
-        if place is not Place.NOW or self.simplex.knows(origin, message):
+        if not self.is_of_now(origin, message) or self.simplex.knows(origin, message):
             return
         try:
             event = self.verifier.check(self.simplex, origin, message)
@@ -164,6 +157,24 @@ class Node:
             return
         if event is not None:
             self.handle(event)
+
+    def is_of_now(self, origin: PeerId, message: ConsensusMessage) -> bool:
+        """Whether a message is of our epoch, and does not show by its head that it is no news."""
+        head = head_of(message)
+        place = self.admission.sort(origin, head, now_ms=self.world.now)
+        if place is Place.STUCK:
+            end = self.ledger.finalization(self.ledger.params.last_height(message.epoch))
+            if end is not None:
+                self.world.send(self, int(origin), end)
+        if place is Place.HELD:
+            self.admission.hold(origin, message)
+        if place in (Place.HELD, Place.AHEAD):
+            self.questions.hint(int(origin))
+        if place is not Place.NOW:
+            return False
+        is_known = self.simplex.knows_by_head(head)
+        assert not is_known or self.simplex.knows(origin, message), f"{head} hides what {message} tells"
+        return not is_known
 
     def handle(self, event: events.Event) -> None:
         self.queue.append(event)

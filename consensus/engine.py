@@ -179,7 +179,8 @@ class Engine:
         simplex, signer = self._new_instance(), self._watch.signer
         above = self._ledger.final_head.height
         saved = await self._durably(partial(self._store.load, epoch=simplex.epoch, above=above))
-        own = ((), ()) if signer is None else await self._durably(partial(signer.resume, simplex.epoch))
+        resume = None if signer is None else partial(signer.resume, simplex.epoch, floor=simplex.floor)
+        own = ((), ()) if resume is None else await self._durably(resume)
         self._simplex = simplex
         log.info("event=epoch_started epoch=%d height=%d member=%s", simplex.epoch, above, simplex.is_member)
         held = self._reception.enter(simplex.epoch)
@@ -323,6 +324,8 @@ class Engine:
         except (OSError, DatabaseError) as error:
             raise disk_halt(error) from error
         self._store.finalized(epoch=last.epoch, view=certificate.view, height=last.height)
+        if self._signer is not None and self._signer.is_full:
+            await self._durably(partial(self._signer.forget, last.epoch, certificate.view))
         log.info(
             "event=finalized height=%d epoch=%d view=%d block=%s",
             last.height, last.epoch, certificate.view, certificate.digest.hex(),

@@ -17,6 +17,9 @@ _MAGIC: Final = b"HSG1"
 _CHECK: Final = 8
 _HEAD: Final = _FIXED.size + _CHECK
 
+RECORD_BYTES: Final = _HEAD + _CHECK
+"""Of a record, beside its payload."""
+
 MAX_PAYLOAD: Final = 1 << 24
 """More than any proposal; a longer length is damage."""
 

@@ -8,6 +8,7 @@ from chain.types.statement import Kind, Statement
 from consensus.guard_log import MAX_PAYLOAD
 from consensus.messages import Proposal, Vote
 from consensus.signing_guard import SigningGuard
+from consensus.witness import WITNESSED_VIEWS
 
 
 class Key(Protocol):
@@ -100,16 +101,39 @@ class Signer:
         """Note in the log that the key signs here from now on."""
         self._guard.settle()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the log is so large that `forget` may make it smaller."""
+        return self._guard.is_full
+
+    def forget(self, epoch: int, final_view: int) -> None:
+        """The chain is final up to a view: what lies well below it need not be kept.
+
+        The views in which others may still be convicted are: what our key seems to have signed there must be
+        found in the log, or another holder of the key would go unnoticed (`consensus.verifier`).
+
+        Raises:
+            OSError: The log could not be written.
+        """
+        self._guard.forget(epoch, max(0, final_view + 1 - WITNESSED_VIEWS))
+
     def prove(self, alpha: bytes) -> bytes:
         """The VRF proof of the consensus key over ``alpha``."""
         return self._prove(alpha)
 
-    def resume(self, epoch: int) -> tuple[tuple[Vote, ...], tuple[tuple[bytes, Proposal], ...]]:
-        """Votes, and proposals under their digests, signed in ``epoch`` before; older epochs are over."""
+    def resume(
+        self, epoch: int, *, floor: int = 0
+    ) -> tuple[tuple[Vote, ...], tuple[tuple[bytes, Proposal], ...]]:
+        """Votes, and proposals under their digests, signed in ``epoch`` before; older epochs are over.
+
+        Views below ``floor`` are final, and what was signed there is not said again.
+        """
         self._guard.finish_epochs(epoch)
         votes: list[Vote] = []
         proposals: list[tuple[bytes, Proposal]] = []
         for entry in self._guard.entries(epoch):
+            if entry.statement.view < floor:
+                continue
             if entry.statement.kind is not Kind.PROPOSE:
                 # A vote that was torn is signed once more: the same statement has the same signature.
                 votes.append(self.vote(entry.statement))

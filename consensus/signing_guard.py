@@ -20,10 +20,10 @@ from typing import Final
 
 from chain.types.statement import NOTHING, Kind, Statement
 from consensus.disk import Disk, DiskBusyError
-from consensus.guard_log import Reading, Record, RecordKind, read_log, write_record
+from consensus.guard_log import RECORD_BYTES, Reading, Record, RecordKind, read_log, write_record
 
 _COMPACT_ABOVE: Final = 8 << 20
-"""Bytes of finished epochs worth a rewrite; smaller logs just grow."""
+"""Bytes of log worth a rewrite; smaller logs just grow. What is kept in memory is never more than the log."""
 
 
 class GuardReason(Enum):
@@ -140,6 +140,26 @@ class SigningGuard:
     def finish_epochs(self, below: int) -> None:
         """Nothing will be signed below this epoch any more; drops its records once that is worth it."""
         self.raise_watermark(below, 0)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the log is so large that `forget` may make it smaller."""
+        return self._size >= _COMPACT_ABOVE
+
+    def forget(self, epoch: int, view: int) -> None:
+        """Nothing will be signed below this view any more: drop it, once half of a full log can go.
+
+        So the log is rewritten once in many blocks, and holds at most `_COMPACT_ABOVE` bytes, or what was
+        signed from ``view`` on and half of that much.
+        """
+        mark = (epoch, view)
+        if not self.is_full or mark <= self._watermark:
+            return
+        later = (signed.values() for at, signed in self._signed.items() if at >= mark)
+        kept = sum(RECORD_BYTES + len(entry.stored) for entries in later for entry in entries)
+        if self._size - kept >= _COMPACT_ABOVE // 2:
+            self._take(Record(RecordKind.WATERMARK, epoch, view, NOTHING, b""))
+            self._rewrite()
 
     def raise_watermark(self, epoch: int, view: int) -> None:
         """Nothing will be signed below this view any more; a watermark never falls."""

@@ -58,6 +58,11 @@ class Simplex:
         return self._state.view
 
     @property
+    def floor(self) -> int:
+        """The first view that is not final."""
+        return self._state.rounds.floor
+
+    @property
     def committee(self) -> Committee:
         """The committee of this epoch."""
         return self._state.setting.committee

@@ -170,10 +170,11 @@ class SimDisk:
     def __init__(self) -> None:
         self.data: bytes | None = None
         self.locked = False
-        self.writes = 0
+        self.writes = self.rewrites = 0
         self.lies_at = bytes([1]) * 32
         self.cut: int | None = None
-        """At the next append keep this many thousandths of the data and fail."""
+        """At the next append keep this many thousandths of the data and fail; at the next replacement keep
+        the old data if it is below 500."""
 
     def place(self) -> bytes:
         return self.lies_at
@@ -196,6 +197,11 @@ class SimDisk:
         self.data += data
 
     def replace(self, data: bytes) -> None:
+        self.rewrites += 1
+        if self.cut is not None:
+            is_new, self.cut = self.cut >= 500, None
+            self.data = data if is_new else self.data
+            raise PowerCut
         self.data = data
 
     def close(self) -> None:

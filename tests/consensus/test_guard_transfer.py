@@ -17,6 +17,7 @@ from consensus.guard_transfer import (
     marks_to_json,
 )
 from consensus.signing_guard import GuardError, GuardReason
+from consensus.witness import WITNESSED_VIEWS
 from tests.consensus.fakes import CHAIN_ID, PowerCut, SimDisk, TagKey, committee_of, genesis
 from tests.consensus.guards import KEY, A, B, fresh, reason_of, reopened, says, signer, taken_in
 
@@ -161,6 +162,14 @@ class GuardUnderFire(RuleBasedStateMachine):
         self.attempt(lambda: self.signer.resume(below))
         self.disk.cut = None
         self.floor = max(self.floor, below) if cut is None else self.floor
+
+    @rule(epoch=st.integers(0, 2), below=st.integers(0, 3), cut=st.none() | st.integers(0, 1000))
+    def forget(self, epoch: int, below: int, cut: int | None) -> None:
+        self.disk.cut = cut
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("consensus.signing_guard._COMPACT_ABOVE", 400)
+            self.attempt(lambda: self.signer.forget(epoch, below + WITNESSED_VIEWS - 1))
+        self.disk.cut = None
 
     @rule()
     def export(self) -> None:

@@ -129,7 +129,7 @@ class Node:
         setting = open_epoch(self.ledger, self.key.public_key)
         self.simplex = self.machine(setting)
         saved = self.store.load(epoch=setting.epoch, above=setting.base.height)
-        own = self.signer.resume(setting.epoch)
+        own = self.signer.resume(setting.epoch, floor=self.simplex.floor)
         held = self.admission.enter(setting.epoch)
         self.queue.clear()
         self.accused.clear()
@@ -262,6 +262,7 @@ class Node:
         last = blocks[-1].header
         self.world.watch.settled(self, len(blocks))
         self.store.finalized(epoch=last.epoch, view=certificate.view, height=last.height)
+        self.signer.forget(last.epoch, certificate.view)
         if last.height % REPORTS_EVERY == 0:
             for report in self.ledger.reports():
                 self.world.gossip(self, report)

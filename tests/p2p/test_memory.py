@@ -10,6 +10,7 @@ from p2p.limits import Limits
 from p2p.memory import Link, open_hub
 from p2p.memory_node import MemoryNetwork
 from p2p.network import (
+    MAX_ANNOUNCEMENT,
     Inbound,
     Lane,
     PeerConnected,
@@ -105,8 +106,11 @@ async def test_oversized_frames_are_the_senders_mistake(autojump_clock: MockCloc
         a, _ = hub.join(A), hub.join(B)
         with pytest.raises(ValueError, match="TRANSACTIONS frame has 11 bytes, the limit is 10"):
             a.broadcast(Lane.TRANSACTIONS, bytes(11))
-        with pytest.raises(ValueError, match="announcement has 32769 bytes, the limit is 32768"):
-            a.announce(bytes(32769))
+        with pytest.raises(
+            ValueError,
+            match=f"announcement has {MAX_ANNOUNCEMENT + 1} bytes, the limit is {MAX_ANNOUNCEMENT}",
+        ):
+            a.announce(bytes(MAX_ANNOUNCEMENT + 1))
 
 
 async def test_request_and_every_way_it_fails(autojump_clock: MockClock) -> None:

@@ -16,9 +16,10 @@ from trio.testing import MockClock
 from p2p.committee_links import ASKING_SECONDS, METHOD, CommitteeLinks, LinkRules
 from p2p.credentials import Credential, decode_credentials, make_credential
 from p2p.faults import PeerFault
+from p2p.limits import Limits
 from p2p.memory import MemoryHub, open_hub
 from p2p.memory_node import MemoryNetwork
-from p2p.network import PeerId
+from p2p.network import Lane, PeerId
 from tests.p2p.nodes import TAG, node, peers_are, until
 
 KEYS = [SigningKey(bytes([n]) * 32) for n in range(8)]
@@ -179,6 +180,9 @@ async def test_two_real_nodes_tell_each_other(tmp_path: Path) -> None:
             nursery.start_soon(CommitteeLinks(here, rules, keep=here.keep, own=own, path=path).run)
         await until(lambda: a._roster.is_kept(b.local_id) and b._roster.is_kept(a.local_id))
         assert a._book.addresses(b.local_id)[0] == b.told_addresses[0]
+        # A session that began as a stranger's has the committee's rate from now on.
+        bucket = a._roster.sessions[b.local_id]._buckets[Lane.CONSENSUS]
+        assert bucket._rate == Limits().consensus_rate
         await until(lambda: (tmp_path / "0.json").exists())
         nursery.cancel_scope.cancel()
 

@@ -21,10 +21,7 @@ from chain.execution.invalid import InvalidBlock
 from chain.msgpack_reader import DecodeError
 from chain.types.block import Block, beacon_input
 from chain.types.evidence import Evidence
-from consensus import effects, events
 from consensus.alarms import Alarms
-from consensus.effects import Effect
-from consensus.events import Event
 from consensus.fetcher import Fetcher
 from consensus.halting import Halted, HaltReason, disk_halt
 from consensus.inputs import EngineSettings, Found, Input, Synced, WatchOver
@@ -37,14 +34,17 @@ from consensus.messages import (
 )
 from consensus.opening import open_epoch
 from consensus.reception import Reception
-from consensus.requests import LIE_WEIGHT
 from consensus.safe_store import Journal, SafeStore
 from consensus.shelf import Shelf
-from consensus.signer import Signer
-from consensus.signing_guard import GuardError
-from consensus.simplex import Simplex
-from consensus.sync import Sync
-from consensus.tree import SafetyViolation
+from consensus.signing.signer import Signer
+from consensus.signing.signing_guard import GuardError
+from consensus.simplex import effects, events
+from consensus.simplex.effects import Effect
+from consensus.simplex.events import Event
+from consensus.simplex.protocol import Simplex
+from consensus.simplex.tree import SafetyViolation
+from consensus.sync.block_sync import Sync
+from consensus.sync.requests import LIE_WEIGHT
 from consensus.verifier import Distrust, Lie, Verifier
 from consensus.watch import Watch
 from p2p.network import Inbound, Lane, Network, PeerConnected, PeerEvent, PeerId

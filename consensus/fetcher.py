@@ -13,10 +13,10 @@ import trio
 from chain.codec import decode, encode
 from chain.msgpack_reader import DecodeError
 from chain.types.block import Block
-from consensus.batch import body_matches
-from consensus.effects import Fetch
 from consensus.messages import Certificate
-from consensus.requests import (
+from consensus.simplex.effects import Fetch
+from consensus.sync.batch import body_matches
+from consensus.sync.requests import (
     FETCH,
     LIE_WEIGHT,
     MAX_ANSWER,
@@ -24,7 +24,7 @@ from consensus.requests import (
     FetchRequest,
     FetchResponse,
 )
-from consensus.serving import Desk
+from consensus.sync.serving import Desk
 from p2p.network import Network, PeerId, RequestFailed, RequestRefused
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import trio
 
 from chain.types.block import Block
-from consensus import effects, events
-from consensus.disk import Durably, at_once
 from consensus.messages import Certificate
+from consensus.signing.disk import Durably, at_once
+from consensus.simplex import effects, events
 from consensus.watch import WATCHED_HEIGHTS
 from p2p.network import Inbound, PeerEvent, PeerId
 

@@ -1,8 +1,8 @@
 """Where an epoch's instance starts, as the final chain tells it."""
 
-from consensus.instance import Setting
 from consensus.ledger import Ledger
-from consensus.timers import Pace
+from consensus.simplex.instance import Setting
+from consensus.simplex.timers import Pace
 
 
 def open_epoch(ledger: Ledger, me: bytes | None) -> Setting:

@@ -12,7 +12,7 @@ import trio
 from consensus.admission import Admission, Place
 from consensus.ledger import Ledger
 from consensus.messages import ConsensusMessage, Head, decode_message, encode_message, read_head
-from consensus.simplex import Simplex
+from consensus.simplex.protocol import Simplex
 from p2p.network import MAX_CONSENSUS_FRAME, Inbound, Lane, Network, PeerId
 
 OVER_COST: Final = 1 << 14

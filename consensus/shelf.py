@@ -11,11 +11,11 @@ from collections.abc import Callable, Generator
 from typing import Final
 
 from chain.codec import encode
-from consensus.batch import array_head
 from consensus.ledger import Ledger
 from consensus.messages import Certificate
-from consensus.requests import MAX_CERTIFICATES, FetchRequest
-from consensus.simplex import Simplex
+from consensus.simplex.protocol import Simplex
+from consensus.sync.batch import array_head
+from consensus.sync.requests import MAX_CERTIFICATES, FetchRequest
 
 KEPT_ENCODINGS: Final = 4
 

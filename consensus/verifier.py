@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from chain.types.committee import Committee
 from chain.types.statement import Statement
-from consensus import events
-from consensus.batch import body_matches
 from consensus.halting import Halted, HaltReason
 from consensus.messages import Certificate, CertificateError, ConsensusMessage, Hearsay, Proposal, Vote
-from consensus.signer import Signer
-from consensus.simplex import Simplex
+from consensus.signing.signer import Signer
+from consensus.simplex import events
+from consensus.simplex.protocol import Simplex
+from consensus.sync.batch import body_matches
 from p2p.network import PeerId
 
 

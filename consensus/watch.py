@@ -27,8 +27,8 @@ import trio
 
 from chain.types.committee import is_quorum
 from chain.types.params import ChainParams
-from consensus.signer import Signer
-from consensus.simplex import Simplex
+from consensus.signing.signer import Signer
+from consensus.simplex.protocol import Simplex
 from p2p.network import Network
 
 WATCHED_HEIGHTS: Final = 10

@@ -22,10 +22,10 @@ import trio
 from libp2p.crypto.keys import KeyPair
 from libp2p.peer.id import ID
 
-from p2p.buckets import TokenBucket
-from p2p.faults import Fault, PeerFault, first_fault
-from p2p.frames import ByteStream, FrameReader, write
-from p2p.protobuf import bytes_field, encode_varint, fields
+from p2p.wire.buckets import TokenBucket
+from p2p.wire.faults import Fault, PeerFault, first_fault
+from p2p.wire.frames import ByteStream, FrameReader, write
+from p2p.wire.protobuf import bytes_field, encode_varint, fields
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from p2p.addresses import parse_endpoint, parse_peer_address
-from p2p.control import CHAIN_TAG_SIZE, MAX_ADDRESSES
+from p2p.addresses.multiaddrs import parse_endpoint, parse_peer_address
 from p2p.identity import SEED_SIZE
 from p2p.limits import Limits
+from p2p.wire.control import CHAIN_TAG_SIZE, MAX_ADDRESSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,7 @@ from libp2p.peer.id import ID
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from multiaddr import Multiaddr
 
-from p2p.addresses import Endpoint, parse_endpoint
-from p2p.faults import Fault, PeerFault
+from p2p.addresses.multiaddrs import Endpoint, parse_endpoint
 from p2p.hardening.install import install
 from p2p.hardening.swarm import NEGOTIATION_SECONDS, build_host
 from p2p.hardening.tcp import ExactTcpStream, open_exclusive_listener
@@ -28,6 +27,7 @@ from p2p.hardening.yamux import BoundedYamux
 from p2p.hardening.yamux_stream import BoundedYamuxStream
 from p2p.limits import Limits
 from p2p.network import PeerId
+from p2p.wire.faults import Fault, PeerFault
 
 log = logging.getLogger(__name__)
 

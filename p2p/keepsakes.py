@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import trio
 
-from p2p import anchors, ban_file, files
-from p2p.address_book import AddressBook
-from p2p.ban_file import BANS, StoredBan
+from p2p import files
+from p2p.addresses.address_book import AddressBook
 from p2p.network import PeerId
-from p2p.roster import Roster
+from p2p.peers import anchors, ban_file
+from p2p.peers.ban_file import BANS, StoredBan
+from p2p.peers.roster import Roster
 
 log = logging.getLogger(__name__)
 

@@ -15,19 +15,14 @@ from typing import Final
 
 import trio
 
-from p2p.addresses import parse_peer_address
+from p2p.addresses.multiaddrs import parse_peer_address
 from p2p.announcer import MESHSUB, Announcer, announcement_topic
 from p2p.config import NetworkConfig
-from p2p.connector import Connector
-from p2p.control import INSTANCE_SIZE, Hello
-from p2p.dialer import Dialer
 from p2p.hardening.yamux import BoundedYamux
 from p2p.hardening.yamux_stream import BoundedYamuxStream
 from p2p.host import Host, open_host
 from p2p.identity import key_pair_of, peer_id_of
-from p2p.inbox import Inbox
 from p2p.keepsakes import Keepsakes
-from p2p.methods import Methods, check_method
 from p2p.network import (
     DEFAULT_WEIGHT,
     MAX_ANNOUNCEMENT,
@@ -41,8 +36,13 @@ from p2p.network import (
     RequestFailed,
     RequestFailure,
 )
-from p2p.roster import Roster
-from p2p.session import Session
+from p2p.peers.connector import Connector
+from p2p.peers.dialer import Dialer
+from p2p.peers.roster import Roster
+from p2p.peers.session import Session
+from p2p.wire.control import INSTANCE_SIZE, Hello
+from p2p.wire.inbox import Inbox
+from p2p.wire.methods import Methods, check_method
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from p2p.comings import Comings
-from p2p.inbox import Inbox
-from p2p.methods import Answer, Methods, check_method
 from p2p.network import (
     DEFAULT_WEIGHT,
     MAX_ANNOUNCEMENT,
@@ -24,7 +21,10 @@ from p2p.network import (
     RequestFailed,
     RequestFailure,
 )
-from p2p.scores import Scoreboard
+from p2p.peers.comings import Comings
+from p2p.peers.scores import Scoreboard
+from p2p.wire.inbox import Inbox
+from p2p.wire.methods import Answer, Methods, check_method
 
 if TYPE_CHECKING:
     from p2p.memory import MemoryHub

@@ -19,7 +19,7 @@ from chain.execution import state_keys
 from chain.execution.records import Account
 from chain.msgpack_reader import DecodeError
 from chain.state.proof import StateProof, StateProofError, verify_proof
-from consensus.light import ChainProof, ProofError, TrustedCommittee, verify_chain_proof
+from consensus.sync.light import ChainProof, ProofError, TrustedCommittee, verify_chain_proof
 from genesis.document import GenesisDocument
 from tools.rpc import wire
 from tools.rpc.messages import Encoded

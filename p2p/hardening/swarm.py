@@ -116,7 +116,7 @@ def guard_stream_handlers(swarm: Swarm) -> None:
 
 
 class _NoAutoConnector:
-    """Stands in for the library's connector; we dial ourselves (`p2p.dialer`)."""
+    """Stands in for the library's connector; we dial ourselves (`p2p.peers.dialer`)."""
 
     async def start(self) -> None:
         """Nothing to start."""

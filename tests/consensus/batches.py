@@ -1,9 +1,9 @@
 """A batch made in one go, and read again, for tests that are no server."""
 
 from chain.codec import decode
-from consensus.batch import batch_steps
 from consensus.ledger import Ledger
-from consensus.requests import MAX_ANSWER, BlocksRequest, BlocksResponse
+from consensus.sync.batch import batch_steps
+from consensus.sync.requests import MAX_ANSWER, BlocksRequest, BlocksResponse
 
 
 def make_batch(ledger: Ledger, request: BlocksRequest) -> BlocksResponse | None:

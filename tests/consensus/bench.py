@@ -7,13 +7,13 @@ from chain.hashing import digest as hash_of
 from chain.types.block import Block, Header
 from chain.types.evidence import Evidence
 from chain.types.statement import NOTHING, Kind, Statement, excludes
-from consensus import effects, events
-from consensus.events import Timer
-from consensus.instance import Setting
-from consensus.leader import leader_of
 from consensus.messages import Certificate, Proposal, Seal, Vote
-from consensus.simplex import Simplex
-from consensus.timers import Pace
+from consensus.simplex import effects, events
+from consensus.simplex.events import Timer
+from consensus.simplex.instance import Setting
+from consensus.simplex.leader import leader_of
+from consensus.simplex.protocol import Simplex
+from consensus.simplex.timers import Pace
 from p2p.network import PeerId
 from tests.consensus.fakes import TagKey, committee_of, genesis
 

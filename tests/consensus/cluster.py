@@ -12,8 +12,8 @@ from chain.crypto.ed25519 import SecretKey, derive_seed
 from consensus.engine import Engine
 from consensus.halting import Halted
 from consensus.inputs import EngineSettings
-from consensus.signer import Signer
-from consensus.signing_guard import create_log, open_log
+from consensus.signing.signer import Signer
+from consensus.signing.signing_guard import create_log, open_log
 from p2p.memory import Link, MemoryHub, open_hub
 from p2p.memory_node import MemoryNetwork
 from p2p.network import Lane, PeerId

@@ -10,9 +10,9 @@ from chain.hashing import digest
 from chain.types.block import Block, Header, next_beacon, transactions_root
 from chain.types.committee import Committee, Validator
 from chain.types.params import MIN_SAMPLES, ChainParams
-from consensus.disk import DiskBusyError
 from consensus.ledger import BuildRequest
 from consensus.messages import Certificate
+from consensus.signing.disk import DiskBusyError
 
 CHAIN_ID = "test-chain"
 NO_TRANSACTIONS = transactions_root(())
@@ -165,7 +165,7 @@ class PowerCut(Exception):  # noqa: N818 - reads as a sentence where it is caugh
 
 
 class SimDisk:
-    """A `consensus.disk.Disk` in memory that can stop in the middle of a write."""
+    """A `consensus.signing.disk.Disk` in memory that can stop in the middle of a write."""
 
     def __init__(self) -> None:
         self.data: bytes | None = None

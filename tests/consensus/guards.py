@@ -3,13 +3,13 @@
 import pytest
 
 from chain.types.statement import NOTHING, Kind, Statement
-from consensus.disk import FileDisk
-from consensus.guard_transfer import (
+from consensus.signing.disk import FileDisk
+from consensus.signing.guard_transfer import (
     Marks,
     import_marks,
 )
-from consensus.signer import Signer
-from consensus.signing_guard import GuardError, GuardReason, SigningGuard, create_log, open_log
+from consensus.signing.signer import Signer
+from consensus.signing.signing_guard import GuardError, GuardReason, SigningGuard, create_log, open_log
 from tests.consensus.fakes import CHAIN_ID, SimDisk, TagKey
 
 KEY = TagKey(1)

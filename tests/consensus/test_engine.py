@@ -10,11 +10,11 @@ from trio.testing import MockClock
 from chain.codec import encode
 from chain.types.block import Block
 from chain.types.statement import NOTHING, Kind, Statement
-from consensus.effects import Fetch
 from consensus.halting import HaltReason
 from consensus.inputs import Found
 from consensus.messages import Certificate, Proposal, Seal, Vote, encode_message
-from consensus.requests import (
+from consensus.simplex.effects import Fetch
+from consensus.sync.requests import (
     BLOCKS,
     FETCH,
     LIE_WEIGHT,

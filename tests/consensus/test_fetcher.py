@@ -12,10 +12,10 @@ from trio.testing import MockClock
 
 from chain.codec import encode
 from chain.types.block import Block
-from consensus import effects
 from consensus.fetcher import TRIED_PEERS, Fetcher
 from consensus.messages import Certificate
-from consensus.requests import FETCH, MAX_REQUEST, FetchRequest, FetchResponse
+from consensus.simplex import effects
+from consensus.sync.requests import FETCH, MAX_REQUEST, FetchRequest, FetchResponse
 from p2p.memory import open_hub
 from p2p.memory_node import MemoryNetwork
 from p2p.network import PeerId, RequestFailed

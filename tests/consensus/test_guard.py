@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from chain.types.block import Block
 from chain.types.statement import Kind
-from consensus.disk import DiskBusyError, FileDisk
-from consensus.guard_log import Record, RecordKind, read_log, write_record
-from consensus.signing_guard import GuardError, GuardReason, open_log
+from consensus.signing.disk import DiskBusyError, FileDisk
+from consensus.signing.guard_log import Record, RecordKind, read_log, write_record
+from consensus.signing.signing_guard import GuardError, GuardReason, open_log
 from tests.consensus.fakes import CHAIN_ID, PowerCut, SimDisk, TagKey, committee_of, genesis
 from tests.consensus.guards import KEY, A, B, fresh, reason_of, reopened, says, signer
 
@@ -72,7 +72,7 @@ def test_finished_epochs_are_closed_for_ever() -> None:
 
 
 def test_a_large_log_is_rewritten_without_finished_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consensus.signing_guard._COMPACT_ABOVE", 1000)
+    monkeypatch.setattr("consensus.signing.signing_guard._COMPACT_ABOVE", 1000)
     disk = SimDisk()
     guard = fresh(disk)
     for view in range(50):

@@ -11,12 +11,12 @@ from trio.testing import MockClock
 from chain.codec import decode
 from chain.types.block import Block
 from chain.types.statement import Kind, Statement
-from consensus import disk as disks
-from consensus.disk import FileDisk
 from consensus.messages import Proposal
-from consensus.signer import Signer
-from consensus.signing_guard import GuardReason, open_log
-from consensus.witness import WITNESSED_VIEWS
+from consensus.signing import disk as disks
+from consensus.signing.disk import FileDisk
+from consensus.signing.signer import Signer
+from consensus.signing.signing_guard import GuardReason, open_log
+from consensus.simplex.witness import WITNESSED_VIEWS
 from tests.consensus import cluster as clusters
 from tests.consensus.cluster import open_cluster
 from tests.consensus.fakes import CHAIN_ID, PowerCut, SimDisk, committee_of, genesis, params
@@ -33,7 +33,7 @@ def autojump_clock() -> MockClock:
 
 @pytest.fixture(autouse=True)
 def _small_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consensus.signing_guard._COMPACT_ABOVE", BOUND)
+    monkeypatch.setattr("consensus.signing.signing_guard._COMPACT_ABOVE", BOUND)
 
 
 def block_of(view: int) -> Block:
@@ -112,7 +112,7 @@ def test_what_is_final_is_neither_decoded_nor_said_again(monkeypatch: pytest.Mon
         decoded.append(data)
         return decode(kind, data, limit=limit)
 
-    monkeypatch.setattr("consensus.signer.decode", counted)
+    monkeypatch.setattr("consensus.signing.signer.decode", counted)
     votes, proposals = signer(reopened(disk)).resume(0, floor=8)
     assert [proposal.view for _, proposal in proposals] == [8, 9]
     assert {vote.view for vote in votes} == {8, 9}
@@ -176,7 +176,7 @@ async def test_a_cluster_forgets_in_the_middle_of_an_epoch_and_starts_again(
     monkeypatch.setattr(
         clusters, "PARAMS", params(epoch_length=1000, block_interval_ms=500, network_delay_ms=1000)
     )
-    monkeypatch.setattr("consensus.signing_guard._COMPACT_ABOVE", BOUND // 2)
+    monkeypatch.setattr("consensus.signing.signing_guard._COMPACT_ABOVE", BOUND // 2)
     async with open_cluster() as cluster:
         cluster.start()
         for _ in range(2):

@@ -9,15 +9,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from chain.types.block import Block
 from chain.types.statement import Kind, Statement, excludes
-from consensus.guard_transfer import (
+from consensus.signing.guard_transfer import (
     Marks,
     MarksError,
     export_marks,
     marks_from_json,
     marks_to_json,
 )
-from consensus.signing_guard import GuardError, GuardReason
-from consensus.witness import WITNESSED_VIEWS
+from consensus.signing.signing_guard import GuardError, GuardReason
+from consensus.simplex.witness import WITNESSED_VIEWS
 from tests.consensus.fakes import CHAIN_ID, PowerCut, SimDisk, TagKey, committee_of, genesis
 from tests.consensus.guards import KEY, A, B, fresh, reason_of, reopened, says, signer, taken_in
 
@@ -167,7 +167,7 @@ class GuardUnderFire(RuleBasedStateMachine):
     def forget(self, epoch: int, below: int, cut: int | None) -> None:
         self.disk.cut = cut
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("consensus.signing_guard._COMPACT_ABOVE", 400)
+            patch.setattr("consensus.signing.signing_guard._COMPACT_ABOVE", 400)
             self.attempt(lambda: self.signer.forget(epoch, below + WITNESSED_VIEWS - 1))
         self.disk.cut = None
 

@@ -6,7 +6,7 @@ import pytest
 
 from chain.codec import decode, encode
 from chain.types.statement import Kind
-from consensus.light import (
+from consensus.sync.light import (
     ChainProof,
     EpochProof,
     ProofError,
@@ -54,7 +54,7 @@ def test_what_cannot_be_proven(height: int, first_epoch: int) -> None:
 
 
 def test_a_way_that_is_too_long_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consensus.light.MAX_EPOCHS", 2)
+    monkeypatch.setattr("consensus.sync.light.MAX_EPOCHS", 2)
     assert len(proof_of(12).epochs) == 2
     with pytest.raises(TooManyEpochs, match="height 13 is 3 epochs after epoch 0, at most 2"):
         make_chain_proof(CHAIN, 13)

@@ -27,7 +27,7 @@ from consensus.messages import (
     head_of,
     read_head,
 )
-from consensus.requests import BlocksRequest, BlocksResponse, FetchRequest, FetchResponse, Status
+from consensus.sync.requests import BlocksRequest, BlocksResponse, FetchRequest, FetchResponse, Status
 from tests.consensus.fakes import CHAIN_ID, committee_of, genesis
 
 KEYS = sorted(

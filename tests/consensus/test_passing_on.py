@@ -6,17 +6,17 @@ from chain.crypto.ed25519 import SecretKey, derive_seed
 from chain.msgpack_reader import DecodeError
 from chain.types.block import Block
 from chain.types.statement import NOTHING, Kind, Statement
-from consensus import events
 from consensus.admission import Admission, Place
 from consensus.halting import Halted, HaltReason
 from consensus.messages import Hearsay, Vote, Word, decode_message, encode_message, head_of
 from consensus.opening import open_epoch
-from consensus.rounds import VIEWS_AHEAD
-from consensus.signer import Signer
-from consensus.signing_guard import create_log
-from consensus.simplex import Simplex
+from consensus.signing.signer import Signer
+from consensus.signing.signing_guard import create_log
+from consensus.simplex import events
+from consensus.simplex.protocol import Simplex
+from consensus.simplex.rounds import VIEWS_AHEAD
+from consensus.simplex.witness import WITNESSED_VIEWS
 from consensus.verifier import Lie, Verifier
-from consensus.witness import WITNESSED_VIEWS
 from tests.consensus.bench import KEYS, PEER, Bench, certificate, vote
 from tests.consensus.fakes import CHAIN_ID, ChainTwin, SimDisk, committee_of, params
 

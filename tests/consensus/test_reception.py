@@ -6,7 +6,6 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from chain.types.statement import NOTHING, Kind
-from consensus import events
 from consensus.messages import (
     Certificate,
     ConsensusMessage,
@@ -18,11 +17,12 @@ from consensus.messages import (
     head_of,
 )
 from consensus.opening import open_epoch
-from consensus.proposing import PROPOSALS_AHEAD
 from consensus.reception import OVER_COST
-from consensus.rounds import VIEWS_AHEAD
-from consensus.simplex import Simplex
-from consensus.witness import WITNESSED_VIEWS
+from consensus.simplex import events
+from consensus.simplex.proposing import PROPOSALS_AHEAD
+from consensus.simplex.protocol import Simplex
+from consensus.simplex.rounds import VIEWS_AHEAD
+from consensus.simplex.witness import WITNESSED_VIEWS
 from p2p.limits import Limits
 from p2p.memory import Link
 from p2p.memory_node import MemoryNetwork

@@ -9,9 +9,9 @@ from trio.testing import MockClock
 from chain.codec import encode
 from chain.types.block import Block
 from consensus.messages import Certificate
-from consensus.requests import BLOCKS, BlocksRequest
-from consensus.serving import PATIENCE, Desk
-from consensus.sync import Sync
+from consensus.sync.block_sync import Sync
+from consensus.sync.requests import BLOCKS, BlocksRequest
+from consensus.sync.serving import PATIENCE, Desk
 from p2p.network import PeerId, RequestFailed, RequestRefused
 from tests.consensus.chains import chain_of
 from tests.consensus.cluster import open_cluster

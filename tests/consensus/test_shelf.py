@@ -8,12 +8,12 @@ import pytest
 from chain.codec import decode, encode
 from chain.types.block import Block
 from chain.types.statement import NOTHING, Kind
-from consensus import events
 from consensus.messages import Certificate, Seal
 from consensus.opening import open_epoch
-from consensus.requests import MAX_ANSWER, MAX_DIGESTS, FetchRequest, FetchResponse
 from consensus.shelf import Shelf
-from consensus.simplex import Simplex
+from consensus.simplex import events
+from consensus.simplex.protocol import Simplex
+from consensus.sync.requests import MAX_ANSWER, MAX_DIGESTS, FetchRequest, FetchResponse
 from tests.consensus.chains import chain_of
 
 CHAIN = chain_of(8)

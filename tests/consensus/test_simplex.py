@@ -5,10 +5,10 @@ import itertools
 import pytest
 
 from chain.types.statement import NOTHING, Kind, Statement
-from consensus import effects, events
-from consensus.events import Timer
 from consensus.messages import Proposal
-from consensus.tree import SafetyViolation
+from consensus.simplex import effects, events
+from consensus.simplex.events import Timer
+from consensus.simplex.tree import SafetyViolation
 from tests.consensus.bench import KEYS, PEER, Bench, certificate, seen, vote
 
 N, X, F = Kind.NOTARIZE, Kind.NULLIFY, Kind.FINALIZE

@@ -9,11 +9,11 @@ from trio.testing import MockClock
 from chain.codec import encode
 from chain.types.block import Block
 from chain.types.statement import Kind
-from consensus.batch import Anchor, BatchError, BatchFault, check_batch
 from consensus.messages import Certificate
-from consensus.requests import BLOCKS, STATUS, BlocksRequest, BlocksResponse, Status
-from consensus.serving import SERVING_SHARE
-from consensus.sync import Sync
+from consensus.sync.batch import Anchor, BatchError, BatchFault, check_batch
+from consensus.sync.block_sync import Sync
+from consensus.sync.requests import BLOCKS, STATUS, BlocksRequest, BlocksResponse, Status
+from consensus.sync.serving import SERVING_SHARE
 from p2p.network import Network, PeerId
 from tests.consensus.batches import make_batch
 from tests.consensus.chains import COMMITTEES, PARAMS, certify, chain_of, committee
@@ -62,9 +62,9 @@ def test_what_is_not_final_here_is_not_served(first: int, count: int) -> None:
 
 def test_a_batch_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     one = len(encode(SOURCE.final_block(5)))
-    monkeypatch.setattr("consensus.batch.BATCH_BYTES", 2 * one + 10)
+    monkeypatch.setattr("consensus.sync.batch.BATCH_BYTES", 2 * one + 10)
     assert len(batch(5).blocks) == 2
-    monkeypatch.setattr("consensus.batch.BATCH_BYTES", 1)
+    monkeypatch.setattr("consensus.sync.batch.BATCH_BYTES", 1)
     assert len(batch(5).blocks) == 1
 
 
@@ -157,7 +157,7 @@ async def test_sync_follows_through_total_changes_of_the_committee(autojump_cloc
 async def test_a_gap_in_certificates_larger_than_a_batch_is_bridged(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consensus.batch.BATCH_BYTES", 1)
+    monkeypatch.setattr("consensus.sync.batch.BATCH_BYTES", 1)
     async with open_cluster() as cluster:
         serve(cluster.stranger("peer"), SOURCE)
         mine = ChainTwin(PARAMS, committee)

@@ -4,11 +4,11 @@ import pytest
 
 from chain.crypto.ed25519 import SecretKey, derive_seed
 from chain.types.block import Block
-from consensus import events
 from consensus.ledger import BuildRequest
 from consensus.messages import Kind, Proposal, Statement
 from consensus.opening import open_epoch
-from consensus.simplex import Simplex
+from consensus.simplex import events
+from consensus.simplex.protocol import Simplex
 from consensus.verifier import Distrust, Verifier
 from p2p.network import PeerId
 from tests.consensus.fakes import CHAIN_ID, ChainTwin, committee_of, params

@@ -6,7 +6,7 @@ from trio.testing import MockClock
 
 from consensus.halting import HaltReason
 from consensus.inputs import EngineSettings
-from consensus.requests import MAX_REQUEST, STATUS
+from consensus.sync.requests import MAX_REQUEST, STATUS
 from consensus.watch import WATCHED_HEIGHTS
 from p2p.network import PeerId
 from tests.consensus.cluster import KEYS, Cluster, Machine, open_cluster

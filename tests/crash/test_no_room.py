@@ -22,10 +22,10 @@ from chain.crypto.keystore import (
 from chain.database.interface import DatabaseError, DatabaseReason
 from chain.database.leveldb import copy_aside, open_leveldb
 from chain.types.statement import Kind, Statement
-from consensus.disk import FileDisk
-from consensus.guard_log import RecordKind, read_log
 from consensus.halting import HaltReason
-from consensus.signing_guard import GuardError, SigningGuard
+from consensus.signing.disk import FileDisk
+from consensus.signing.guard_log import RecordKind, read_log
+from consensus.signing.signing_guard import GuardError, SigningGuard
 from p2p.files import save
 from p2p.identity import load_or_create_identity
 from tests.consensus.cluster import open_cluster

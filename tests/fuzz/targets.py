@@ -30,8 +30,6 @@ from chain.state.proof import StateProof, StateProofError
 from chain.types.block import Block
 from chain.types.receipt import BlockOutcome
 from chain.types.transaction import SignedTransaction
-from consensus.guard_log import Record, RecordKind, read_log, write_record
-from consensus.light import ChainProof
 from consensus.messages import (
     Certificate,
     ConsensusMessage,
@@ -40,11 +38,13 @@ from consensus.messages import (
     head_of,
     read_head,
 )
-from consensus.requests import BlocksRequest, BlocksResponse, FetchRequest, FetchResponse, Status
+from consensus.signing.guard_log import Record, RecordKind, read_log, write_record
+from consensus.sync.light import ChainProof
+from consensus.sync.requests import BlocksRequest, BlocksResponse, FetchRequest, FetchResponse, Status
 from genesis.document import GenesisDocument, GenesisError, from_json, to_json
-from p2p import control
-from p2p.faults import Fault, PeerFault
 from p2p.network import PeerId
+from p2p.wire import control
+from p2p.wire.faults import Fault, PeerFault
 from pouw.proofs.proof import Proof, ProofError
 from tests.fuzz.records import some_record
 from tests.pouw.world import usual_case

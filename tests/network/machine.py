@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from consensus.guard_log import Record, RecordKind, read_log
+from consensus.signing.guard_log import Record, RecordKind, read_log
 from tests.house import ROOT
 from tests.network.namespaces import Inside
 from tools.rpc.client import CallFailed, Client, Unreachable

@@ -23,7 +23,7 @@ import trio
 from chain.codec import decode, encode
 from chain.types.block import Block
 from chain.types.transaction import ProveWork, SignedTransaction
-from consensus.requests import BLOCKS, MAX_ANSWER, BlocksRequest, BlocksResponse
+from consensus.sync.requests import BLOCKS, MAX_ANSWER, BlocksRequest, BlocksResponse
 from genesis.document import read_genesis
 from p2p.config import NetworkConfig
 from p2p.libp2p_network import Libp2pNetwork, open_network

@@ -6,10 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import trio
 
-from p2p.addresses import parse_endpoint
-from p2p.control import Hello
-from p2p.frames import FrameReader
-from p2p.handshake import CONTROL, EXCHANGE, LANES, greet
+from p2p.addresses.multiaddrs import parse_endpoint
 from p2p.hardening.yamux import BoundedYamux
 from p2p.hardening.yamux_stream import BoundedYamuxStream
 from p2p.host import Host, open_host
@@ -17,6 +14,9 @@ from p2p.identity import key_pair_of
 from p2p.libp2p_network import Libp2pNetwork
 from p2p.limits import Limits
 from p2p.network import PeerId
+from p2p.peers.handshake import CONTROL, EXCHANGE, LANES, greet
+from p2p.wire.control import Hello
+from p2p.wire.frames import FrameReader
 from tests.p2p.nodes import PATIENCE, TAG, seed
 
 

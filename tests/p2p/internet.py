@@ -12,17 +12,17 @@ from pathlib import Path
 
 import trio
 
-from p2p.control import Hello, Peers
-from p2p.dialer import Dialer
-from p2p.faults import Fault, PeerFault
-from p2p.frames import FrameReader
-from p2p.inbox import Inbox
 from p2p.keepsakes import SAVING_PAUSE, Keepsakes
 from p2p.limits import Limits
-from p2p.methods import Methods
 from p2p.network import Direction, Lane, PeerId
-from p2p.roster import Roster
-from p2p.session import Caller, Link, Streams
+from p2p.peers.dialer import Dialer
+from p2p.peers.roster import Roster
+from p2p.peers.session import Caller, Link, Streams
+from p2p.wire.control import Hello, Peers
+from p2p.wire.faults import Fault, PeerFault
+from p2p.wire.frames import FrameReader
+from p2p.wire.inbox import Inbox
+from p2p.wire.methods import Methods
 from tests.p2p.nodes import TAG
 from tests.p2p.pipes import Pipe, pipe
 

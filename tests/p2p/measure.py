@@ -15,7 +15,7 @@ from functools import partial
 
 import trio
 
-from p2p.addresses import parse_endpoint, parse_peer_address
+from p2p.addresses.multiaddrs import parse_endpoint, parse_peer_address
 from p2p.libp2p_network import Libp2pNetwork
 from p2p.limits import Limits
 from p2p.network import Lane

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from p2p import files
-from p2p.address_book import TRIED_SECONDS, AddressBook
-from p2p.bucket_table import BUCKET_SIZE, BUCKETS, SHARE, BucketTable, Entry
-from p2p.groups import group_of
+from p2p.addresses.address_book import TRIED_SECONDS, AddressBook
+from p2p.addresses.bucket_table import BUCKET_SIZE, BUCKETS, SHARE, BucketTable, Entry
+from p2p.addresses.groups import group_of
 from p2p.network import PeerId
 
 A, B = PeerId("a"), PeerId("b")

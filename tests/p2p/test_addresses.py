@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.addresses import Endpoint, clean_addresses, parse_endpoint, parse_peer_address, seen_from
+from p2p.addresses.multiaddrs import Endpoint, clean_addresses, parse_endpoint, parse_peer_address, seen_from
 from p2p.network import PeerId
 
 

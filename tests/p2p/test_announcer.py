@@ -11,9 +11,9 @@ from libp2p.pubsub.validators import signature_validator
 from trio.testing import MockClock
 
 from p2p.announcer import KEPT, MAX_RPC, Announcer, announcement_topic
-from p2p.faults import Fault, PeerFault
 from p2p.identity import key_pair_of
-from p2p.protobuf import bytes_field, encode_varint, fields
+from p2p.wire.faults import Fault, PeerFault
+from p2p.wire.protobuf import bytes_field, encode_varint, fields
 from tests.memory_bound import FIXED, peak_of
 from tests.p2p.nodes import TAG, seed
 from tests.p2p.pipes import Pipe, Replay, pipe

@@ -16,16 +16,16 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.stream_muxer.exceptions import MuxedStreamError
 
 from p2p.announcer import MAX_RPC, MESHSUB
-from p2p.control import Peers, Ping, encode
-from p2p.faults import PeerFault
-from p2p.frames import frame
-from p2p.handshake import CONTROL, EXCHANGE, LANES
 from p2p.hardening.yamux import DATA, PING, SYN, WINDOW_UPDATE, BoundedYamux
 from p2p.hardening.yamux_stream import BoundedYamuxStream
 from p2p.libp2p_network import Libp2pNetwork
 from p2p.limits import Limits
 from p2p.network import Lane, PeerId
-from p2p.protobuf import bytes_field, encode_varint
+from p2p.peers.handshake import CONTROL, EXCHANGE, LANES
+from p2p.wire.control import Peers, Ping, encode
+from p2p.wire.faults import PeerFault
+from p2p.wire.frames import frame
+from p2p.wire.protobuf import bytes_field, encode_varint
 from tests.p2p.attacker import Attacker, attacker_of, delimited, is_over, yamux_frame
 from tests.p2p.nodes import PATIENCE, is_alive, node, partings, peers_are, until
 

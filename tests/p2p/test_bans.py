@@ -8,12 +8,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.ban_file import BANS, MAX_BANS, StoredBan, from_document, lift_ban, read_bans, to_document
-from p2p.faults import Fault, PeerFault
 from p2p.files import save
 from p2p.keepsakes import SAVING_PAUSE
 from p2p.network import PeerId
-from p2p.scores import BAN_SECONDS, MAX_BAN_SECONDS
+from p2p.peers.ban_file import BANS, MAX_BANS, StoredBan, from_document, lift_ban, read_bans, to_document
+from p2p.peers.scores import BAN_SECONDS, MAX_BAN_SECONDS
+from p2p.wire.faults import Fault, PeerFault
 from tests.p2p.internet import EPOCH, Internet, Remote, Victim, victim
 from tests.p2p.nodes import node, partings, peers_are, until
 

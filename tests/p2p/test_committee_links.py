@@ -13,13 +13,13 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 from trio.testing import MockClock
 
-from p2p.committee_links import ASKING_SECONDS, METHOD, CommitteeLinks, LinkRules
-from p2p.credentials import Credential, decode_credentials, make_credential
-from p2p.faults import PeerFault
 from p2p.limits import Limits
 from p2p.memory import MemoryHub, open_hub
 from p2p.memory_node import MemoryNetwork
 from p2p.network import Lane, PeerId
+from p2p.peers.committee_links import ASKING_SECONDS, METHOD, CommitteeLinks, LinkRules
+from p2p.peers.credentials import Credential, decode_credentials, make_credential
+from p2p.wire.faults import PeerFault
 from tests.p2p.nodes import TAG, node, peers_are, until
 
 KEYS = [SigningKey(bytes([n]) * 32) for n in range(8)]

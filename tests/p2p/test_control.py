@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from p2p.control import (
+from p2p.network import PeerId
+from p2p.wire.control import (
     MAX_ADDRESS,
     MAX_ADDRESSES,
     MAX_CONTROL,
@@ -21,8 +22,7 @@ from p2p.control import (
     decode,
     encode,
 )
-from p2p.faults import Fault, PeerFault
-from p2p.network import PeerId
+from p2p.wire.faults import Fault, PeerFault
 from tests.memory_bound import FIXED, peak_of
 
 TAG, INSTANCE = b"t" * 32, b"i" * 8

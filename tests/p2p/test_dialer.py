@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from p2p.address_book import AddressBook
-from p2p.bucket_table import BUCKET_SIZE, BUCKETS
-from p2p.dialer import (
+from p2p.addresses.address_book import AddressBook
+from p2p.addresses.bucket_table import BUCKET_SIZE, BUCKETS
+from p2p.network import PeerId
+from p2p.peers.dialer import (
     COURTESY_SECONDS,
     FIRST_PAUSE,
     FORGOTTEN_AT_ONCE,
@@ -22,8 +23,7 @@ from p2p.dialer import (
     Dialer,
     pause,
 )
-from p2p.faults import Fault, PeerFault
-from p2p.network import PeerId
+from p2p.wire.faults import Fault, PeerFault
 
 ME = PeerId("m")
 MINE, THEIRS = PeerId("n"), PeerId("a")

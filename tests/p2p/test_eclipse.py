@@ -7,12 +7,12 @@ from pathlib import Path
 import trio
 from trio.testing import MockClock
 
-from p2p.anchors import LASTING_SECONDS
-from p2p.bucket_table import BUCKET_SIZE, SHARE
-from p2p.faults import Fault
+from p2p.addresses.bucket_table import BUCKET_SIZE, SHARE
 from p2p.keepsakes import ANCHORS, SAVING_PAUSE
 from p2p.limits import Limits
 from p2p.network import Direction, PeerId
+from p2p.peers.anchors import LASTING_SECONDS
+from p2p.wire.faults import Fault
 from tests.p2p.internet import Internet, Remote, Victim, victim
 
 HONEST, BAD = 20, 380

@@ -10,12 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from p2p.exchange import MAX_ABANDONED, Exchange
-from p2p.faults import Fault, PeerFault, first_fault
-from p2p.frames import FrameReader, frame
 from p2p.limits import Limits
-from p2p.methods import MAX_DETAIL, Methods, Status
 from p2p.network import MAX_RESPONSE, PeerId, RequestFailed, RequestFailure, RequestRefused
+from p2p.wire.exchange import MAX_ABANDONED, Exchange
+from p2p.wire.faults import Fault, PeerFault, first_fault
+from p2p.wire.frames import FrameReader, frame
+from p2p.wire.methods import MAX_DETAIL, Methods, Status
 from tests.memory_bound import FIXED, peak_of
 from tests.p2p.pipes import Pipe, Replay, pipe
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libp2p.stream_muxer.exceptions import MuxedStreamReset
 
-from p2p.faults import Fault, PeerFault
-from p2p.frames import FrameReader, frame, write
-from p2p.outbox import Outbox
+from p2p.wire.faults import Fault, PeerFault
+from p2p.wire.frames import FrameReader, frame, write
+from p2p.wire.outbox import Outbox
 from tests.memory_bound import FIXED, peak_of
 from tests.p2p.pipes import Replay, pipe
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2p.addresses import parse_endpoint
+from p2p.addresses.multiaddrs import parse_endpoint
 from p2p.limits import Limits
 from p2p.network import (
     Direction,
@@ -19,7 +19,7 @@ from p2p.network import (
     RequestFailed,
     RequestFailure,
 )
-from p2p.pairing import dials
+from p2p.peers.pairing import dials
 from tests.p2p.nodes import PATIENCE, config, is_alive, node, partings, peers_are, take, until
 
 

@@ -1,7 +1,7 @@
 """Points, bans and their end."""
 
 from p2p.network import PeerId
-from p2p.scores import BAN_SECONDS, KEPT_PEERS, KEPT_REPORTS, RECOVERY_SECONDS, Scoreboard
+from p2p.peers.scores import BAN_SECONDS, KEPT_PEERS, KEPT_REPORTS, RECOVERY_SECONDS, Scoreboard
 
 A = PeerId("a")
 

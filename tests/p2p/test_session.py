@@ -8,14 +8,14 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from p2p.control import Goodbye, Hello, Peers, Ping, Pong, decode, encode
-from p2p.faults import Fault, PeerFault
-from p2p.frames import FrameReader, frame
-from p2p.inbox import Inbox
 from p2p.limits import Limits
-from p2p.methods import Methods
 from p2p.network import Direction, Inbound, Lane, PeerId
-from p2p.session import Caller, Link, Session, Streams
+from p2p.peers.session import Caller, Link, Session, Streams
+from p2p.wire.control import Goodbye, Hello, Peers, Ping, Pong, decode, encode
+from p2p.wire.faults import Fault, PeerFault
+from p2p.wire.frames import FrameReader, frame
+from p2p.wire.inbox import Inbox
+from p2p.wire.methods import Methods
 from tests.p2p.pipes import Pipe, pipe
 
 A = PeerId("a")

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.groups import NAMES, Group, group_of, group_of_host
+from p2p.addresses.groups import NAMES, Group, group_of, group_of_host
 from p2p.limits import Limits
 from p2p.network import Direction, PeerId
-from p2p.pairing import dials
-from p2p.slots import PROTECTED_GROUPS, PROTECTED_USEFUL, NoRoom, Room, Seat, loser, room_for
+from p2p.peers.pairing import dials
+from p2p.peers.slots import PROTECTED_GROUPS, PROTECTED_USEFUL, NoRoom, Room, Seat, loser, room_for
 
 SECRET = b"secret of these tests"
 LIMITS = Limits(max_outbound=8, outbound_per_group=2, max_inbound=40, inbound_per_group=6)

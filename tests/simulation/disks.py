@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from chain.database.memory import MemoryDatabase
-from consensus.disk import DiskBusyError
+from consensus.signing.disk import DiskBusyError
 from tests.consensus.fakes import PowerCut
 
 Changes = Sequence[tuple[bytes, bytes | None]]
@@ -58,7 +58,7 @@ class DatabaseJournal:
 
 
 class SimDisk:
-    """A `consensus.disk.Disk` whose machine may lose power."""
+    """A `consensus.signing.disk.Disk` whose machine may lose power."""
 
     def __init__(self) -> None:
         self.data: bytes | None = None

@@ -7,10 +7,10 @@ from chain.hashing import digest
 from chain.types.block import Block
 from chain.types.statement import NOTHING, Kind, Statement
 from chain.types.transaction import CommitWork, ProveWork, SignedTransaction
-from consensus import effects
 from consensus.ledger import BuildRequest
 from consensus.messages import Certificate, ConsensusMessage, Proposal, Seal, Vote
-from consensus.requests import BlocksRequest, BlocksResponse
+from consensus.simplex import effects
+from consensus.sync.requests import BlocksRequest, BlocksResponse
 from tests.consensus.batches import make_batch
 from tests.simulation.forging import (
     beacon_proof,

@@ -13,17 +13,17 @@ from chain.execution.invalid import InvalidBlock
 from chain.types.block import Block, beacon_input
 from chain.types.evidence import Evidence
 from chain.types.transaction import SignedTransaction, report_of
-from consensus import effects, events
 from consensus.admission import Admission, Place
 from consensus.halting import Halted
 from consensus.ledger import BuildRequest
 from consensus.messages import Certificate, ConsensusMessage, head_of
 from consensus.opening import open_epoch
 from consensus.safe_store import SafeStore
-from consensus.signer import Signer
-from consensus.signing_guard import GuardError, SigningGuard, create_log, open_log
-from consensus.simplex import Simplex
-from consensus.tree import SafetyViolation
+from consensus.signing.signer import Signer
+from consensus.signing.signing_guard import GuardError, SigningGuard, create_log, open_log
+from consensus.simplex import effects, events
+from consensus.simplex.protocol import Simplex
+from consensus.simplex.tree import SafetyViolation
 from consensus.verifier import Distrust, Lie, Verifier
 from p2p.network import PeerId
 from tests.consensus.fakes import PowerCut

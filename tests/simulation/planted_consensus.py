@@ -6,23 +6,23 @@
 from dataclasses import replace
 
 import consensus.messages
-import consensus.proposing
-import consensus.signing_guard
-import consensus.votes
+import consensus.signing.signing_guard
+import consensus.simplex.proposing
+import consensus.simplex.votes
 import tests.simulation.node
 import tests.simulation.questions
 from chain.types.committee import Committee
 from chain.types.statement import Kind, Statement
-from consensus import effects
-from consensus.guard_log import Reading, RecordKind, read_log
-from consensus.instance import Instance, Setting
 from consensus.ledger import Ledger
 from consensus.messages import Certificate, CertificateError
 from consensus.opening import open_epoch
-from consensus.rounds import Rounds, Support
 from consensus.safe_store import SafeStore
-from consensus.signing_guard import SigningGuard
-from consensus.simplex import Simplex
+from consensus.signing.guard_log import Reading, RecordKind, read_log
+from consensus.signing.signing_guard import SigningGuard
+from consensus.simplex import effects
+from consensus.simplex.instance import Instance, Setting
+from consensus.simplex.protocol import Simplex
+from consensus.simplex.rounds import Rounds, Support
 from consensus.verifier import Distrust, Verifier
 from tests.simulation.disks import SimDatabase, SimDisk
 from tests.simulation.node import Node
@@ -42,7 +42,7 @@ def _blind_stored(self: SigningGuard, statement: Statement) -> bytes | None:
 _BLIND_GUARD = (SigningGuard, "stored", _blind_stored)
 
 
-_NOTARIZE = consensus.proposing.try_notarize
+_NOTARIZE = consensus.simplex.proposing.try_notarize
 
 
 def _notarize_both(state: Instance) -> None:
@@ -121,7 +121,7 @@ CONSENSUS_BUGS = (
     Bug(
         "quorum_of_half", "a quorum is more than half of the seats",
         patch(
-            (consensus.votes, "is_quorum", _more_than_half),
+            (consensus.simplex.votes, "is_quorum", _more_than_half),
             (consensus.messages, "is_quorum", _more_than_half),
         ),
     ),
@@ -131,15 +131,15 @@ CONSENSUS_BUGS = (
     ),
     Bug(
         "notarizes_twice", "both proposals of an equivocating leader get a vote, and the guard looks away",
-        patch((consensus.proposing, "try_notarize", _notarize_both), _BLIND_GUARD),
+        patch((consensus.simplex.proposing, "try_notarize", _notarize_both), _BLIND_GUARD),
     ),
     Bug(
         "forgets_its_votes", "the signing log reads as empty after a restart",
-        patch((consensus.signing_guard, "read_log", _forget_votes)),
+        patch((consensus.signing.signing_guard, "read_log", _forget_votes)),
     ),
     Bug(
         "rebuilds_proposals", "a proposal is made anew after a restart instead of sent again",
-        patch((consensus.signing_guard, "read_log", _forget_proposals)),
+        patch((consensus.signing.signing_guard, "read_log", _forget_proposals)),
     ),
     Bug(
         "signs_without_sync", "the signing log is not synced before a signature leaves",

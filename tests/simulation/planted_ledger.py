@@ -9,7 +9,7 @@ import chain.execution.block
 import chain.execution.header
 import chain.execution.proofs
 import chain.types.evidence
-import consensus.witness
+import consensus.simplex.witness
 import tools.node.ledger
 from chain.execution import commits, epochs, miners, open_commits, state_keys
 from chain.execution.invalid import BlockReason, InvalidBlock, NotIncludable
@@ -163,7 +163,7 @@ LEDGER_BUGS = tuple(
             "slashes_the_honest", "notarize and nullify in one view count as a contradiction",
             patch(
                 (chain.types.evidence, "excludes", _notarize_and_nullify),
-                (consensus.witness, "excludes", _notarize_and_nullify),
+                (consensus.simplex.witness, "excludes", _notarize_and_nullify),
             ), None,
         ),
         (

@@ -1,8 +1,8 @@
 """What a node asks others for: missing bodies and certificates (S8), and final blocks when it has fallen
 behind.
 
-`consensus.fetcher` and `consensus.sync` do this with tasks; here it is done with events, and answers are
-judged by the same functions.
+`consensus.fetcher` and `consensus.sync.block_sync` do this with tasks; here it is done with events, and
+answers are judged by the same functions.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chain.types.block import Block
-from consensus import effects, events
-from consensus.batch import Anchor, BatchError, body_matches, check_batch
-from consensus.download import ASKED_BLOCKS
 from consensus.messages import Certificate
-from consensus.requests import BlocksRequest, BlocksResponse
+from consensus.simplex import effects, events
+from consensus.sync.batch import Anchor, BatchError, body_matches, check_batch
+from consensus.sync.download import ASKED_BLOCKS
+from consensus.sync.requests import BlocksRequest, BlocksResponse
 from tests.consensus.batches import make_batch
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from chain.types.evidence import Evidence
 from chain.types.statement import Statement
 from consensus.messages import Certificate, ConsensusMessage, Hearsay
-from consensus.witness import Witness
+from consensus.simplex.witness import Witness
 from p2p.network import PeerId
 from tests.simulation.judge import CONTROL, FIRST_SEED, plan_for
 from tests.simulation.node import Node

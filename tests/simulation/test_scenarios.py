@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from chain.types.statement import Kind
-from consensus import effects
 from consensus.messages import ConsensusMessage, Hearsay, Proposal, Vote
+from consensus.simplex import effects
 from tests.simulation.node import Node
 from tests.simulation.plan import Plan
 from tests.simulation.planted import patch, swapped

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.leader import leader_of
 from consensus.messages import ConsensusMessage, Proposal
+from consensus.simplex.leader import leader_of
 from tests.consensus.fakes import committee_of
 from tests.simulation.abstract import AbstractLedger
 from tests.simulation.judge import BUGS

@@ -13,7 +13,7 @@ from chain.types.committee import Committee
 from chain.types.evidence import Evidence
 from chain.types.statement import Statement, excludes
 from consensus.messages import Certificate, ConsensusMessage, Hearsay, Proposal
-from consensus.signing_guard import GuardError, GuardReason
+from consensus.signing.signing_guard import GuardError, GuardReason
 from tests.simulation.wire import Links, Wire
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from chain.types.committee import Committee, Validator
 from chain.types.params import MAX_BLOCK_OVERHEAD, ChainParams
 from chain.types.statement import Kind, Statement
 from chain.types.transaction import SignedTransaction, possession_message
-from consensus.light import ChainProof, make_chain_proof
 from consensus.messages import Certificate, Seal
+from consensus.sync.light import ChainProof, make_chain_proof
 from genesis.commons import commons
 from genesis.document import Balance, GenesisDocument
 from genesis.presets import LOCAL_PARAMS

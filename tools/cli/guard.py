@@ -10,15 +10,15 @@ from typing import Any, Final
 import click
 
 from chain.crypto.keystore import KeyRole, KeystoreError, read_key_header
-from consensus.disk import FileDisk
-from consensus.guard_transfer import (
+from consensus.signing.disk import FileDisk
+from consensus.signing.guard_transfer import (
     MarksError,
     export_marks,
     import_marks,
     marks_from_json,
     marks_to_json,
 )
-from consensus.signing_guard import GuardError, GuardReason, open_log
+from consensus.signing.signing_guard import GuardError, GuardReason, open_log
 from tools.cli.errors import CliError, Exit
 from tools.cli.genesis import load_genesis
 from tools.cli.options import json_option

@@ -12,7 +12,7 @@ from tools.cli.options import json_option
 from tools.cli.output import emit, table
 
 if TYPE_CHECKING:
-    from p2p.ban_file import StoredBan
+    from p2p.peers.ban_file import StoredBan
 
 
 @click.command(epilog="Example: headrace peers bans --home ~/headrace --json")
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @json_option
 def bans(home: Path, *, as_json: bool) -> None:
     """List the peers that may not connect, and why; the node may run or not."""
-    from p2p.ban_file import read_bans
+    from p2p.peers.ban_file import read_bans
 
     found = read_bans(_path(home))
     rows = [(ban.peer, _when(ban), ban.count, ban.reason) for ban in found]
@@ -37,7 +37,7 @@ def bans(home: Path, *, as_json: bool) -> None:
 @json_option
 def lift(peer: str, home: Path, *, as_json: bool) -> None:
     """End the ban of PEER; a running node takes that up within seconds."""
-    from p2p.ban_file import lift_ban
+    from p2p.peers.ban_file import lift_ban
 
     lifted = lift_ban(_path(home), peer)
     if lifted is None:
@@ -48,7 +48,7 @@ def lift(peer: str, home: Path, *, as_json: bool) -> None:
 
 
 def _path(home: Path) -> Path:
-    from p2p.ban_file import BANS
+    from p2p.peers.ban_file import BANS
     from tools.node.config import read_config
 
     path = home / CONFIG_NAME

@@ -10,7 +10,7 @@ from chain.crypto.keystore import KeystoreError
 from chain.database.interface import CorruptionError, DatabaseError, DatabaseReason, is_full
 from chain.store import ForeignDatabase
 from consensus.halting import Halted, HaltReason
-from consensus.signing_guard import GuardError
+from consensus.signing.signing_guard import GuardError
 from genesis.document import GenesisError
 from tools.cli.errors import CliError, Exit
 from tools.cli.guard import NEXT

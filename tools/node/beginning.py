@@ -7,8 +7,8 @@ import trio
 
 from chain.database.leveldb import LevelDatabase
 from chain.store import UNDO_BLOCKS, BlockStore
-from consensus.disk import Durably
-from consensus.state_sync import StateSync, StateSyncSettings
+from consensus.signing.disk import Durably
+from consensus.sync.state_sync import StateSync, StateSyncSettings
 from genesis.document import GenesisDocument
 from p2p.network import Network
 from tools.node.config import NodeConfig

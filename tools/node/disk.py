@@ -80,7 +80,7 @@ def megabytes(size: int) -> str:
 
 @dataclass
 class DiskThread:
-    """Implements `consensus.disk.Durably` with a thread, and measures how long each work takes."""
+    """Implements `consensus.signing.disk.Durably` with a thread, and measures how long each work takes."""
 
     now: Callable[[], float] = trio.current_time
     _lock: trio.Lock = field(default_factory=trio.Lock)

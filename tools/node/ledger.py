@@ -24,9 +24,9 @@ from chain.store import BlockStore, FinalBlock
 from chain.types.block import Block, Header
 from chain.types.committee import Committee
 from chain.types.params import MAX_BLOCK_OVERHEAD, ChainParams
-from consensus.disk import Durably, at_once
 from consensus.ledger import BuildRequest
 from consensus.messages import Certificate
+from consensus.signing.disk import Durably, at_once
 
 MAX_CERTIFICATE_BYTES: Final = 1 << 20
 MAX_SPECULATIVE: Final = 512

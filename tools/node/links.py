@@ -6,9 +6,9 @@ from pathlib import Path
 from chain.crypto import ed25519
 from chain.store import BlockStore
 from chain.types.params import ChainParams
-from p2p.committee_links import CommitteeLinks, LinkRules, committee_file
-from p2p.credentials import make_credential
 from p2p.libp2p_network import Libp2pNetwork
+from p2p.peers.committee_links import CommitteeLinks, LinkRules, committee_file
+from p2p.peers.credentials import make_credential
 
 
 def committee_links(
@@ -24,7 +24,7 @@ def committee_links(
     """The committee links of a node; with a consensus key it says which peer it is."""
     own = None
     if consensus is not None:
-        # No vote and no proposal: nothing that the signing log would have to hold (`p2p.credentials`).
+        # No vote and no proposal: nothing that the signing log would have to hold (`p2p.peers.credentials`).
         own = make_credential(
             consensus.sign,
             key=consensus.public_key,

@@ -25,10 +25,10 @@ from chain.types.block import Block, Header
 from chain.types.evidence import Evidence
 from chain.types.transaction import ReportEquivocation, SignedTransaction, report_of
 from consensus.engine import Engine
-from consensus.light import ChainProof, make_chain_proof
 from consensus.messages import Certificate
-from consensus.snapshots import SnapshotServer
-from consensus.state_sync import StateSync
+from consensus.sync.light import ChainProof, make_chain_proof
+from consensus.sync.snapshots import SnapshotServer
+from consensus.sync.state_sync import StateSync
 from genesis.document import GenesisDocument
 from p2p.network import Direction, Inbound, Lane, Network, PeerConnected, PeerEvent
 from tools.node.announcement import Announcement

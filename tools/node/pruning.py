@@ -13,7 +13,7 @@ import trio
 
 from chain.store import BlockStore
 from chain.types.params import ChainParams
-from consensus.disk import Durably, at_once
+from consensus.signing.disk import Durably, at_once
 from tools.node.disk import size_of
 from tools.node.snapshots import KEPT
 

@@ -29,14 +29,14 @@ from chain.types.block import Block
 from chain.types.transaction import possession_message
 from consensus.engine import Engine
 from consensus.inputs import EngineSettings
-from consensus.signer import Signer
+from consensus.signing.signer import Signer
 from genesis.document import GenesisDocument, GenesisError, read_genesis
 from genesis.registry import registry_of
-from p2p.committee_links import CommitteeLinks
 from p2p.config import NetworkConfig
 from p2p.identity import load_or_create_identity
 from p2p.libp2p_network import Libp2pNetwork, open_network
 from p2p.network import MAX_CONSENSUS_FRAME, MAX_TRANSACTIONS_FRAME, Network
+from p2p.peers.committee_links import CommitteeLinks
 from tools.node.beginning import pruner_for, state_sync_for, undo_blocks
 from tools.node.config import NodeConfig
 from tools.node.disk import DiskThread, DiskWatch, check_room

@@ -10,9 +10,9 @@ from typing import Final
 
 from chain.crypto import vrf
 from chain.crypto.ed25519 import SecretKey
-from consensus.disk import FileDisk
-from consensus.signer import Signer
-from consensus.signing_guard import create_log, open_log
+from consensus.signing.disk import FileDisk
+from consensus.signing.signer import Signer
+from consensus.signing.signing_guard import create_log, open_log
 
 SUFFIX: Final = ".signed"
 
@@ -26,7 +26,7 @@ def make_log(key_file: Path, *, chain_id: str, public_key: bytes) -> Path:
     """Make the log of a key that never signed on this chain; returns where it lies.
 
     Raises:
-        consensus.signing_guard.GuardError: LOG_EXISTS or LOG_IN_USE.
+        consensus.signing.signing_guard.GuardError: LOG_EXISTS or LOG_IN_USE.
     """
     path = log_path(key_file)
     create_log(FileDisk(path), chain_id=chain_id, public_key=public_key).close()
@@ -37,7 +37,7 @@ def open_signer(key_file: Path, secret: SecretKey, *, chain_id: str) -> Signer:
     """The key behind its guard.
 
     Raises:
-        consensus.signing_guard.GuardError: LOG_MISSING, LOG_CORRUPT, LOG_IN_USE or WRONG_OWNER.
+        consensus.signing.signing_guard.GuardError: LOG_MISSING, LOG_CORRUPT, LOG_IN_USE or WRONG_OWNER.
     """
     guard = open_log(FileDisk(log_path(key_file)), chain_id=chain_id, public_key=secret.public_key)
     return Signer(secret, guard, chain_id=chain_id, prove=lambda alpha: vrf.prove(secret, alpha))

@@ -15,7 +15,7 @@ KEPT: Final = 2
 
 
 class EpochSnapshots:
-    """Implements `consensus.snapshots.Snapshots` over the store."""
+    """Implements `consensus.sync.snapshots.Snapshots` over the store."""
 
     def __init__(self, store: BlockStore, params: ChainParams) -> None:
         self._store = store

@@ -35,8 +35,8 @@ from chain.types.block import Block, Header, transactions_root
 from chain.types.committee import Committee
 from chain.types.receipt import BlockOutcome
 from chain.types.statement import Kind
-from consensus.light import EpochProof, ProofError, TrustedCommittee, verify_epoch
 from consensus.messages import Certificate, CertificateError
+from consensus.sync.light import EpochProof, ProofError, TrustedCommittee, verify_epoch
 from genesis.document import GenesisDocument
 
 MAX_FAULTS: Final = 100

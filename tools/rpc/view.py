@@ -10,7 +10,7 @@ from chain.store import BlockStore
 from chain.types.block import Header
 from chain.types.committee import Committee
 from chain.types.transaction import SignedTransaction
-from consensus.light import ChainProof
+from consensus.sync.light import ChainProof
 from genesis.document import GenesisDocument
 
 

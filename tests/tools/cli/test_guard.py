@@ -5,8 +5,8 @@ import json
 import pytest
 
 from chain.crypto.keystore import KeyRole
-from consensus.disk import FileDisk
-from consensus.signing_guard import open_log
+from consensus.signing.disk import FileDisk
+from consensus.signing.signing_guard import open_log
 from genesis.document import to_json
 from tests.tools.chain_node import chain_node
 from tests.tools.cli.conftest import key_file

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from p2p.ban_file import BANS, StoredBan, to_document
 from p2p.files import save
 from p2p.network import PeerId
+from p2p.peers.ban_file import BANS, StoredBan, to_document
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def test_the_certificate_counts_not_the_file(served, proof_of):
     from dataclasses import replace
 
     from chain.codec import decode
-    from consensus.light import ChainProof
+    from consensus.sync.light import ChainProof
 
     served.node.produce(3)
     proof = parse_proof(proof_of(ALICE).read_text())

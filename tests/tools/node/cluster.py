@@ -15,10 +15,10 @@ from chain.database.memory import MemoryDatabase
 from chain.mempool import Mempool
 from chain.store import BlockStore
 from chain.types.transaction import possession_message
-from consensus.disk import FileDisk
 from consensus.engine import Engine
-from consensus.signer import Signer
-from consensus.signing_guard import create_log, open_log
+from consensus.signing.disk import FileDisk
+from consensus.signing.signer import Signer
+from consensus.signing.signing_guard import create_log, open_log
 from genesis.document import GenesisDocument
 from genesis.presets import COIN, local_testnet_genesis
 from genesis.registry import registry_of

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 
 from chain.types.block import Block
 from chain.types.statement import NOTHING, Kind, Statement
-from consensus.leader import leader_of
 from consensus.messages import Proposal, Vote, decode_message, encode_message
+from consensus.simplex.leader import leader_of
 from p2p.network import MAX_CONSENSUS_FRAME, Lane, Network
 from tests.tools.node.cluster import Cluster, consensus_key, peer_of
 

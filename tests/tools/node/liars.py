@@ -8,8 +8,8 @@ import trio
 from chain.codec import decode, encode
 from chain.state.chunks import Entries, Entry
 from chain.types.block import Block
-from consensus.requests import BLOCKS, MAX_ANSWER, STATUS, BlocksResponse, Status
-from consensus.snapshots import EPOCHS, OFFERS, PIECES, EpochsResponse, Offers, PiecesResponse
+from consensus.sync.requests import BLOCKS, MAX_ANSWER, STATUS, BlocksResponse, Status
+from consensus.sync.snapshots import EPOCHS, OFFERS, PIECES, EpochsResponse, Offers, PiecesResponse
 from p2p.network import Handler, Network, PeerId, RequestRefused
 
 Lie = Callable[[bytes], Awaitable[bytes]]

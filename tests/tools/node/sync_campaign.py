@@ -24,9 +24,9 @@ from chain.database.leveldb import open_leveldb
 from chain.database.memory import MemoryDatabase
 from consensus.engine import Engine
 from consensus.inputs import EngineSettings
-from consensus.snapshots import SnapshotServer
-from consensus.state_sync import StateSync, StateSyncSettings
-from consensus.sync import Sync
+from consensus.sync.block_sync import Sync
+from consensus.sync.snapshots import SnapshotServer
+from consensus.sync.state_sync import StateSync, StateSyncSettings
 from genesis.document import GenesisDocument
 from p2p.config import NetworkConfig
 from p2p.libp2p_network import Libp2pNetwork, open_network

@@ -7,8 +7,8 @@ import trio
 
 from chain.codec import encode
 from chain.store import BlockStore
-from consensus.requests import BLOCKS, BlocksRequest
-from consensus.state_sync import StateSync, StateSyncSettings
+from consensus.sync.requests import BLOCKS, BlocksRequest
+from consensus.sync.state_sync import StateSync, StateSyncSettings
 from p2p.network import RequestFailed
 from tests.tools.node.cluster import Cluster, open_cluster
 from tools.node.node import Node

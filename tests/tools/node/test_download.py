@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from chain.database.memory import MemoryDatabase
-from consensus.requests import BLOCKS, STATUS
-from consensus.sync import Sync
+from consensus.sync.block_sync import Sync
+from consensus.sync.requests import BLOCKS, STATUS
 from p2p.memory import Link, open_hub
 from p2p.network import PeerId
 from tests.tools.node import liars

@@ -15,7 +15,7 @@ from chain.execution import queries
 from chain.state.chunks import Entries, Entry
 from chain.store import BlockStore
 from chain.types.transaction import Transaction, Transfer, sign_transaction
-from consensus.snapshots import (
+from consensus.sync.snapshots import (
     EPOCHS,
     OFFERS,
     PIECES,
@@ -24,7 +24,7 @@ from consensus.snapshots import (
     PiecesResponse,
     SnapshotServer,
 )
-from consensus.state_sync import StateSync, StateSyncSettings
+from consensus.sync.state_sync import StateSync, StateSyncSettings
 from p2p.memory import Link, MemoryHub, open_hub
 from p2p.network import Network, PeerId, RequestRefused
 from tests.tools.chain_node import ChainNode, StoredChain, chain_node

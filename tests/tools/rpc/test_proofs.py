@@ -9,7 +9,7 @@ from tools.rpc.methods.proofs import prove_balance
 
 
 def test_a_way_that_is_too_long_is_said_to_be(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("consensus.light.MAX_EPOCHS", 1)
+    monkeypatch.setattr("consensus.sync.light.MAX_EPOCHS", 1)
     node = chain_node()
     node.produce(3 * node.genesis.params.epoch_length)
     with pytest.raises(RpcFault, match="2 epochs after epoch 0, at most 1") as caught:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from consensus.guard_log import Record, RecordKind, read_log
+from consensus.signing.guard_log import Record, RecordKind, read_log
 from tests.house import ROOT
 from tools.rpc.client import CallFailed, Client, Unreachable
 from tools.rpc.messages import BlockView, Status

@@ -2,7 +2,7 @@
 
 from chain.codec import encode, encode_fields
 from chain.execution import state_keys
-from consensus.light import TooManyEpochs
+from consensus.sync.light import TooManyEpochs
 from tools.balance_proof import FORMAT, BalanceProof
 from tools.rpc.faults import Code, RpcFault
 from tools.rpc.view import NodeView

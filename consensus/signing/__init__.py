@@ -1,0 +1,1 @@
+"""The consensus key, and what keeps it from contradicting itself."""

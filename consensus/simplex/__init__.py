@@ -1,0 +1,1 @@
+"""The protocol of one epoch as a pure step."""

@@ -1,0 +1,1 @@
+"""Catching up: final blocks from peers, and late states that certificates prove."""

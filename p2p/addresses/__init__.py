@@ -1,0 +1,1 @@
+"""Where peers listen, and which addresses one owner gets cheaply together."""

@@ -1,0 +1,1 @@
+"""Whom we are connected to: dialing, admission, places, scores, the committee."""

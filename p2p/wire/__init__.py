@@ -1,0 +1,1 @@
+"""What lies on a stream: frames, control messages, questions and answers, and how much of each."""

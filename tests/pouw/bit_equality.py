@@ -37,8 +37,8 @@ class Environment:
     label: str
     request: Request
     variables: dict[str, str] = field(default_factory=dict)
-    fallback: bool = False
-    """Its int8 products are wrong, which the known-answer test must find."""
+    fallback: bool | None = False
+    """Its int8 products are wrong, which the known-answer test must find; None if the processor decides."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def environments(base: Request, *, short: bool) -> Iterator[Environment]:
             f"cpu, ONEDNN_MAX_CPU_ISA={level} from the start",
             capped,
             {"ONEDNN_MAX_CPU_ISA": level},
-            fallback="VNNI" not in level,
+            # Many a processor has these instructions in 512 bits alone; then this level is plain AVX2.
+            fallback=None if level == "AVX2_VNNI" else "VNNI" not in level,
         )
     if not short:
         for level in ("default", "avx2", "avx512"):
@@ -112,10 +113,9 @@ def differences(environment: Environment, outcome: Outcome, expected: dict[str, 
         same = {work: root for work, root in outcome.roots.items() if work.endswith(f", {how}")}
         if len(same) != len(ALIKE) or len(set(same.values())) != 1:
             found.append(f"not the same: {', '.join(same)}")
-    if environment.request.backend == "cpu" and environment.fallback != ("chunks" in outcome.name):
-        found.append(
-            f"products by {outcome.name}, which is {'not ' * environment.fallback}what is right here"
-        )
+    wanted, is_slow = environment.fallback, "chunks" in outcome.name
+    if environment.request.backend == "cpu" and wanted is not None and wanted is not is_slow:
+        found.append(f"products by {outcome.name}, where int8 ones are {'wrong' if wanted else 'right'}")
     return found
 
 

@@ -180,7 +180,7 @@ async def test_a_node_that_catches_up_says_from_whom(tmp_path, autojump_clock):
         told = set()
         while back.head.height < 3 * EPOCH:
             told.add(back.status().syncing)
-            await trio.sleep(0.02)
+            await trio.sleep(0.001)
         assert any(line.startswith("catching up: height ") and "from node-" in line for line in told), told
         await cluster.kill(0)
         await cluster.kill(1)

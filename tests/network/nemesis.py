@@ -45,12 +45,17 @@ class Nemesis:
             "skew": self._skew,
         }
         self._deck: list[str] = []
+        self._wrong: Machine | None = None
+        """Whose clock is wrong: as faulty as a traitor to the others, so one machine's at a time."""
 
     def strike(self, number: int) -> Trouble:
         """Make one trouble, end it, and wait until every node is back in consensus."""
         if not self._deck:
             self._deck = self._draw.sample(sorted(self._kinds), len(self._kinds))
         kind = self._deck.pop()
+        if self._wrong is not None and self._wrong not in self._spare():
+            # It has earned a third of the seats since: without it nothing is promised.
+            self._set_right()
         what = self._kinds[kind]()
         return Trouble(number, kind, what, self._all_back(f"{number} {kind} ({what})"))
 
@@ -79,10 +84,15 @@ class Nemesis:
 
     def _victim(self) -> Machine:
         """A node without which the others still have a quorum."""
+        return self._draw.choice(self._spare() or self._cluster.machines)
+
+    def _spare(self) -> list[Machine]:
         seats = self._cluster.seats()
-        spare = [m for m, held in zip(self._cluster.machines, seats, strict=True)
-                 if is_quorum(sum(seats) - held, sum(seats))]  # fmt: skip
-        return self._draw.choice(spare or self._cluster.machines)
+        return [
+            machine
+            for machine, held in zip(self._cluster.machines, seats, strict=True)
+            if is_quorum(sum(seats) - held, sum(seats))
+        ]
 
     def _kill(self) -> str:
         victim = self._victim()
@@ -106,13 +116,24 @@ class Nemesis:
         return f"{victim.name}, {seconds:.1f} s"
 
     def _skew(self) -> str:
-        """A restart with a wrong clock; the next skew of the machine sets it right or wrong otherwise."""
+        """A restart with a wrong clock, which stays wrong until the next skew of any machine."""
         victim = self._victim()
+        if self._wrong not in (None, victim):
+            self._set_right()
         shift = self._draw.choice([-4 * HOUR, -60.0, 0.0, 60.0, 4 * HOUR])
         victim.disguise = ("tests.network.skewed", f"{shift}")
         victim.signal(signal.SIGKILL)
         victim.start()
+        self._wrong = victim
         return f"{victim.name} by {shift:+.0f} s"
+
+    def _set_right(self) -> None:
+        """The machine with the wrong clock starts again with the right one."""
+        assert self._wrong is not None
+        self._wrong.disguise = ()
+        self._wrong.signal(signal.SIGKILL)
+        self._wrong.start()
+        self._wrong = None
 
     def _disconnect(self) -> str:
         victim = self._victim()

@@ -62,8 +62,9 @@ NORMED_ERROR_LIMIT: Final = (1 << 17) - 1
 
 STRETCH: Final = 128
 """Fewest tokens of which a gradient's products are summed together, where a shard has several times as many.
-More make a cell open longer rows, fewer leave more sums to commit to: in wide models, whose matrices outgrow
-their activations, it is as many as the model is wide, up to LONGEST_STRETCH."""
+More make a cell open longer rows, fewer leave more sums to commit to. There are as many of those as the model
+is wide, squared, and so it is with the tokens: twice the width, four times the stretch, up to
+LONGEST_STRETCH."""
 
 LONGEST_STRETCH: Final = 512
 """Sums of so many products of errors fit int32."""
@@ -75,7 +76,7 @@ FACTOR_BITS: Final = 15
 def stretch_of(width: int) -> int:
     """Tokens of which the products of a gradient are summed together, in a model so wide."""
     stretch = STRETCH
-    while stretch < min(width, LONGEST_STRETCH):
+    while stretch < min(width * width // STRETCH, LONGEST_STRETCH):
         stretch *= 2
     return stretch
 

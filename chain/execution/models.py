@@ -50,7 +50,7 @@ class Model:
         if len(self.model_id) != 32:
             raise ValueError(f"a model's id has 32 bytes, got {len(self.model_id)}")
         object.__setattr__(self, "_program", lru_cache(maxsize=_PROGRAMS_KEPT)(self.build))
-        object.__setattr__(self, "_row", self.build(1).tensors[0])
+        object.__setattr__(self, "_row", self.program(1).tensors[0])
 
     @property
     def id(self) -> bytes:

@@ -1,5 +1,5 @@
 """Nodes of one process share what is a pure function of shared values: a block is executed once for all of
-them, its records are made once, a state entry is decoded once.
+them, a proof is checked once, its records are made once, a state entry is decoded once.
 
 What a world is about stays apart for each node: headers, signatures, outcomes against headers, stores,
 mempools. One answer in `_REPEATED` is worked out again all the same and must come out the same, or the
@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import chain.execution.block
 import chain.execution.ledger
+import chain.execution.proofs
 import chain.execution.queries
 import chain.layout
 import chain.mempool
@@ -22,7 +23,8 @@ import tools.node.ledger
 from chain.batches import block_records, undo_of
 from chain.codec import decode, encode
 from chain.execution.block import Execution, execute_block
-from chain.execution.run import BlockContext
+from chain.execution.records import Commit
+from chain.execution.run import BlockContext, Run
 from chain.layout import Changes, Undo
 from chain.state.tree import StateTree
 from chain.types.block import Block, Header
@@ -30,6 +32,7 @@ from chain.types.committee import Committee
 from chain.types.receipt import BlockOutcome
 from chain.types.transaction import SignedTransaction, Transaction
 from consensus.messages import Certificate, Vote
+from pouw.proofs.proof import ProofError
 from tests.simulation.planted import swapped
 
 _KEPT: Final = 2048
@@ -76,6 +79,28 @@ def _executor() -> Callable[..., Execution]:
     ) -> Execution:
         key = (state.root, context, id(transactions))
         return answers.find(key, transactions, lambda: execute_block(state, context, transactions, **rules))
+
+    return shared
+
+
+def _proof_checker() -> Callable[..., None]:
+    """Leaders draft blocks, forks hold the same proofs: what differs there is not what a proof is about."""
+    answers = _Answers[ProofError | None](told=str)
+    check, items_of = chain.execution.proofs._check, chain.execution.proofs._items
+
+    def shared(run: Run, commit: Commit, encoded: bytes, *, seed: bytes) -> None:
+        def checked() -> ProofError | None:
+            try:
+                check(run, commit, encoded, seed=seed)
+            except ProofError as error:
+                return error
+            return None
+
+        items = items_of(run, commit)
+        covered = items._commons, tuple(read() for read in items._tasks)
+        error = answers.find((run.params, commit, covered, encoded, seed), run.params, checked)
+        if error is not None:
+            raise ProofError(error.reason, error.message)
 
     return shared
 
@@ -155,6 +180,7 @@ def shared_results() -> Iterator[None]:
     readers = [chain.execution.queries, chain.execution.ledger, chain.layout]
     with swapped(
         (tools.node.ledger, "execute_block", _executor()),
+        (chain.execution.proofs, "_check", _proof_checker()),
         (chain.store, "block_records", _record_maker()),
         (chain.store, "undo_of", _undo_maker()),
         (chain.store, "CHECKED_AT_START", _CHECKED_AT_START),

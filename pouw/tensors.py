@@ -38,15 +38,19 @@ class DType(IntEnum):
     INT32 = 3
     INT64 = 4
 
-    @property
-    def size(self) -> int:
-        """Bytes per element."""
-        return 1 << (self - 1)
+    size: int
+    """Bytes per element."""
 
-    @property
-    def numpy(self) -> np.dtype[np.signedinteger]:
-        """The little-endian numpy type, which also is the form that is hashed."""
-        return _NUMPY[self]
+    numpy: np.dtype[np.signedinteger]
+    """The little-endian numpy type, which also is the form that is hashed."""
+
+    def __new__(cls, value: int) -> "DType":
+        """Fix what is asked for once per opened value: too often to be looked up each time."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.size = 1 << (value - 1)
+        member.numpy = np.dtype(f"<i{member.size}")
+        return member
 
     @property
     def low(self) -> int:
@@ -57,9 +61,6 @@ class DType(IntEnum):
     def high(self) -> int:
         """The greatest value."""
         return (1 << (8 * self.size - 1)) - 1
-
-
-_NUMPY: Final = {dtype: np.dtype(f"<i{1 << (dtype - 1)}") for dtype in DType}
 
 
 def _leaf_size(size: int, largest: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pouw.arithmetic.fixed import Wide, clamped, rounded
-from pouw.arithmetic.transformer_rows import ROOT_SUM_MAX, norm_factor
+from pouw.arithmetic.transformer_rows import norm_factor, squares
 from pouw.tensors import Array
 
 MAX_TABLE_BITS: Final = 14
@@ -65,9 +65,8 @@ def layer_norm_rows(
     count = x.shape[1]
     mean = (2 * wide.sum(axis=1, keepdims=True) + count) // (2 * count)
     away = wide - mean
-    sums = np.clip((away * away).sum(axis=1), 0, ROOT_SUM_MAX) + epsilon
     normed = np.empty_like(away)
-    for row, total in enumerate(sums.tolist()):
+    for row, total in enumerate((squares(away) + epsilon).tolist()):
         inverse, places = norm_factor(total, count)
         normed[row] = rounded(away[row] * inverse, places)
     value = normed * gain.astype(np.int64) + (bias.astype(np.int64) << lift)

@@ -56,12 +56,17 @@ def norm_rows(x: Array, gain: Array, *, epsilon: int, shift: int) -> NDArray[np.
         shift: NORM_BITS and the fraction bits of the gain, less those of the result.
     """
     wide = x.astype(np.int64)
-    sums = np.clip((wide * wide).sum(axis=1), 0, ROOT_SUM_MAX) + epsilon
     normed = np.empty_like(wide)
-    for row, total in enumerate(sums.tolist()):
+    for row, total in enumerate((squares(wide) + epsilon).tolist()):
         inverse, places = norm_factor(total, x.shape[1])
         normed[row] = rounded(wide[row] * inverse, places)
     return clamped(rounded(normed * gain.astype(np.int64), shift), 127).astype(np.int8)
+
+
+def squares(wide: Wide) -> Wide:
+    """The sum of the squares of each row, [m], held within what `norm_factor` takes: a peer sends any row."""
+    sums: Wide = (wide * wide).sum(axis=1)
+    return np.minimum(np.maximum(sums, 0), ROOT_SUM_MAX)
 
 
 def norm_factor(total: int, count: int) -> tuple[int, int]:

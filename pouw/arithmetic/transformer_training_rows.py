@@ -15,7 +15,7 @@ from pouw.arithmetic.cross_entropy import LOGIT, NATS, PART, POWER, REACH, WHOLE
 from pouw.arithmetic.fixed import Wide, clamped, half, rounded
 from pouw.arithmetic.logarithms import MANTISSA, logarithms
 from pouw.arithmetic.tables import TURN_BITS
-from pouw.arithmetic.transformer_rows import NORM_BITS, ROOT_SUM_MAX, norm_factor
+from pouw.arithmetic.transformer_rows import NORM_BITS, norm_factor, squares
 from pouw.tensors import Array
 
 ERROR_LIMIT: Final = 127 * 256 + 127
@@ -73,8 +73,8 @@ def norm_gradient_rows(
     """
     wide, given = x.astype(np.int64), errors.astype(np.int64)
     count = x.shape[1]
-    sums = np.clip((wide * wide).sum(axis=1), 0, ROOT_SUM_MAX) + epsilon
-    factors = np.array([norm_factor(total, count) for total in sums.tolist()], np.int64)
+    sums = (squares(wide) + epsilon).tolist()
+    factors = np.array([norm_factor(total, count) for total in sums], np.int64)
     inverse, places = factors[:, :1], factors[:, 1:]
     normed = (wide * inverse + _halves(places)) >> places
     along = divided((normed * given).sum(axis=1, keepdims=True), np.array(count, np.int64))

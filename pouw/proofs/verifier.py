@@ -371,10 +371,10 @@ def _check_kept(entry: _Opened, claimed: tuple[bytes, ...]) -> None:
 
 
 def _check_weights(proof: Proof, opened: list[_Opened]) -> Model:
-    weights: set[tuple[Weight, int]] = set()
+    weights: list[tuple[Weight, int]] = []
     for entry in opened:
         program = entry.item.program
-        weights.update((program.weights[index], leaf) for index, leaf in entry.plan.weights)
+        weights += ((program.weights[index], leaf) for index, leaf in entry.plan.weights)
     model = Model(weights)
     check_places(proof.weights, model.stretches, where="the model")
     forest = Forest("the model", model.spec, lambda i: tensor_key(WEIGHTS, 0, model.spec(i)), model.bundles)

@@ -8,6 +8,7 @@ import torch
 from pouw.arithmetic.requant import Requant
 from pouw.backends.compiled_training import CompiledTraining
 from pouw.backends.compiled_transformer import CompiledTransformer
+from pouw.backends.compiled_transformer_training import CompiledTransformerTraining
 from pouw.backends.cpu import CpuBackend
 from pouw.backends.cpu_transformer import TORCH_TYPES
 from pouw.backends.host import host
@@ -26,6 +27,7 @@ class CompiledCpu(CpuBackend):
         super().__init__(fast=fast, threads=threads)
         self._training = CompiledTraining(threads)
         self._transformer = CompiledTransformer(self._on_thread, threads)
+        self._transformer_training = CompiledTransformerTraining(self._on_thread, threads)
 
     @property
     def name(self) -> str:

@@ -43,7 +43,9 @@ def check_loops(backend: CpuBackend) -> None:
 
 
 def _results(backend: Backend) -> Iterator[Array]:
-    for result in (*_products(backend), *_learning(backend), *_attention(backend)):
+    for result in (
+        *_products(backend), *_learning(backend), *_attention(backend), *_backward(backend),
+    ):  # fmt: skip
         yield backend.get(result)
 
 
@@ -102,6 +104,21 @@ def _attention(backend: Backend) -> Iterator[Any]:
     weights = ops.attention_weights(queries, keys, heads=heads, multiplier=2900, shift=10)
     yield weights
     yield ops.attention_mix(weights, values, heads=heads, gain=900)
+
+
+def _backward(backend: Backend) -> Iterator[Any]:
+    ops = backend.transformer_training
+    for m, k, n in _PRODUCTS:
+        a, b = _noise(backend, m, k, DType.INT16, less=1), _noise(backend, n, k, DType.INT8)
+        for dtype in (DType.INT16, DType.INT32):
+            for onto in (None, _noise(backend, m, n, dtype)):
+                yield ops.wide_linear(a, b, onto, None, shift=9, limit=dtype.high, dtype=dtype)
+    for m, n in _WIDE:
+        errors, other = (_noise(backend, m, n, DType.INT32, less=less) for less in (14, 2))
+        for x in (_noise(backend, m, n, DType.INT16), _noise(backend, m, n, DType.INT32, less=8)):
+            for onto in (None, _noise(backend, m, n, DType.INT16)):
+                yield ops.norm_gradient(x, errors, onto, epsilon=5, shift=15)
+        yield ops.lion(other, errors, other, rate=1 << 9, fade=20, keep=9, lift=4, limit=1 << 29)
 
 
 def _noise(backend: Backend, rows: int, cols: int, dtype: DType, *, less: int = 0) -> Any:

@@ -36,17 +36,21 @@ def norm_rows(
         total: Any = np.int64(0)
         for j in range(count):
             total += np.int64(values[j]) * np.int64(values[j])
-        total = min(total, most) + epsilon
-        lift = _headroom(total)
-        mean = (total << (2 * lift)) // count
-        turn = _headroom(mean)
-        inverse = (1 << 61) // _root(mean << (2 * turn))
-        places = 61 - bits - lift - turn
+        inverse, places = norm_factor(min(total, most) + epsilon, count, bits)
         rounding = (1 << places) >> 1
         for j in range(count):
             normed = (np.int64(values[j]) * inverse + rounding) >> places
             value = (normed * np.int64(gain[j]) + half) >> shift
             here[j] = min(max(value, -127), 127)
+
+
+@compiled
+def norm_factor(total: Any, count: int, bits: int) -> tuple[int, int]:
+    """See `pouw.arithmetic.transformer_rows.norm_factor`; bits: NORM_BITS."""
+    lift = _headroom(total)
+    mean = (total << (2 * lift)) // count
+    turn = _headroom(mean)
+    return (1 << 61) // _root(mean << (2 * turn)), 61 - bits - lift - turn
 
 
 @compiled

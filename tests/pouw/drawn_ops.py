@@ -18,14 +18,17 @@ from pouw.ops.attention_weights import AttentionWeights
 from pouw.ops.gate import Gate
 from pouw.ops.kind import Bounded, OpKind
 from pouw.ops.linear import Linear
+from pouw.ops.lion import Lion
 from pouw.ops.loss_gradient import LossGradient
 from pouw.ops.matmul import MatmulNT
+from pouw.ops.norm_gradient import MAX_NORM_SHIFT, NormGradient
 from pouw.ops.optimiser import Descend, Velocity
 from pouw.ops.rotary import Rotary
 from pouw.ops.rounded import Rounded
 from pouw.ops.row_norm import RowNorm
 from pouw.ops.stochastic_requant import StochasticRequant
 from pouw.ops.transpose import Transpose
+from pouw.ops.wide_linear import WideLinear
 from pouw.tensors import Array, DType, TensorSpec
 
 Drawn = tuple[OpKind, list[Array]]
@@ -141,6 +144,31 @@ def learning(draw: st.DrawFn) -> Drawn:
     )
 
 
+@st.composite
+def backward(draw: st.DrawFn) -> Drawn:
+    """What transformers learn by: products of errors, gradients of norms, the optimiser."""
+    m, n = draw(st.integers(1, 20)), draw(st.integers(1, 80) | st.sampled_from([1024, 1100]))
+    k = draw(st.integers(1, 70) | st.sampled_from([511, 513]))
+    errors, numbers = draw(tensors(m, k, DType.INT16, 1)), draw(tensors(n, k, DType.INT8))
+    to = draw(st.sampled_from([DType.INT16, DType.INT32]))
+    wide = [draw(tensors(m, n, DType.INT32, draw(st.integers(0, 20)))) for _ in range(3)]
+    x = draw(st.sampled_from([draw(tensors(m, n, DType.INT16)), wide[0]]))
+    epsilon, shift = draw(st.integers(1, 1 << 40)), draw(st.integers(0, MAX_NORM_SHIFT))
+    limit = draw(st.sampled_from([1, 127, to.high]))
+    product = draw(st.sampled_from(_SHIFTS))
+    return draw(
+        st.sampled_from(
+            [
+                (WideLinear(product, limit, to), [errors, numbers]),
+                (WideLinear(product, limit, to, onto=True), [errors, numbers, draw(tensors(m, n, to))]),
+                (NormGradient(epsilon, shift), [x, wide[1], draw(tensors(m, n, DType.INT16, 1))]),
+                (NormGradient(epsilon, shift, onto=False), [x, wide[1]]),
+                (Lion(draw(st.integers(1, 1 << 20)), 20, 9, 4, 1 << 30), wide),
+            ]
+        )
+    )
+
+
 def possible(kind: OpKind, operands: list[Array]) -> bool:
     """Whether a program could be built with these operands: what it refuses need not be exact."""
     try:
@@ -154,10 +182,10 @@ def for_drawn(examples: int, each: Callable[[OpKind, list[Array]], None]) -> Non
     """Call `each` with drawn ops that programs can hold, the same wherever the same modules are loaded.
 
     Args:
-        examples: draws of each of the four families.
+        examples: draws of each of the five families.
         each: takes an op and its operands.
     """
-    for family in (products(), rows(), attention(), learning()):
+    for family in (products(), rows(), attention(), learning(), backward()):
 
         @settings(
             max_examples=examples, derandomize=True, database=None, deadline=None,

@@ -69,7 +69,7 @@ class Costs:
 
 def costs_of(device: str, width: int, sequences: int, tokens: int) -> Costs:
     """Measure a step of such a model."""
-    backend = select_backend(device, threads=1)
+    backend = select_backend(device, threads=1, loops="now")
     shape = LlamaShape(256, width, 2, width // 32, width // 32, 32, 2 * width, tokens)
     training = TransformerTraining("costs", shape, sequences, tokens)
     state = start_training(training, b"costs")

@@ -21,9 +21,11 @@ from pouw.backends.backend import Backend
 from pouw.backends.select import select_backend
 from pouw.fields import measure
 from pouw.models.llama import LlamaManifest, LlamaShape, Span, llama_program
+from pouw.ops.cells import cell_at
 from pouw.program import Program
 from pouw.proofs.commitment import CommitBuilder
 from pouw.proofs.proof import Proof
+from pouw.proofs.sampling import Placed, draw_cells
 from pouw.proofs.sealing import seal
 from pouw.proofs.verifier import Statement, WorkItem, check_proof
 from pouw.tensors import Array
@@ -169,9 +171,10 @@ def proofs(job: Job) -> str:
     builder = job.work(backend)
     item = WorkItem(bytes(32), job.program, job.inputs.__getitem__)
     statement = Statement(CHAIN, MINER, [item], builder.root, builder.units)
-    sizes, checks, makes = [], [], []
+    sizes, checks, makes, again = [], [], [], []
     for number in range(SEEDS):
         seed = b"%d" % number
+        again.append(computed_again(job.program, seed, root=builder.root))
         start = time.thread_time()
         fields = builder.prove(seed, SAMPLES).to_fields()
         makes.append(time.thread_time() - start)
@@ -186,8 +189,22 @@ def proofs(job: Job) -> str:
     return (
         f"  proof {mean(sizes):.0f} KiB (at most {max(sizes):.0f}), made in {mean(makes) * 1e3:.1f} ms, "
         f"checked in {mean(checks) * 1e3:.1f} ms (at most {max(checks) * 1e3:.1f}); "
-        f"{job.program.units:.3g} units"
+        f"{job.program.units:.3g} units, of which it computes one in {job.program.units / max(again):,.0f} "
+        f"again"
     )
+
+
+def computed_again(program: Program, seed: bytes, *, root: bytes) -> float:
+    """Units of the cells that a seed draws, and of the inline ops that they are made of."""
+    items = [Placed(program, 0)]
+    drawn = draw_cells(items, seed=seed, root=root, units=program.units, samples=SAMPLES)
+    total = 0.0
+    for _, cell in drawn:
+        if cell.tensor:
+            step = program.steps[cell.tensor - 1]
+            cols = step.output.spec.cols
+            total += step.units_per_row * len(cell_at(step.op.kind, cell.col, cols=cols)) / cols
+    return total
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _CHUNK = 4
 _TOLD_EVERY_SECONDS = 30.0
 
-_COLLECTED_EVERY = (100_000, 20, 20)
+_COLLECTED_EVERY = (1_000_000, 20, 20)
 """A world makes few cycles and many objects that live long: the collector's own pace costs a twentieth."""
 
 

@@ -30,6 +30,7 @@ from chain.state.tree import StateTree
 from chain.types.block import Block, Header
 from chain.types.committee import Committee
 from chain.types.receipt import BlockOutcome
+from chain.types.statement import Statement
 from chain.types.transaction import SignedTransaction, Transaction
 from consensus.messages import Certificate, Vote
 from pouw.proofs.proof import ProofError
@@ -159,6 +160,20 @@ def _of_each(pure: Callable[[_Subject], _Result]) -> Callable[[_Subject], _Resul
     return shared
 
 
+def _of_statements(pure: Callable[[Statement, str], bytes]) -> Callable[[Statement, str], bytes]:
+    """What is signed of each statement, on one chain: everybody verifies what everybody signs."""
+    known: dict[int, tuple[Statement, str, bytes]] = {}
+
+    def shared(statement: Statement, chain_id: str) -> bytes:
+        found = known.get(id(statement))
+        if found is None or found[1] != chain_id:
+            found = statement, chain_id, pure(statement, chain_id)
+            _put(known, id(statement), found)
+        return found[2]
+
+    return shared
+
+
 def _put(known: dict[Any, Any], key: object, value: object) -> None:
     if len(known) >= _KEPT:
         known.clear()
@@ -185,6 +200,7 @@ def shared_results() -> Iterator[None]:
         (chain.store, "undo_of", _undo_maker()),
         (chain.store, "CHECKED_AT_START", _CHECKED_AT_START),
         *((owner, name, property(_of_each(owner.__dict__[name].fget))) for owner, name in derived),
+        (Statement, "signing_bytes", _of_statements(Statement.signing_bytes)),
         *((module, "encode", encoder) for module in writers),
         *((module, "decode", decoder) for module in readers),
     ):

@@ -58,7 +58,7 @@ from tools.rpc import wire
 from tools.rpc.catalog import registry
 from tools.rpc.dispatch import parse
 from tools.rpc.faults import RpcFault
-from tools.testnet.control import ControlError, parse_order
+from tools.testnet.control import MAX_ORDER_BYTES, ControlError, parse_order
 
 LIMIT: Final = 1 << 22
 SEEDS: Final = 24
@@ -282,7 +282,7 @@ TARGETS: Final[dict[str, Target]] = {
         longest=128,
     ),
     "order": Target(
-        parse_order, (ControlError,), lambda _: [b'{"do": "stop", "name": "node-1"}'], longest=256
+        parse_order, (ControlError,), lambda _: [b'{"do": "stop", "name": "node-1"}'], longest=MAX_ORDER_BYTES
     ),
     "key-file": Target(lambda data: read_key_header(_written(data)), (KeystoreError,), _key_files),
     "tensor-file": Target(lambda data: TensorFile(_written(data)), (ModelImportError,), _tensor_files),

@@ -22,7 +22,7 @@ def rpc(method: str, params: str | None, url: str | None, testnet_dir: Path | No
     """Call a METHOD with its parameters as a JSON object or array, and print the result as JSON."""
     try:
         parsed = None if params is None else json.loads(params)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint="JSON") from None
     if parsed is not None and not isinstance(parsed, (dict, list)):
         raise click.BadParameter("parameters are an object or an array", param_hint="JSON")

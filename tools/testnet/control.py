@@ -21,6 +21,8 @@ SOCKET_NAME: Final = "control.sock"
 MAX_PATH_BYTES: Final = 100
 """A Unix socket's address holds 104 (macOS) to 108 (Linux) bytes, the end mark included."""
 MAX_LINE_BYTES: Final = 4096
+MAX_ORDER_BYTES: Final = 256
+"""Of a line that is an order: a verb and a name. JSON that is nested deeper than that ends its reader."""
 ORDER_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 60.0
 """Ending a child takes its grace period, and the testnet waits for all."""
@@ -133,6 +135,8 @@ def parse_order(line: bytes) -> Order:
     Raises:
         ControlError: It is none.
     """
+    if len(line) > MAX_ORDER_BYTES:
+        raise ControlError(f"an order has at most {MAX_ORDER_BYTES} bytes")
     try:
         document = json.loads(line)
         return Order(Verb(document["do"]), str(document.get("name", "")))

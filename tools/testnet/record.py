@@ -119,7 +119,7 @@ def read_record(folder: Path) -> TestnetRecord:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecordError(f"no testnet in {folder}: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path} is not JSON: {error}") from None
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise RecordError(f"{path} is not the record of a testnet of this version ({VERSION})")

@@ -100,6 +100,7 @@ def test_a_folder_without_a_testnet_is_named(headrace, tmp_path):
 
 def test_rpc_takes_json_only(headrace, served):
     assert headrace("rpc", "--rpc", served.url, "block", "{").code == 2
+    assert headrace("rpc", "--rpc", served.url, "block", "[" * 20_000).code == 2
     assert headrace("rpc", "--rpc", served.url, "block", "5").code == 2
     assert headrace("rpc", "--rpc", served.url, "nope", "--json").error["code"] == "METHOD_NOT_FOUND"
 

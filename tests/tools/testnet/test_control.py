@@ -73,7 +73,8 @@ def test_a_path_too_long_for_a_socket_is_explained(tmp_path: Path) -> None:
 async def test_garbage_is_answered_and_others_are_served(tmp_path: Path) -> None:
     carried_out: list[Order] = []
     async with listening(tmp_path, carried_out):
-        for garbage in (b"\xff\n", b"{}\n", b'{"do": "dance"}\n', b"x" * 5000, b'{"do": "kill"'):
+        nested = b"[" * 4000 + b"\n"
+        for garbage in (b"\xff\n", b"{}\n", b'{"do": "dance"}\n', b"x" * 5000, b'{"do": "kill"', nested):
             stream = await trio.open_unix_socket(str(control.socket_path(tmp_path)))
             async with stream:
                 await stream.send_all(garbage)

@@ -96,6 +96,7 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     [
         (None, "no testnet in {}: No such file or directory"),
         ("{", "{}/testnet.json is not JSON: Expecting property name"),
+        ("[" * 20_000, "{}/testnet.json is not JSON: maximum recursion depth"),
         ("[]", "{}/testnet.json is not the record of a testnet of this version"),
         ('{"version": 9}', "{}/testnet.json is not the record of a testnet of this version"),
         ('{"version": 1}', "{}/testnet.json has members missing or unknown: 'nodes'"),

@@ -10,9 +10,9 @@ from pouw.backends.compiled_training import CompiledTraining
 from pouw.backends.compiled_transformer import CompiledTransformer
 from pouw.backends.compiled_transformer_training import CompiledTransformerTraining
 from pouw.backends.cpu import CpuBackend
-from pouw.backends.cpu_transformer import TORCH_TYPES
 from pouw.backends.host import host
 from pouw.backends.products import product_in_stretches
+from pouw.backends.torch_tensors import TORCH_TYPES
 from pouw.kernels.products import greatest_rows, requant_rows
 from pouw.tensors import index_dtype
 

@@ -9,9 +9,9 @@ import torch
 
 from pouw.arithmetic.cross_entropy import LOGIT, PART, WHOLE
 from pouw.backends.cpu_training import CpuTraining
-from pouw.backends.cpu_transformer import TORCH_TYPES
 from pouw.backends.host import host
 from pouw.backends.parallel import WORTH_A_THREAD, in_stretches
+from pouw.backends.torch_tensors import TORCH_TYPES
 from pouw.kernels.learning import (
     descend_rows,
     loss_rows,

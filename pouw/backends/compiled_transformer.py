@@ -9,10 +9,11 @@ import torch
 from pouw.arithmetic.heads import Heads
 from pouw.arithmetic.tables import attention_weights
 from pouw.arithmetic.transformer_rows import NORM_BITS, ROOT_SUM_MAX
-from pouw.backends.cpu_transformer import TORCH_TYPES, CpuTransformer, Multiply
+from pouw.backends.cpu_transformer import CpuTransformer
 from pouw.backends.host import host
 from pouw.backends.parallel import in_stretches
 from pouw.backends.products import product_in_stretches
+from pouw.backends.torch_tensors import TORCH_TYPES, Multiply
 from pouw.kernels.attention import mix_rows, weigh_rows
 from pouw.kernels.products import scale_rows
 from pouw.kernels.rows import gate_rows, norm_rows, turn_rows

@@ -6,16 +6,16 @@ import torch
 
 from pouw.arithmetic.transformer_rows import NORM_BITS, ROOT_SUM_MAX
 from pouw.arithmetic.transformer_training_rows import ERROR_LIMIT, GUARD
-from pouw.backends.cpu_transformer import TORCH_TYPES, Multiply
-from pouw.backends.cpu_transformer_training import CpuTransformerTraining
 from pouw.backends.host import host
 from pouw.backends.parallel import in_stretches
 from pouw.backends.products import product_in_stretches
+from pouw.backends.torch_tensors import TORCH_TYPES, Multiply
+from pouw.backends.torch_transformer_training import TorchTransformerTraining
 from pouw.kernels.backward import join_rows, lion_rows, norm_gradient_rows, split_rows
 from pouw.tensors import DType
 
 
-class CompiledTransformerTraining(CpuTransformerTraining):
+class CompiledTransformerTraining(TorchTransformerTraining):
     """See `pouw.backends.transformer_training.TransformerTraining`; what is not here is torch's.
 
     Args:

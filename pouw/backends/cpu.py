@@ -13,13 +13,13 @@ import torch
 
 from pouw.arithmetic.requant import Requant
 from pouw.backends.backend import BackendError
-from pouw.backends.cpu_encoder import CpuEncoder
 from pouw.backends.cpu_training import CpuTraining
 from pouw.backends.cpu_transformer import CpuTransformer
-from pouw.backends.cpu_transformer_training import CpuTransformerTraining
 from pouw.backends.known_answer import check_backend
 from pouw.backends.parallel import HOST_THREADS, stay_on_thread
 from pouw.backends.products import whole_product
+from pouw.backends.torch_encoder import TorchEncoder
+from pouw.backends.torch_transformer_training import TorchTransformerTraining
 from pouw.tensors import Array, DType, index_dtype
 
 _CHUNK: Final = 1024
@@ -46,8 +46,8 @@ class CpuBackend:
         self._threads = threads
         self._training = CpuTraining()
         self._transformer = CpuTransformer(self._multiply)
-        self._transformer_training = CpuTransformerTraining(self._multiply)
-        self._encoder = CpuEncoder(self._multiply)
+        self._transformer_training = TorchTransformerTraining(self._multiply)
+        self._encoder = TorchEncoder(self._multiply)
 
     @property
     def name(self) -> str:
@@ -75,12 +75,12 @@ class CpuBackend:
         return self._transformer
 
     @property
-    def transformer_training(self) -> CpuTransformerTraining:
+    def transformer_training(self) -> TorchTransformerTraining:
         """See `Backend.transformer_training`."""
         return self._transformer_training
 
     @property
-    def encoder(self) -> CpuEncoder:
+    def encoder(self) -> TorchEncoder:
         """See `Backend.encoder`."""
         return self._encoder
 

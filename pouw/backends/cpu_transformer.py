@@ -1,6 +1,5 @@
 """The CPU backend's part for transformers: torch, in integers, and in float32 where its sums are exact."""
 
-from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
@@ -10,27 +9,14 @@ from pouw.arithmetic.fixed import half
 from pouw.arithmetic.heads import Heads
 from pouw.arithmetic.tables import WEIGHT_STEPS, attention_weights
 from pouw.arithmetic.transformer_rows import ROOT_SUM_MAX, norm_factor
+from pouw.backends.torch_tensors import TORCH_TYPES, Multiply, blocks
 from pouw.tensors import DType
-
-Multiply = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""A[m,k] · B[n,k]ᵀ of int8, exact in int32."""
-
-_BLOCK: Final = 1 << 16
-"""Values that elementwise steps treat at a time: 512 KiB of int64 stay in the second-level cache."""
 
 _CHUNK: Final = 1024
 """Products of int8 values sum exactly in float32 up to here."""
 
 _HIDDEN: Final = -float(1 << 27)
 """Below every score, and exact in float32; scores stay within 2^24."""
-
-TORCH_TYPES: Final = {
-    DType.INT8: torch.int8,
-    DType.INT16: torch.int16,
-    DType.INT32: torch.int32,
-    DType.INT64: torch.int64,
-}
-"""What torch calls the types."""
 
 
 class CpuTransformer:
@@ -59,7 +45,7 @@ class CpuTransformer:
         total = self._multiply(a, b)
         out = torch.empty(total.shape, dtype=TORCH_TYPES[dtype])
         scales = scale.to(torch.int64) if by_row else scale.to(torch.int64).t()
-        for rows in _blocks(total):
+        for rows in blocks(total):
             wide = total[rows].to(torch.int64).mul_(scales[rows] if by_row else scales)
             wide = wide.add_(half(shift)).bitwise_right_shift_(shift)
             if residual is not None:
@@ -71,7 +57,7 @@ class CpuTransformer:
         """See `pouw.ops.row_norm`."""
         out = torch.empty(x.shape, dtype=torch.int8)
         gains = gain.to(torch.int64)
-        for rows in _blocks(x):
+        for rows in blocks(x):
             wide = x[rows].to(torch.int64)
             sums = wide.square().sum(dim=1).clamp_(0, ROOT_SUM_MAX).add_(epsilon).tolist()
             factors = torch.tensor([norm_factor(total, x.shape[1]) for total in sums])
@@ -143,7 +129,7 @@ class CpuTransformer:
         kind = torch.int32 if shift <= 30 else torch.int64
         entries = torch.from_numpy(np.frombuffer(table, "<i2").astype(np.int64)).to(kind)
         out = torch.empty(gate.shape, dtype=torch.int8)
-        for rows in _blocks(gate):
+        for rows in blocks(gate):
             index = gate[rows].to(torch.int32).add_(128).view(-1)
             opened = entries.index_select(0, index).view(up[rows].shape)
             product = opened.mul_(up[rows]).add_(half(shift)).bitwise_right_shift_(shift)
@@ -166,12 +152,6 @@ class CpuTransformer:
     def last_rows(self, x: torch.Tensor, *, blocks: int, keep: int) -> torch.Tensor:
         """See `pouw.ops.last_rows`."""
         return x.view(blocks, -1, x.shape[1])[:, -keep:].reshape(blocks * keep, -1)
-
-
-def _blocks(tensor: torch.Tensor) -> Iterator[slice]:
-    step = max(1, _BLOCK // tensor.shape[1])
-    for start in range(0, tensor.shape[0], step):
-        yield slice(start, start + step)
 
 
 def _by_chunks(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -20,15 +20,22 @@ from pouw.arithmetic.requant import Requant
 from pouw.backends import triton_products
 from pouw.backends.backend import BackendError
 from pouw.backends.cpu import CpuBackend, open_cpu
-from pouw.backends.cpu_transformer import TORCH_TYPES
 from pouw.backends.cuda_products import padded_product
 from pouw.backends.cuda_rows import CudaRows
 from pouw.backends.cuda_training import CudaTraining
 from pouw.backends.cuda_transformer import CudaTransformer
 from pouw.backends.known_answer import check_backend
+from pouw.backends.known_encoder import ENCODER_ANSWER, encoder_digest
 from pouw.backends.known_rows import check_rows
+from pouw.backends.known_transformer_training import (
+    TRANSFORMER_TRAINING_ANSWER,
+    transformer_training_digest,
+)
 from pouw.backends.row_hashing import RowHashing
 from pouw.backends.through_host import ThroughHost
+from pouw.backends.torch_encoder import TorchEncoder
+from pouw.backends.torch_tensors import TORCH_TYPES
+from pouw.backends.torch_transformer_training import TorchTransformerTraining
 from pouw.backends.triton_kernel import BLOCK, blocks_of, launch
 from pouw.tensors import Array, index_dtype
 
@@ -54,10 +61,8 @@ class CudaBackend:
         self._rows: RowHashing | None = CudaRows(device)
         self._training = CudaTraining(device)
         self._transformer = CudaTransformer(self._padded, device)
-
-    def __getattr__(self, name: str) -> Any:
-        # Parts without kernels: whatever else a backend offers.
-        return ThroughHost(getattr(self._host, name), self._device)
+        self._transformer_training: Any = TorchTransformerTraining(self._product, device)
+        self._encoder: Any = TorchEncoder(self._product, device)
 
     @property
     def name(self) -> str:
@@ -82,9 +87,33 @@ class CudaBackend:
         return self._transformer
 
     @property
+    def transformer_training(self) -> Any:
+        """See `Backend.transformer_training`."""
+        return self._transformer_training
+
+    @property
+    def encoder(self) -> Any:
+        """See `Backend.encoder`."""
+        return self._encoder
+
+    @property
     def rows(self) -> RowHashing | None:
         """See `Backend.rows`."""
         return self._rows
+
+    def test_parts(self) -> None:
+        """Leave to the host what torch's own ops give otherwise here: training transformers, encoders."""
+        for part, answer, answered in (
+            ("transformer_training", TRANSFORMER_TRAINING_ANSWER, transformer_training_digest),
+            ("encoder", ENCODER_ANSWER, encoder_digest),
+        ):
+            try:
+                wrong = "" if answered(self) == answer else "it computes wrongly"
+            except RuntimeError as error:
+                wrong = str(error)
+            if wrong:
+                setattr(self, f"_{part}", ThroughHost(getattr(self._host, part), self._device))
+                _LOG.warning("%s goes through the host, not %s: %s", part, self._device, wrong)
 
     def test_rows(self) -> None:
         """Leave hashing to the host if one bit of a tree differs here."""
@@ -108,10 +137,10 @@ class CudaBackend:
         self, a: torch.Tensor, b: torch.Tensor, *, bias: torch.Tensor | None, requant: Requant | None
     ) -> torch.Tensor:
         """See `Backend.matmul_nt`."""
-        total = self._padded(a, b)
         if requant is None:
-            exact = total[: a.shape[0], : b.shape[0]]
-            return exact.contiguous() if bias is None else exact + bias.t()
+            exact = self._product(a, b)
+            return exact if bias is None else exact.add_(bias.t())
+        total = self._padded(a, b)
         out = torch.empty((a.shape[0], b.shape[0]), dtype=torch.int8, device=self._device)
         table = out if requant.table is None else self._table(requant.table)
         launch(
@@ -130,6 +159,9 @@ class CudaBackend:
         rank = a.to(torch.int64) * cols + lowest
         best = cols - 1 - torch.remainder(rank.amax(dim=1, keepdim=True), cols)
         return best.to(TORCH_TYPES[index_dtype(cols)])
+
+    def _product(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self._padded(a, b)[: a.shape[0], : b.shape[0]].contiguous()
 
     def _padded(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return padded_product(a, b, fast=self._fast)
@@ -159,6 +191,7 @@ def open_cuda(index: int) -> CudaBackend:
     for fast in (True, False):
         backend = CudaBackend(torch.device("cuda", index), fast=fast, host=host)
         try:
+            backend.test_parts()
             check_backend(backend)
         except (BackendError, RuntimeError) as error:
             # cuBLASLt refuses shapes and types on some GPUs with a RuntimeError.

@@ -6,7 +6,7 @@ from pouw.arithmetic.cross_entropy import LOGIT, PART, WHOLE
 from pouw.arithmetic.fixed import half
 from pouw.backends import triton_learning
 from pouw.backends.cpu_training import CpuTraining
-from pouw.backends.cpu_transformer import TORCH_TYPES
+from pouw.backends.torch_tensors import TORCH_TYPES
 from pouw.backends.triton_kernel import BLOCK, blocks_of, launch
 from pouw.tensors import DType
 

@@ -10,7 +10,8 @@ from pouw.arithmetic.heads import Heads
 from pouw.arithmetic.tables import WEIGHT_STEPS, attention_weights
 from pouw.arithmetic.transformer_rows import NORM_BITS, ROOT_SUM_MAX
 from pouw.backends import triton_attention, triton_products, triton_rows
-from pouw.backends.cpu_transformer import TORCH_TYPES, CpuTransformer, Multiply
+from pouw.backends.cpu_transformer import CpuTransformer
+from pouw.backends.torch_tensors import TORCH_TYPES, Multiply
 from pouw.backends.triton_kernel import BLOCK, blocks_of, launch
 from pouw.tensors import DType
 

@@ -6,9 +6,7 @@ from typing import Final
 import torch
 
 from pouw.backends.parallel import in_stretches
-
-Multiply = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""A[m,k] · B[n,k]ᵀ of int8, exact in int32."""
+from pouw.backends.torch_tensors import Multiply
 
 _WORTH: Final = 1 << 21
 """Multiply-accumulates that another thread must have to do: ten microseconds' worth."""

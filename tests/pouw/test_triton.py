@@ -29,7 +29,15 @@ from pouw.backends.cpu import open_cpu  # noqa: E402
 from pouw.backends.cuda import CudaBackend  # noqa: E402
 from pouw.backends.cuda_products import padded_product  # noqa: E402
 from pouw.backends.cuda_rows import CudaRows  # noqa: E402
+from pouw.backends.known_transformer_training import (  # noqa: E402
+    TRANSFORMER_TRAINING_ANSWER,
+    transformer_training_digest,
+)
 from pouw.backends.select import present_devices, select_backend  # noqa: E402
+from pouw.backends.through_host import ThroughHost  # noqa: E402
+from pouw.backends.torch_encoder import TorchEncoder  # noqa: E402
+from pouw.backends.torch_tensors import CPU  # noqa: E402
+from pouw.backends.torch_transformer_training import TorchTransformerTraining  # noqa: E402
 from pouw.ops.kind import OpKind  # noqa: E402
 from pouw.tensors import Array, DType, TensorSpec  # noqa: E402
 from pouw.trees.bulk_rows import hash_in_bulk  # noqa: E402
@@ -51,13 +59,31 @@ def interpret(module: str, *arguments: str) -> str:
 
 
 def test_interpreted_kernels_are_the_reference() -> None:
-    """Drawn shapes and extreme values; four families of ops."""
-    assert int(interpret("interpreted", "12")) >= 40
+    """Drawn shapes and extreme values; five families of ops."""
+    assert int(interpret("interpreted", "12")) >= 45
 
 
 @pytest.mark.slow
 def test_interpreted_kernels_are_the_reference_at_length() -> None:
     assert int(interpret("interpreted", "150")) >= 500
+
+
+def test_a_part_that_computes_wrongly_goes_through_the_host(caplog: pytest.LogCaptureFixture) -> None:
+    class Careless(TorchTransformerTraining):
+        def momentum(self, momentum: Any, gradient: Any, *, decay: int, limit: int) -> Any:
+            return super().momentum(momentum, gradient, decay=decay, limit=limit).add_(1)
+
+    backend = CudaBackend(CPU, fast=False, host=open_cpu(threads=1))
+    backend.test_parts()
+    assert isinstance(backend.transformer_training, TorchTransformerTraining)
+    assert isinstance(backend.encoder, TorchEncoder)
+    assert not caplog.records
+    backend._transformer_training = Careless(backend._product, CPU)
+    backend.test_parts()
+    assert isinstance(backend.transformer_training, ThroughHost)
+    assert isinstance(backend.encoder, TorchEncoder)
+    assert "transformer_training goes through the host, not cpu: it computes wrongly" in caplog.text
+    assert transformer_training_digest(backend) == TRANSFORMER_TRAINING_ANSWER
 
 
 def test_interpreted_kernels_make_the_same_trees() -> None:

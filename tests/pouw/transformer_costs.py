@@ -180,7 +180,7 @@ def proofs(job: Job) -> str:
         makes.append(time.thread_time() - start)
         sizes.append(measure(fields, limit=1 << 30) / 1024)
         took = []
-        for _ in range(3):
+        for _ in range(8):
             start = time.thread_time()
             proof = Proof.from_fields(fields, max_bytes=1 << 30)
             check_proof(statement, proof, seed=seed, samples=SAMPLES)

@@ -16,9 +16,9 @@ def norm_factors(sums: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Te
         sums: int64, sums of squares with epsilon, 1..2^62-1.
         count: values of a row.
     """
-    lift = (62 - _bit_length(sums)) >> 1
+    lift = (62 - bit_length(sums)) >> 1
     mean = torch.div(sums << 2 * lift, count, rounding_mode="floor")
-    turn = (62 - _bit_length(mean)) >> 1
+    turn = (62 - bit_length(mean)) >> 1
     inverse = torch.div(torch.full_like(mean, 1 << 61), _root(mean << 2 * turn), rounding_mode="floor")
     return inverse, 61 - NORM_BITS - lift - turn
 
@@ -28,7 +28,7 @@ def halves(places: torch.Tensor) -> torch.Tensor:
     return torch.bitwise_left_shift(torch.ones_like(places), places) >> 1
 
 
-def _bit_length(x: torch.Tensor) -> torch.Tensor:
+def bit_length(x: torch.Tensor) -> torch.Tensor:
     """Of int64 from 1 to 2^62 - 1; a double may have been rounded up to the next power of two."""
     places = torch.frexp(x.to(torch.float64)).exponent.to(torch.int64)
     return places - (torch.bitwise_left_shift(torch.ones_like(x), places - 1) > x).to(torch.int64)

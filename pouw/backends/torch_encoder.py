@@ -1,7 +1,7 @@
-"""The CPU backend's part for encoders: torch, in integers, and in float32 where its sums are exact."""
+"""The part for encoders in torch alone: in integers, and in float32 where its sums are exact.
 
-from collections.abc import Callable, Iterator
-from typing import Final
+It is the CPU's, and a GPU's too: nothing here leaves the device of its operands, or waits for it.
+"""
 
 import numpy as np
 import torch
@@ -9,28 +9,24 @@ import torch
 from pouw.arithmetic.fixed import half
 from pouw.arithmetic.heads import Heads
 from pouw.arithmetic.tables import WEIGHT_STEPS, attention_weights
-from pouw.arithmetic.transformer_rows import ROOT_SUM_MAX, norm_factor
+from pouw.arithmetic.transformer_rows import ROOT_SUM_MAX
+from pouw.backends.torch_roots import halves, norm_factors
+from pouw.backends.torch_tensors import CPU, TORCH_TYPES, Multiply, blocks
 from pouw.tensors import DType
 
-Multiply = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""A[m,k] · B[n,k]ᵀ of int8, exact in int32."""
 
-_BLOCK: Final = 1 << 16
-"""Values that elementwise steps treat at a time: 512 KiB of int64 stay in the second-level cache."""
-
-_TORCH: Final = {DType.INT8: torch.int8, DType.INT16: torch.int16, DType.INT32: torch.int32}
-
-
-class CpuEncoder:
+class TorchEncoder:
     """See `pouw.backends.encoder.EncoderOps`; tensors are torch's.
 
     Args:
-        multiply: how int8 matrices are multiplied on this machine.
+        multiply: how int8 matrices are multiplied there.
+        device: where tensors lie.
     """
 
-    def __init__(self, multiply: Multiply) -> None:
+    def __init__(self, multiply: Multiply, device: torch.device = CPU) -> None:
         self._multiply = multiply
-        self._weights = torch.from_numpy(attention_weights().copy())
+        self._device = device
+        self._weights = torch.from_numpy(attention_weights().copy()).to(device)
 
     def affine(
         self, a: torch.Tensor, b: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor,
@@ -40,10 +36,10 @@ class CpuEncoder:
         """See `pouw.ops.affine`."""
         total = self._multiply(a, b)
         total += bias if by_row else bias.t()
-        out = torch.empty(total.shape, dtype=_TORCH[dtype])
+        out = torch.empty(total.shape, dtype=TORCH_TYPES[dtype], device=self._device)
         scales = scale.to(torch.int64) if by_row else scale.to(torch.int64).t()
-        entries = torch.from_numpy(np.frombuffer(table or b"\0", np.int8).copy())
-        for rows in _blocks(total):
+        entries = torch.from_numpy(np.frombuffer(table or b"\0", np.int8).copy()).to(self._device)
+        for rows in blocks(total):
             wide = total[rows].to(torch.int64).mul_(scales[rows] if by_row else scales)
             wide = wide.add_(half(shift)).bitwise_right_shift_(shift)
             if residual is not None:
@@ -61,18 +57,16 @@ class CpuEncoder:
     ) -> torch.Tensor:  # fmt: skip
         """See `pouw.ops.layer_norm`."""
         count = x.shape[1]
-        out = torch.empty(x.shape, dtype=_TORCH[dtype])
+        out = torch.empty(x.shape, dtype=TORCH_TYPES[dtype], device=self._device)
         gains = gain.to(torch.int64)
         biases = bias.to(torch.int64).bitwise_left_shift(lift).add_(half(shift))
-        for rows in _blocks(x):
+        for rows in blocks(x):
             wide = x[rows].to(torch.int64)
             doubled = wide.sum(dim=1, keepdim=True).mul_(2).add_(count)
             wide = wide.sub_(torch.div(doubled, 2 * count, rounding_mode="floor"))
-            sums = wide.square().sum(dim=1).clamp_(0, ROOT_SUM_MAX).add_(epsilon).tolist()
-            factors = torch.tensor([norm_factor(total, count) for total in sums])
-            inverse, places = factors[:, :1], factors[:, 1:]
-            rounding = torch.bitwise_left_shift(torch.ones_like(places), places) >> 1
-            wide = wide.mul_(inverse).add_(rounding).bitwise_right_shift_(places)
+            sums = wide.square().sum(dim=1, keepdim=True).clamp_(0, ROOT_SUM_MAX).add_(epsilon)
+            inverse, places = norm_factors(sums, count)
+            wide = wide.mul_(inverse).add_(halves(places)).bitwise_right_shift_(places)
             wide = wide.mul_(gains).add_(biases).bitwise_right_shift_(shift)
             out[rows] = wide.clamp_(-limit, limit)
         return out
@@ -84,7 +78,8 @@ class CpuEncoder:
         """See `pouw.ops.attention_weights`."""
         q = queries.view(heads.sequences, heads.tokens, heads.queries, heads.dim).to(torch.float32)
         k = keys.view(heads.sequences, heads.keys, heads.span, heads.dim).to(torch.float32)
-        out = torch.zeros(heads.sequences, heads.queries, heads.tokens, heads.span, dtype=torch.int8)
+        shape = heads.sequences, heads.queries, heads.tokens, heads.span
+        out = torch.zeros(shape, dtype=torch.int8, device=self._device)
         # Beyond this difference every weight is 0; most models then fit int32.
         far = min(1 << 26, (WEIGHT_STEPS << shift) // multiplier + 1)
         kind = torch.int32 if far * multiplier + half(shift) < 1 << 31 else torch.int64
@@ -103,7 +98,8 @@ class CpuEncoder:
         self, x: torch.Tensor, table: torch.Tensor, *, places: tuple[int, ...], lift: int
     ) -> torch.Tensor:
         """See `EncoderOps.positions`."""
-        rows = table.index_select(0, torch.tensor(places)).to(torch.int32).bitwise_left_shift_(lift)
+        chosen = torch.tensor(places, device=self._device)
+        rows = table.index_select(0, chosen).to(torch.int32).bitwise_left_shift_(lift)
         return rows.add_(x).to(x.dtype)
 
     def split_heads(self, x: torch.Tensor, *, heads: Heads) -> torch.Tensor:
@@ -115,15 +111,9 @@ class CpuEncoder:
         """See `pouw.ops.mean_pool`."""
         parts = x.view(x.shape[0], len(lengths), tokens).to(torch.int64)
         totals = torch.stack([parts[:, s, :length].sum(dim=1) for s, length in enumerate(lengths)], dim=1)
-        counts = torch.tensor(lengths)
+        counts = torch.tensor(lengths, device=self._device)
         return torch.div(totals.mul_(2).add_(counts), 2 * counts, rounding_mode="floor").to(x.dtype)
 
     def first_rows(self, x: torch.Tensor, *, blocks: int) -> torch.Tensor:
         """See `pouw.ops.first_rows`."""
         return x[:: x.shape[0] // blocks].contiguous()
-
-
-def _blocks(tensor: torch.Tensor) -> Iterator[slice]:
-    step = max(1, _BLOCK // tensor.shape[1])
-    for start in range(0, tensor.shape[0], step):
-        yield slice(start, start + step)

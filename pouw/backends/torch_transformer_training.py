@@ -1,6 +1,8 @@
-"""The CPU backend's part for training transformers: torch, in 32 bits where sums fit, else in 64."""
+"""The part for training transformers in torch alone: in 32 bits where sums fit, else in 64.
 
-from collections.abc import Iterator
+It is the CPU's, and a GPU's too: nothing here leaves the device of its operands, or waits for it.
+"""
+
 from typing import Final
 
 import numpy as np
@@ -13,11 +15,9 @@ from pouw.arithmetic.logarithms import MANTISSA, logarithms
 from pouw.arithmetic.tables import TURN_BITS
 from pouw.arithmetic.transformer_rows import NORM_BITS, ROOT_SUM_MAX
 from pouw.arithmetic.transformer_training_rows import ERROR_LIMIT, GUARD, NATS_ABOVE_LOGIT, SHARE
-from pouw.backends.cpu_roots import halves, norm_factors
-from pouw.backends.cpu_transformer import Multiply
+from pouw.backends.torch_roots import bit_length, halves, norm_factors
+from pouw.backends.torch_tensors import CPU, TORCH_TYPES, Multiply, blocks
 from pouw.tensors import DType
-
-_TORCH: Final = {DType.INT8: torch.int8, DType.INT16: torch.int16, DType.INT32: torch.int32}
 
 _SHORT: Final = 512
 """Sums of so many errors times int8 values stay within int32, with 2^22 that may be added to them."""
@@ -31,19 +31,21 @@ _EXACT: Final = 1 << 53
 """Doubles hold every integer up to here, and floor a quotient of two such integers rightly: if it is no
 integer, it is further from the next one than the quotient's last bit."""
 
-_BLOCK: Final = 1 << 16
-"""Values that elementwise steps treat at a time: 512 KiB of int64 stay in the second-level cache."""
 
-
-class CpuTransformerTraining:
+class TorchTransformerTraining:
     """See `pouw.backends.transformer_training.TransformerTraining`; tensors are torch's.
 
     Args:
-        multiply: how int8 matrices are multiplied on this machine.
+        multiply: how int8 matrices are multiplied there.
+        device: where tensors lie.
     """
 
-    def __init__(self, multiply: Multiply) -> None:
+    def __init__(self, multiply: Multiply, device: torch.device = CPU) -> None:
         self._multiply = multiply
+        self._device = device
+        self._whole, self._part, self._logarithms = (
+            torch.from_numpy(table.copy()).to(device) for table in (WHOLE, PART, logarithms())
+        )
 
     def wide_linear(
         self, a: torch.Tensor, b: torch.Tensor, onto: torch.Tensor | None, noise: torch.Tensor | None, *,
@@ -51,7 +53,7 @@ class CpuTransformerTraining:
     ) -> torch.Tensor:  # fmt: skip
         """See `pouw.ops.wide_linear`."""
         rows, depth = a.shape
-        both = torch.empty((2 * rows, depth), dtype=torch.int8)
+        both = torch.empty((2 * rows, depth), dtype=torch.int8, device=self._device)
         torch.add(a, 128, out=(high := torch.empty_like(a))).bitwise_right_shift_(8)
         both[:rows] = high
         # The low byte as it stands, read as int8, is what the rounded high one leaves over.
@@ -71,7 +73,7 @@ class CpuTransformerTraining:
         total = total.bitwise_right_shift_(shift)
         if onto is not None:
             total = total.add_(onto)
-        return total.clamp_(-limit, limit).to(_TORCH[dtype])
+        return total.clamp_(-limit, limit).to(TORCH_TYPES[dtype])
 
     def part_sums(
         self, a: torch.Tensor, noise: torch.Tensor | None, *, parts: int, shift: int, limit: int
@@ -85,9 +87,9 @@ class CpuTransformerTraining:
         self, x: torch.Tensor, errors: torch.Tensor, onto: torch.Tensor | None, *, epsilon: int, shift: int
     ) -> torch.Tensor:
         """See `pouw.ops.norm_gradient`."""
-        out = torch.empty(x.shape, dtype=torch.int16)
+        out = torch.empty(x.shape, dtype=torch.int16, device=self._device)
         count, drop = x.shape[1], 2 * NORM_BITS - GUARD
-        for rows in _blocks(x):
+        for rows in blocks(x):
             wide, given = x[rows].to(torch.int64, copy=True), errors[rows].to(torch.int64, copy=True)
             sums = wide.square().sum(dim=1, keepdim=True).clamp_(0, ROOT_SUM_MAX).add_(epsilon)
             inverse, places = norm_factors(sums, count)
@@ -175,9 +177,9 @@ class CpuTransformerTraining:
         """See `pouw.ops.gate_gradient`."""
         # Two factors of 16 bits and a rounding term of 2^29 fit int32, three factors do not.
         kind = torch.int32 if up is None and shift <= 30 else torch.int64
-        entries = torch.from_numpy(np.frombuffer(table, "<i2").astype(np.int64)).to(kind)
-        out = torch.empty(errors.shape, dtype=torch.int16)
-        for rows in _blocks(errors):
+        entries = torch.from_numpy(np.frombuffer(table, "<i2").astype(np.int64)).to(self._device, kind)
+        out = torch.empty(errors.shape, dtype=torch.int16, device=self._device)
+        for rows in blocks(errors):
             index = gate[rows].to(torch.int32).add_(128).view(-1)
             value = entries.index_select(0, index).view(gate[rows].shape).mul_(errors[rows])
             if up is not None:
@@ -188,22 +190,21 @@ class CpuTransformerTraining:
 
     def token_gradient(self, logits: torch.Tensor, tokens: torch.Tensor, *, length: int) -> torch.Tensor:
         """See `pouw.ops.next_token`."""
-        shares, _ = _shares_of_tokens(logits)
+        shares, _ = self._shares_of_tokens(logits)
         total = shares.sum(dim=1, keepdim=True)
         chances = shares.bitwise_left_shift_(SHARE + 1).add_(total)
         chances = torch.div(chances, total.mul_(2), rounding_mode="floor")
         labels = _labels(tokens, length)
-        hit = labels == torch.arange(logits.shape[1])
+        hit = labels == torch.arange(logits.shape[1], device=self._device)
         errors = chances.sub_(hit.to(torch.int64) << SHARE).clamp_(-ERROR_LIMIT, ERROR_LIMIT)
         return errors.masked_fill_(labels < 0, 0).to(torch.int16)
 
     def token_loss(self, logits: torch.Tensor, tokens: torch.Tensor, *, length: int) -> torch.Tensor:
         """See `pouw.ops.next_token`."""
-        shares, below = _shares_of_tokens(logits)
+        shares, below = self._shares_of_tokens(logits)
         labels = _labels(tokens, length)
         total = shares.sum(dim=1, keepdim=True)
-        exponent = torch.tensor([int(x).bit_length() - 1 for x in total[:, 0].tolist()]).view(-1, 1)
-        table = torch.from_numpy(logarithms().copy())
+        exponent, table = bit_length(total) - 1, self._logarithms
         lead = (total >> (exponent - MANTISSA)) - (1 << MANTISSA)
         away = below.gather(1, labels.clamp(0, logits.shape[1] - 1)) << NATS_ABOVE_LOGIT
         value = (exponent - POWER) * table[-1] + table[lead] + away
@@ -214,10 +215,11 @@ class CpuTransformerTraining:
     ) -> torch.Tensor:
         """See `pouw.ops.embedding_gradient`."""
         places = tokens[:, 0].to(torch.int64)
-        known = (places >= 0) & (places < rows)
+        unknown = (places < 0) | (places >= rows)
         # An int32 sum of 131,071 errors at most is exact, in any order.
-        out = torch.zeros((rows, errors.shape[0]), dtype=torch.int32)
-        out.index_add_(0, places[known], errors.t().to(torch.int32)[known])
+        out = torch.zeros((rows, errors.shape[0]), dtype=torch.int32, device=self._device)
+        known = errors.t().to(torch.int32, copy=True).masked_fill_(unknown.view(-1, 1), 0)
+        out.index_add_(0, places.clamp(0, rows - 1), known)
         return out.clamp_(-limit, limit)
 
     def momentum(
@@ -233,7 +235,7 @@ class CpuTransformerTraining:
     ) -> torch.Tensor:  # fmt: skip
         """See `pouw.ops.lion`."""
         out = torch.empty_like(master)
-        for rows in _blocks(master):
+        for rows in blocks(master):
             turn = gradient[rows].to(torch.int64).bitwise_left_shift_(lift)
             turn = turn.add_(momentum[rows].to(torch.int64).mul_(keep)).sign_().mul_(rate)
             wide = master[rows].to(torch.int64)
@@ -244,13 +246,14 @@ class CpuTransformerTraining:
     def narrowed(self, a: torch.Tensor, *, shift: int, limit: int, dtype: DType) -> torch.Tensor:
         """See `pouw.ops.narrowed`."""
         wide = a.to(torch.int64).add_(half(shift)).bitwise_right_shift_(shift)
-        return wide.clamp_(-limit, limit).to(_TORCH[dtype])
+        return wide.clamp_(-limit, limit).to(TORCH_TYPES[dtype])
 
-
-def _blocks(tensor: torch.Tensor) -> Iterator[slice]:
-    step = max(1, _BLOCK // tensor.shape[1])
-    for start in range(0, tensor.shape[0], step):
-        yield slice(start, start + step)
+    def _shares_of_tokens(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        wide = logits.to(torch.int64)
+        below = wide.amax(dim=1, keepdim=True).sub(wide)
+        near = below.clamp(max=(REACH << LOGIT) - 1)
+        shares = self._whole[near >> LOGIT].mul_(self._part[near & ((1 << LOGIT) - 1)])
+        return shares.bitwise_right_shift_(POWER), below
 
 
 def _floored(value: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
@@ -264,15 +267,6 @@ def _labels(tokens: torch.Tensor, length: int) -> torch.Tensor:
     labels = torch.roll(tokens.to(torch.int64), -1, 0)
     labels[length - 1 :: length] = -1
     return labels
-
-
-def _shares_of_tokens(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    wide = logits.to(torch.int64)
-    below = wide.amax(dim=1, keepdim=True).sub(wide)
-    near = below.clamp(max=(REACH << LOGIT) - 1)
-    whole, part = torch.from_numpy(WHOLE.copy()), torch.from_numpy(PART.copy())
-    shares = whole[near >> LOGIT].mul_(part[near & ((1 << LOGIT) - 1)])
-    return shares.bitwise_right_shift_(POWER), below
 
 
 def _spread(noise: torch.Tensor, shift: int) -> torch.Tensor:

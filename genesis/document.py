@@ -17,6 +17,7 @@ from chain.address import AddressError, decode_address, encode_address
 from chain.codec import U64, AtMost, Hash32, PublicKey, encode
 from chain.execution.stakes import shards_item, stake_of
 from chain.hashing import digest
+from chain.json_text import read_json
 from chain.types.committee import Committee, Validator
 from chain.types.params import ChainParams
 from genesis.commons import commons
@@ -102,8 +103,8 @@ def from_json(text: str) -> GenesisDocument:
         GenesisError: With the path of the member that is missing, unknown or wrong.
     """
     try:
-        top = json.loads(text, object_pairs_hook=_without_repeats)
-    except (ValueError, RecursionError) as error:
+        top = read_json(text, object_pairs_hook=_without_repeats)
+    except ValueError as error:
         raise GenesisError(f"not JSON: {error}") from None
     reader = _Reader("", top)
     if reader.member("format", _integer) != FORMAT:

@@ -9,7 +9,6 @@
 The file holds proofs and no claims: what it says is computed by whoever checks it.
 """
 
-import json
 from dataclasses import dataclass, fields
 from typing import Annotated, Final
 
@@ -17,6 +16,7 @@ from chain.address import encode_address
 from chain.codec import AtMost, Exactly, Hash32, decode, decode_fields
 from chain.execution import state_keys
 from chain.execution.records import Account
+from chain.json_text import read_json
 from chain.msgpack_reader import DecodeError
 from chain.state.proof import StateProof, StateProofError, verify_proof
 from consensus.sync.light import ChainProof, ProofError, TrustedCommittee, verify_chain_proof
@@ -74,9 +74,9 @@ def parse_proof(text: str) -> BalanceProof:
         ProofInvalid: NOT_A_PROOF.
     """
     try:
-        document = json.loads(text)
+        document = read_json(text)
         proof = wire.read(BalanceProof, document, prefix="")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ProofInvalid("NOT_A_PROOF", f"the file is no balance proof: {error}") from None
     unknown = sorted(set(document) - {field.name for field in fields(BalanceProof)})
     if unknown:

@@ -22,6 +22,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import Aead
 
 from chain.crypto.ed25519 import PUBLIC_KEY_BYTES, SEED_BYTES, SecretKey
+from chain.json_text import read_json
 
 VERSION: Final = 1
 SALT_BYTES: Final = 16
@@ -211,8 +212,8 @@ def _associated(fields: dict[str, object]) -> bytes:
 def _parsed(path: Path) -> tuple[KeyHeader, bytes]:
     """Read a file's header and ciphertext, checking everything but the cipher."""
     try:
-        document = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
+        document = read_json(_read(path))
+    except ValueError as error:
         raise _not_a_key_file(path, "it is not JSON") from error
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise _not_a_key_file(path, f'it has no "format": "{_FORMAT}"')

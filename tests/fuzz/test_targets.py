@@ -45,6 +45,27 @@ def test_memory_stays_within_eight_times_the_input(name: str):
     assert times <= TIMES, f"{name}: {times:.1f} times {len(data)} bytes: {data.hex()}"
 
 
+DENSE = {
+    "empty lists": b"[%s[]]" % (b"[]," * 4000),
+    "empty objects": b"[%s{}]" % (b"{}," * 4000),
+    "small objects": b"[%s{}]" % (b'{"a":1},' * 4000),
+    "an object of small objects": b'{"a":%s0}' % b"".join(b'{"%d":1},"b%d":' % (i, i) for i in range(3000)),
+    "numbers": b"[%s1000]" % (b"1000," * 4000),
+    "lists in lists": b"[" * 900 + b"]" * 900,
+}
+"""JSON that takes many times its size when it is read: no blind change finds these."""
+
+
+@pytest.mark.parametrize("shape", DENSE)
+@pytest.mark.parametrize("name", ["balance-proof", "genesis", "key-file", "rpc", "tensor-file"])
+def test_dense_json_stays_within_eight_times_its_size_too(name: str, shape: str):
+    data = DENSE[shape]
+    if name == "tensor-file":
+        data = len(data).to_bytes(8, "little") + data
+    times, _ = dearest(TARGETS[name].attempt, [data])
+    assert times <= TIMES, f"{name}: {times:.1f} times {len(data)} bytes"
+
+
 @every_target
 def test_the_planted_bug_is_found(name: str):
     chance = random.Random(SEED)

@@ -4,7 +4,6 @@ Everything that the header claims is compared with the size of the file before a
 types, shapes, offsets, and that the tensors tile the data without gap or overlap, as the format demands.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from chain.json_text import read_json
 from tools.importer.errors import ImportReason, ModelImportError
 
 MAX_HEADER_BYTES: Final = 16 << 20
@@ -108,8 +108,8 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
             )
         raw = file.read(length)
     try:
-        header = json.loads(raw, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+        header = read_json(raw, size=total, object_pairs_hook=_unique)
+    except ValueError as error:
         raise ModelImportError(ImportReason.MALFORMED, f"the header of {path.name}: {error}") from error
     if not isinstance(header, dict):
         raise ModelImportError(ImportReason.MALFORMED, f"the header of {path.name} is no object")

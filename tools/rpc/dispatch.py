@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import trio
 
+from chain.json_text import read_json
 from tools.rpc.faults import Code, RpcFault
 from tools.rpc.openrpc import describe
 from tools.rpc.registry import Registry
@@ -103,10 +104,10 @@ def parse(body: bytes) -> Json:
     if values > MAX_VALUES:
         raise RpcFault(Code.INVALID_REQUEST, f"about {values} values in one body, at most {MAX_VALUES}")
     try:
-        request: Json = json.loads(
+        request: Json = read_json(
             body.decode("utf-8"), object_pairs_hook=_members, parse_constant=_refused, parse_float=_refused
         )
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         # ValueError covers bad UTF-8, bad JSON, our own refusals and integers of thousands of digits.
         message = f"the body is not JSON: {str(error)[:160]}"
         raise RpcFault(Code.PARSE_ERROR, message, next_step="send one JSON-RPC 2.0 request") from None

@@ -1,14 +1,12 @@
 """What training needs of the torch backend for CPUs: in 32 bits, in place where it can."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 
 from pouw.arithmetic.cross_entropy import LOGIT, PART, POWER, PROBABILITY, REACH, WHOLE
+from pouw.backends.torch_tensors import TORCH_TYPES, spread
 from pouw.tensors import DType
-
-_OUT: Final = {DType.INT8: torch.int8, DType.INT32: torch.int32}
 
 
 class CpuTraining:
@@ -39,13 +37,13 @@ class CpuTraining:
 
     def rounded(self, a: torch.Tensor, *, shift: int, low: int, high: int, dtype: DType) -> torch.Tensor:
         """See `TrainingBackend.rounded`."""
-        return _shifted(a, shift).clamp_(low, high).to(_OUT[dtype])
+        return _shifted(a, shift).clamp_(low, high).to(TORCH_TYPES[dtype])
 
     def stochastic(
         self, a: torch.Tensor, noise: torch.Tensor, *, gate: torch.Tensor | None, start: int, shift: int
     ) -> torch.Tensor:
         """See `TrainingBackend.stochastic`."""
-        total = _spread(noise[:, start : start + a.shape[1]], shift).add_(a)
+        total = spread(noise[:, start : start + a.shape[1]], shift).add_(a)
         result = total.bitwise_right_shift_(shift).clamp_(-127, 127).to(torch.int8)
         if gate is not None:
             result.masked_fill_((gate < 1) | (gate > 126), 0)
@@ -77,7 +75,7 @@ class CpuTraining:
         limit: int,
     ) -> torch.Tensor:
         """See `TrainingBackend.velocity`."""
-        pushed = _spread(noise, shift).add_(gradient).bitwise_right_shift_(shift)
+        pushed = spread(noise, shift).add_(gradient).bitwise_right_shift_(shift)
         return pushed.add_(speed).sub_(_shifted(speed, friction)).clamp_(-limit, limit)
 
     def descend(self, master: torch.Tensor, speed: torch.Tensor, *, limit: int) -> torch.Tensor:
@@ -87,11 +85,3 @@ class CpuTraining:
 
 def _shifted(x: torch.Tensor, bits: int) -> torch.Tensor:
     return x.add((1 << bits) >> 1).bitwise_right_shift_(bits)
-
-
-def _spread(noise: torch.Tensor, shift: int) -> torch.Tensor:
-    """See `pouw.arithmetic.stochastic.spread`, in int32."""
-    u = noise.to(torch.int32).add_(128)
-    if shift <= 8:
-        return u.bitwise_right_shift_(8 - shift)
-    return u.bitwise_left_shift_(shift - 8).add_(1 << (shift - 9))

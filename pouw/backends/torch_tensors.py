@@ -33,3 +33,11 @@ def blocks(tensor: torch.Tensor) -> Iterator[slice]:
     step = max(1, block // tensor.shape[1])
     for start in range(0, tensor.shape[0], step):
         yield slice(start, start + step)
+
+
+def spread(noise: torch.Tensor, shift: int) -> torch.Tensor:
+    """See `pouw.arithmetic.stochastic.spread`, in int32."""
+    u = noise.to(torch.int32).add_(128)
+    if shift <= 8:
+        return u.bitwise_right_shift_(8 - shift)
+    return u.bitwise_left_shift_(shift - 8).add_(1 << (shift - 9))

@@ -16,7 +16,7 @@ from pouw.arithmetic.tables import TURN_BITS
 from pouw.arithmetic.transformer_rows import NORM_BITS, ROOT_SUM_MAX
 from pouw.arithmetic.transformer_training_rows import ERROR_LIMIT, GUARD, NATS_ABOVE_LOGIT, SHARE
 from pouw.backends.torch_roots import bit_length, halves, norm_factors
-from pouw.backends.torch_tensors import CPU, TORCH_TYPES, Multiply, blocks
+from pouw.backends.torch_tensors import CPU, TORCH_TYPES, Multiply, blocks, spread
 from pouw.tensors import DType
 
 _SHORT: Final = 512
@@ -68,7 +68,7 @@ class TorchTransformerTraining:
         total = (
             total.bitwise_left_shift_(8)
             .add_(low)
-            .add_(half(shift) if noise is None else _spread(noise, shift))
+            .add_(half(shift) if noise is None else spread(noise, shift))
         )
         total = total.bitwise_right_shift_(shift)
         if onto is not None:
@@ -80,7 +80,7 @@ class TorchTransformerTraining:
     ) -> torch.Tensor:
         """See `pouw.ops.part_sums`."""
         total = a.view(len(a), -1, parts).sum(dim=2, dtype=torch.int64)
-        total.add_(half(shift) if noise is None else _spread(noise, shift))
+        total.add_(half(shift) if noise is None else spread(noise, shift))
         return total.bitwise_right_shift_(shift).clamp_(-limit, limit).to(torch.int32)
 
     def norm_gradient(
@@ -267,11 +267,3 @@ def _labels(tokens: torch.Tensor, length: int) -> torch.Tensor:
     labels = torch.roll(tokens.to(torch.int64), -1, 0)
     labels[length - 1 :: length] = -1
     return labels
-
-
-def _spread(noise: torch.Tensor, shift: int) -> torch.Tensor:
-    """See `pouw.arithmetic.stochastic.spread`."""
-    u = noise.to(torch.int32).add_(128)
-    if shift <= 8:
-        return u.bitwise_right_shift_(8 - shift)
-    return u.bitwise_left_shift_(shift - 8).add_(1 << (shift - 9))

@@ -9,6 +9,7 @@ import ast
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from inspect import Signature, signature
 from pathlib import Path
@@ -64,6 +65,8 @@ def _without_hypothesis() -> None:
         "HealthCheck": _Nothing(), "strategies": strategies,
     }.items():  # fmt: skip
         setattr(module, name, value)
+    # torch asks where modules come from when it loads its compiler.
+    module.__spec__ = ModuleSpec("hypothesis", None)
     sys.modules.update({"hypothesis": module, "hypothesis.strategies": strategies})
 
 

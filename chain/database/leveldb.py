@@ -154,8 +154,12 @@ class LevelDatabase:
         # A backward walk of plyvel 1.5.1 yields nothing where its first entry equals its lower bound: it is
         # given none, and the walk below stops at ours.
         lower = None if reverse else low
-        # Made here and not in the generator below: the snapshot must be of now, not of the first step.
-        cursor = self._database.iterator(start=lower, stop=high, reverse=reverse, verify_checksums=True)
+        try:
+            # Made here and not in the generator below: the snapshot must be of now, not of the first step.
+            # It reads where the walk begins, and may find it damaged.
+            cursor = self._database.iterator(start=lower, stop=high, reverse=reverse, verify_checksums=True)
+        except plyvel.Error as error:
+            raise self._noted(error, "iterating") from error
         return self._walk(cursor, low)
 
     def write(self, changes: Sequence[tuple[bytes, bytes | None]]) -> None:

@@ -135,6 +135,24 @@ def test_a_flipped_bit_in_a_table_is_found(tmp_path: Path, fraction: int) -> Non
         iterate_all()
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_flipped_bit_in_the_index_of_a_young_table_is_found_as_a_walk_begins(
+    tmp_path: Path, reverse: bool
+) -> None:
+    # The third table of the same keys is of level 0: those are opened before the first step.
+    for _ in range(3):
+        filled(tmp_path / "db")
+    table = max((tmp_path / "db").glob("*.ldb"), key=lambda file: file.name)
+    flip(table, at=table.stat().st_size - 100)
+    database, told = open_leveldb(tmp_path / "db"), list[str]()
+    database.on_corruption = lambda: told.append("damaged")
+    with pytest.raises(CorruptionError):
+        database.iterate(prefix=b"0", reverse=reverse)
+    assert told == ["damaged"]
+    assert reason_of(lambda: database.get(b"0000")) is DatabaseReason.FAILED_BEFORE
+    database.close()
+
+
 def test_a_flipped_bit_in_the_log_is_found_at_open(tmp_path: Path) -> None:
     entries = filled(tmp_path / "db", batches=10)
     [log] = (tmp_path / "db").glob("*.log")

@@ -166,20 +166,27 @@ class Whispering(Habit):
 
 
 class Amnesiac(Habit):
-    """Forgets what it signed whenever it starts, and starts often."""
+    """Forgets what it signed whenever it starts in an epoch in which it may betray, and starts often."""
 
     def on_boot(self, node: "Node") -> None:
+        self._start_again(node)
+        if not node.world.watch.is_corrupt(node.seat, node.ledger.params.epoch_of(node.height + 1)):
+            return
         node.disk.data = None
         for database in node.ledger.databases:
             database.cut = None
         node.ledger.journal.save([(key, None) for key, _ in list(node.ledger.journal.load())])
         node.world.faults["amnesia"] += 1
+
+    def _start_again(self, node: "Node") -> None:
         node.world.later(node.world.rng.randrange(3000, 12_000), node, lambda: self._restart(node))
 
     def _restart(self, node: "Node") -> None:
         if node.is_corrupt:
             node.die(None)
             node.boot()
+        else:
+            self._start_again(node)
 
 
 class LyingSync(Habit):

@@ -193,3 +193,19 @@ def test_one_node_away_for_many_epochs_comes_back() -> None:
         world.run(135_000)
     assert away.height > 80
     assert max(world.heights()) - min(world.heights()) <= 1
+
+
+def test_who_must_behave_for_it_would_be_too_heavy_forgets_nothing() -> None:
+    with crafted(replace(PLAN, habits=("amnesiac", "amnesiac"))) as world:
+        world.start()
+        world.run(5_000)
+        traitor, behaving = world.nodes[:2]
+        assert traitor.is_corrupt
+        assert not behaving.is_corrupt
+        remembered = behaving.disk.data
+        for node in (traitor, behaving):
+            assert node.habit is not None
+            node.habit.on_boot(node)
+        assert traitor.disk.data is None
+        assert remembered is not None
+        assert behaving.disk.data == remembered

@@ -8,7 +8,8 @@ import torch
 from pouw.arithmetic.fixed import half
 from pouw.arithmetic.heads import Heads
 from pouw.arithmetic.tables import WEIGHT_STEPS, attention_weights
-from pouw.arithmetic.transformer_rows import ROOT_SUM_MAX, norm_factor
+from pouw.arithmetic.transformer_rows import ROOT_SUM_MAX
+from pouw.backends.torch_roots import halves, norm_factors
 from pouw.backends.torch_tensors import TORCH_TYPES, Multiply, blocks
 from pouw.tensors import DType
 
@@ -59,11 +60,9 @@ class CpuTransformer:
         gains = gain.to(torch.int64)
         for rows in blocks(x):
             wide = x[rows].to(torch.int64)
-            sums = wide.square().sum(dim=1).clamp_(0, ROOT_SUM_MAX).add_(epsilon).tolist()
-            factors = torch.tensor([norm_factor(total, x.shape[1]) for total in sums])
-            inverse, places = factors[:, :1], factors[:, 1:]
-            rounding = torch.bitwise_left_shift(torch.ones_like(places), places) >> 1
-            wide = wide.mul_(inverse).add_(rounding).bitwise_right_shift_(places)
+            sums = wide.square().sum(dim=1, keepdim=True).clamp_(0, ROOT_SUM_MAX).add_(epsilon)
+            inverse, places = norm_factors(sums, x.shape[1])
+            wide = wide.mul_(inverse).add_(halves(places)).bitwise_right_shift_(places)
             wide = wide.mul_(gains).add_(half(shift)).bitwise_right_shift_(shift)
             out[rows] = wide.clamp_(-127, 127)
         return out

@@ -6,7 +6,7 @@ from pouw.arithmetic.cross_entropy import LOGIT, PART, WHOLE
 from pouw.arithmetic.fixed import half
 from pouw.backends import triton_learning
 from pouw.backends.cpu_training import CpuTraining
-from pouw.backends.torch_tensors import TORCH_TYPES
+from pouw.backends.torch_tensors import TORCH_TYPES, table_on
 from pouw.backends.triton_kernel import BLOCK, blocks_of, launch
 from pouw.tensors import DType
 
@@ -21,7 +21,7 @@ class CudaTraining(CpuTraining):
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self._device = device
-        self._powers = tuple(torch.from_numpy(table.copy()).to(device) for table in (WHOLE, PART))
+        self._powers = tuple(table_on(device, table) for table in (WHOLE, PART))
 
     def rounded(self, a: torch.Tensor, *, shift: int, low: int, high: int, dtype: DType) -> torch.Tensor:
         """See `TrainingBackend.rounded`."""

@@ -11,7 +11,7 @@ from pouw.arithmetic.tables import WEIGHT_STEPS, attention_weights
 from pouw.arithmetic.transformer_rows import NORM_BITS, ROOT_SUM_MAX
 from pouw.backends import triton_attention, triton_products, triton_rows
 from pouw.backends.cpu_transformer import CpuTransformer
-from pouw.backends.torch_tensors import TORCH_TYPES, Multiply
+from pouw.backends.torch_tensors import TORCH_TYPES, Multiply, table_on
 from pouw.backends.triton_kernel import BLOCK, blocks_of, launch
 from pouw.tensors import DType
 
@@ -32,7 +32,7 @@ class CudaTransformer(CpuTransformer):
     def __init__(self, multiply: Multiply, device: torch.device) -> None:
         super().__init__(multiply)
         self._device = device
-        self._table = torch.from_numpy(attention_weights().copy()).to(device)
+        self._table = table_on(device, attention_weights())
 
     def linear(
         self, a: torch.Tensor, b: torch.Tensor, scale: torch.Tensor, residual: torch.Tensor | None, *,
@@ -102,7 +102,7 @@ class CudaTransformer(CpuTransformer):
     def gate(self, gate: torch.Tensor, up: torch.Tensor, *, table: bytes, shift: int) -> torch.Tensor:
         """See `pouw.ops.gate`."""
         out = torch.empty(gate.shape, dtype=torch.int8, device=self._device)
-        entries = torch.from_numpy(np.frombuffer(table, "<i2").copy()).to(self._device)
+        entries = table_on(self._device, np.frombuffer(table, "<i2"))
         launch(
             triton_rows.gate, blocks_of(out.numel()), gate.contiguous(), up.contiguous(), entries, out,
             out.numel(), half(shift), shift, block=BLOCK,

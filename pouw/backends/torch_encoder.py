@@ -11,7 +11,7 @@ from pouw.arithmetic.heads import Heads
 from pouw.arithmetic.tables import WEIGHT_STEPS, attention_weights
 from pouw.arithmetic.transformer_rows import ROOT_SUM_MAX
 from pouw.backends.torch_roots import halves, norm_factors
-from pouw.backends.torch_tensors import CPU, TORCH_TYPES, Multiply, blocks
+from pouw.backends.torch_tensors import CPU, TORCH_TYPES, Multiply, blocks, table_on
 from pouw.tensors import DType
 
 
@@ -26,7 +26,7 @@ class TorchEncoder:
     def __init__(self, multiply: Multiply, device: torch.device = CPU) -> None:
         self._multiply = multiply
         self._device = device
-        self._weights = torch.from_numpy(attention_weights().copy()).to(device)
+        self._weights = table_on(device, attention_weights())
 
     def affine(
         self, a: torch.Tensor, b: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor,
@@ -38,7 +38,7 @@ class TorchEncoder:
         total += bias if by_row else bias.t()
         out = torch.empty(total.shape, dtype=TORCH_TYPES[dtype], device=self._device)
         scales = scale.to(torch.int64) if by_row else scale.to(torch.int64).t()
-        entries = torch.from_numpy(np.frombuffer(table or b"\0", np.int8).copy()).to(self._device)
+        entries = table_on(self._device, np.frombuffer(table or b"\0", np.int8))
         for rows in blocks(total):
             wide = total[rows].to(torch.int64).mul_(scales[rows] if by_row else scales)
             wide = wide.add_(half(shift)).bitwise_right_shift_(shift)

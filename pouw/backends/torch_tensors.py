@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pouw.tensors import DType
 
@@ -25,6 +27,11 @@ _BLOCK: Final = 1 << 16
 
 _LARGE_BLOCK: Final = 1 << 24
 """Elsewhere, where launches count, and memory is the limit."""
+
+
+def table_on(device: torch.device, table: NDArray[np.signedinteger]) -> torch.Tensor:
+    """A copy of a table, which may be read-only here, where an op looks things up in it."""
+    return torch.from_numpy(table.copy()).to(device)
 
 
 def blocks(tensor: torch.Tensor) -> Iterator[slice]:

@@ -16,7 +16,7 @@ from pouw.arithmetic.tables import TURN_BITS
 from pouw.arithmetic.transformer_rows import NORM_BITS, ROOT_SUM_MAX
 from pouw.arithmetic.transformer_training_rows import ERROR_LIMIT, GUARD, NATS_ABOVE_LOGIT, SHARE
 from pouw.backends.torch_roots import bit_length, halves, norm_factors
-from pouw.backends.torch_tensors import CPU, TORCH_TYPES, Multiply, blocks, spread
+from pouw.backends.torch_tensors import CPU, TORCH_TYPES, Multiply, blocks, spread, table_on
 from pouw.tensors import DType
 
 _SHORT: Final = 512
@@ -44,7 +44,7 @@ class TorchTransformerTraining:
         self._multiply = multiply
         self._device = device
         self._whole, self._part, self._logarithms = (
-            torch.from_numpy(table.copy()).to(device) for table in (WHOLE, PART, logarithms())
+            table_on(device, table) for table in (WHOLE, PART, logarithms())
         )
 
     def wide_linear(

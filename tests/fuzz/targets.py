@@ -91,13 +91,17 @@ class Target:
 
     def accepts(self, data: bytes) -> bool:
         """Whether the input is accepted; raises only what is a finding."""
+        return self.refusal(data) is None
+
+    def refusal(self, data: bytes) -> Exception | None:
+        """Why the input is refused, or None; raises only what is a finding."""
         try:
             value = self.read(data)
-        except self.refusals:
-            return False
+        except self.refusals as refused:
+            return refused
         written = self.write(value)
         assert not self.canonical or written == data, f"{data.hex()} is read as {value}, of other bytes"
-        return True
+        return None
 
     def attempt(self, data: bytes) -> None:
         """Read the input and drop it: what a decoder costs, and nothing else."""

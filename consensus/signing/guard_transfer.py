@@ -6,10 +6,10 @@ changes nothing. Numbers are decimal strings, for readers whose integers end at 
 lock, so neither works while a node signs with the key.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+from chain.json_text import read_json
 from chain.types.statement import Kind
 from consensus.signing.disk import Disk
 from consensus.signing.signing_guard import GuardError, GuardReason, SigningGuard, create_log, open_log
@@ -100,8 +100,8 @@ def marks_from_json(text: bytes) -> Marks:
     if len(text) > MAX_BYTES:
         raise MarksError(f"{len(text)} bytes, an export has at most {MAX_BYTES}")
     try:
-        top = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        top = read_json(text)
+    except ValueError as error:
         raise MarksError(f"no JSON: {error}") from None
     fields = {"format", "chain_id", "public_key", "watermark", "max_proposal", "max_vote"}
     if not isinstance(top, dict) or set(top) != fields:

@@ -1,10 +1,10 @@
 """JSON files of a model folder, read within bounds: a number is a number, a count lies where it may."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from chain import json_text
 from tools.importer.errors import ImportReason, ModelImportError
 
 MAX_CONFIG_BYTES: Final = 1 << 20
@@ -39,8 +39,8 @@ def read_json(path: Path, *, most: int = MAX_CONFIG_BYTES) -> dict[str, Any]:
     if size > most:
         raise ModelImportError(ImportReason.OVERSIZE, f"{size} bytes of {path.name}, at most {most}")
     try:
-        found = json.loads(path.read_bytes(), parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
+        found = json_text.read_json(path.read_bytes(), parse_constant=_no_number)
+    except ValueError as error:
         raise ModelImportError(ImportReason.MALFORMED, f"{path.name}: {error}") from error
     if not isinstance(found, dict):
         raise ModelImportError(ImportReason.MALFORMED, f"{path.name} is no object")

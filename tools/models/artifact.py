@@ -11,13 +11,14 @@ is compared with its root when it is loaded. A folder appears whole or not at al
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from blake3 import blake3
 
+from chain.json_text import read_json
 from pouw.models.bert import BertManifest
 from pouw.models.llama import LlamaManifest
 from pouw.tensors import TensorSpec
@@ -130,8 +131,22 @@ class Artifact:
 
     def to_bytes(self) -> bytes:
         """The bytes of the manifest file."""
+        return b"".join(self._pieces())
+
+    def is_written_as(self, data: bytes) -> bool:
+        """Whether these are the bytes of the manifest file; no second copy of them is made."""
+        at = 0
+        for piece in self._pieces():
+            if not data.startswith(piece, at):
+                return False
+            at += len(piece)
+        return at == len(data)
+
+    def _pieces(self) -> Iterator[bytes]:
         document = {"format": FORMAT, "model_id": self.manifest.digest.hex(), "artifact": write_record(self)}
-        return json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        for piece in json.JSONEncoder(sort_keys=True, separators=(",", ":")).iterencode(document):
+            yield piece.encode()
+        yield b"\n"
 
     @property
     def id(self) -> bytes:
@@ -210,18 +225,22 @@ def read_artifact(folder: Path) -> Artifact:
         )
     data = path.read_bytes()
     try:
-        document = json.loads(data)
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
-            raise RecordError(f"$.format: {FORMAT} is due")
-        artifact = read_record(Artifact, document.get("artifact"), path="$.artifact")
-    except (ValueError, RecursionError) as error:
+        artifact = _parse(data)
+    except ValueError as error:
         raise ModelImportError(ImportReason.MALFORMED, f"{MANIFEST}: {error}") from error
-    if artifact.to_bytes() != data:
+    if not artifact.is_written_as(data):
         raise ModelImportError(
             ImportReason.MALFORMED,
             f"{MANIFEST} is not in its one form, or its model id is not {artifact.manifest.digest.hex()}",
         )
     return artifact
+
+
+def _parse(data: bytes) -> Artifact:
+    document = read_json(data)
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise RecordError(f"$.format: {FORMAT} is due")
+    return read_record(Artifact, document.get("artifact"), path="$.artifact")
 
 
 def load_artifact(folder: Path, *, progress: Callable[[str], None] = lambda _line: None) -> LoadedModel:

@@ -17,7 +17,8 @@ from typing import Final
 
 from tests.fuzz.memory import TIMES, dearest
 from tests.fuzz.mutation import mutated
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.target import Target
+from tests.fuzz.targets import TARGETS
 
 PATIENCE_S: Final = 5.0
 """What a decoder may think about one input."""

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fuzz.canary import Canary, canary
 from tests.fuzz.fast import Corpus, Finding, TookTooLong, TookTooMuch, fuzz
-from tests.fuzz.targets import Target
+from tests.fuzz.target import Target
 
 
 def _target(read: Callable[[bytes], object], *, longest: int = 64) -> Target:

@@ -8,7 +8,8 @@ import pytest
 from tests.fuzz.canary import Canary, canary
 from tests.fuzz.memory import TIMES, dearest
 from tests.fuzz.mutation import mutated
-from tests.fuzz.targets import SEEDS, TARGETS
+from tests.fuzz.target import SEEDS
+from tests.fuzz.targets import TARGETS
 
 SEED = 20_261_122
 TRIES = 1500
@@ -57,7 +58,19 @@ DENSE = {
 
 
 @pytest.mark.parametrize("shape", DENSE)
-@pytest.mark.parametrize("name", ["balance-proof", "genesis", "key-file", "rpc", "tensor-file"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "artifact",
+        "balance-proof",
+        "genesis",
+        "guard-export",
+        "key-file",
+        "model-config",
+        "rpc",
+        "tensor-file",
+    ],
+)
 def test_dense_json_stays_within_eight_times_its_size_too(name: str, shape: str):
     data = DENSE[shape]
     if name == "tensor-file":

@@ -8,6 +8,7 @@ import types
 import typing
 from dataclasses import fields, is_dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Any, Final, TypeVar, get_args, get_origin
 
 _MAX_SIZE: Final = 1 << 63
@@ -38,7 +39,8 @@ def write_record(value: object) -> Any:
     if isinstance(value, tuple):
         return [write_record(item) for item in value]
     if is_dataclass(value):
-        return {name: write_record(getattr(value, name)) for name in _names(type(value))}
+        kind: Any = type(value)
+        return {name: write_record(getattr(value, name)) for name in _members(kind)}
     raise TypeError(f"{type(value)} has no JSON form")
 
 
@@ -96,16 +98,17 @@ def _read_tuple(arguments: tuple[Any, ...], value: object, path: str) -> tuple[A
 
 
 def _read_dataclass(kind: Any, value: object, path: str) -> Any:
+    due = _members(kind)
+    _require(isinstance(value, dict) and value.keys() == due.keys(), path, f"an object of {list(due)}", value)
+    found = typing.cast(dict[str, Any], value)
+    return kind(**{name: _read(hint, found[name], f"{path}.{name}") for name, hint in due.items()})
+
+
+@cache
+def _members(kind: type[Any]) -> dict[str, Any]:
+    """The members of a dataclass and their annotations, without those that follow from the others."""
     hints = typing.get_type_hints(kind)
-    names = _names(kind)
-    _require(isinstance(value, dict) and sorted(value) == sorted(names), path, f"an object of {names}", value)
-    members = typing.cast(dict[str, Any], value)
-    return kind(**{name: _read(hints[name], members[name], f"{path}.{name}") for name in names})
-
-
-def _names(kind: Any) -> list[str]:
-    """The members of a dataclass, those left out that follow from the others."""
-    return [field.name for field in fields(kind) if field.init]
+    return {field.name: hints[field.name] for field in fields(kind) if field.init}
 
 
 def _require(holds: bool, path: str, due: str, value: object) -> None:

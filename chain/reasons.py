@@ -117,6 +117,7 @@ class Reason(enum.IntEnum):
     SEATS_APPORTIONED = 500, "The key holds this many seats in the next committee."
     COMMITTEE_KEPT = 501, "No work was proven in the window; the committee stays."
     COMMITTEE_FROM_GENESIS = 502, "The genesis committee still sits."
+    SEATS_FORFEITED = 503, "The key lost its standing after it was weighed; these seats stay empty."
 
     KEY_CONVICTED = (
         600,

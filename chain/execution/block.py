@@ -1,7 +1,8 @@
 """Executing a block: opening, transactions, closing, and what comes out of them.
 
 ```
- opening    overdue commits, missed deadlines, old tasks, bonds that come back; waiting tasks are assigned
+ opening    overdue commits, missed deadlines, old tasks, bonds that come back; waiting tasks are assigned;
+            shortly before an epoch's end the miners are weighed
  each tx    includable? (else the block is invalid) ─ fee ─ body: effects, or a reason and only the fee
             (a report of equivocation pays none; if it does not hold, the block is invalid)
  closing    base fees burned, tips paid; in a round's last block the next step of the commons model, in an
@@ -325,6 +326,8 @@ def _open(run: Run) -> None:
     tasks.look_at_due(run)
     miners.return_bonds(run)
     tasks.assign_waiting(run)
+    if height == params.weighed_at(run.context.epoch):
+        epochs.weigh_miners(run)
 
 
 def _payout(run: Run) -> bytes:

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from chain.codec import decode
 from chain.execution import state_keys
-from chain.execution.records import Account, Commit, Miner, MinerStatus, Supply, Task, TaskStatus
+from chain.execution.records import Account, Commit, Head, Miner, MinerStatus, Supply, Task, TaskStatus
 from chain.state.tree import StateTree
 from chain.types.params import ChainParams
 
@@ -31,6 +31,7 @@ def check_state(state: StateTree, *, params: ChainParams) -> None:
     _check_miners(state)
     _check_tasks(state)
     _check_commits(state, params)
+    _check_candidates(state, params)
 
 
 def check_coins(state: StateTree) -> None:
@@ -110,6 +111,14 @@ def _check_commits(state: StateTree, params: ChainParams) -> None:
                 raise StateError(f"commit {key.hex()} covers task {task_id.hex()}, which does not say so")
     _same("commit_due", set(state.keys(b"\x21")), due)
     _same("commit_of", set(state.keys(b"\x22")), by_miner)
+
+
+def _check_candidates(state: StateTree, params: ChainParams) -> None:
+    head = decode(Head, state.get(state_keys.HEAD) or b"", limit=_LIMIT)
+    epoch = params.epoch_of(max(head.height, 1))
+    is_weighed = params.weighed_at(epoch) <= head.height < params.last_height(epoch)
+    if not is_weighed and any(True for _ in state.keys(state_keys.candidate())):
+        raise StateError(f"there are candidates at height {head.height}, and no draw of seats is due")
 
 
 def _open_commit(state: StateTree, commit_id: bytes) -> Commit:

@@ -1,10 +1,19 @@
-"""The end of an epoch: proven weight becomes the next committee, and what is too old to matter is dropped."""
+"""The end of an epoch: proven weight becomes the next committee, and what is too old to matter is dropped.
+
+```
+ ... ──► miners are weighed ──► beacon_delay beacons that nobody knows yet ──► the last one draws the seats
+```
+
+Who knows a beacon and still chooses what is in a block could choose whose weights are drawn from: with many
+small keys, whom to take away so that the points fall on the others. So the miners are weighed before, and
+what they do in between can cost them their seats but moves nobody else's.
+"""
 
 from collections.abc import Callable
 
 from chain.execution import state_keys
 from chain.execution.evidence import oldest_epoch
-from chain.execution.records import Conviction, Miner, MinerStatus, Weight
+from chain.execution.records import Candidate, Conviction, Miner, MinerStatus, Weight
 from chain.execution.run import Run
 from chain.reasons import Reason
 from chain.seats import apportion_seats
@@ -12,17 +21,35 @@ from chain.types.committee import Committee, Validator
 
 
 def credit_units(run: Run, consensus_key: bytes, units: int) -> int:
-    """Count proven units for a consensus key; the epoch that they count for.
-
-    Who leads an epoch's last block knows the beacon that draws the next committee before it chooses what is
-    in the block. So what is proven there counts for the next epoch, and moves no weight that is drawn from.
-    """
+    """Count proven units for a consensus key; returns the epoch that they count for."""
     height, epoch = run.context.height, run.context.epoch
-    counts_for = epoch + 1 if height == run.params.last_height(epoch) else epoch
+    # Once the miners are weighed, the epoch's committee is settled but for the draw.
+    counts_for = epoch + 1 if height >= run.params.weighed_at(epoch) else epoch
     key = state_keys.weight(consensus_key)
     weight = run.ledger.find(Weight, key) or Weight(())
     run.ledger.put(key, weight.credited(counts_for, units, window=run.params.averaging_window))
     return counts_for
+
+
+def weigh_miners(run: Run) -> None:
+    """In the opening of a block near an epoch's end: note the weight of each active key over the window.
+
+    Weights that are empty are dropped.
+    """
+    last = run.context.epoch
+    assert run.context.height == run.params.weighed_at(last), "miners are weighed once an epoch"
+    first = max(0, last + 1 - run.params.averaging_window)
+    prefix = state_keys.weight()
+    for entry in list(run.ledger.keys(prefix)):
+        consensus_key = entry[len(prefix) :]
+        record = run.ledger.get(Weight, entry)
+        if record.since(first) == 0:
+            run.ledger.delete(entry)
+            continue
+        weight = record.within(first, last)
+        miner = run.ledger.get_raw(state_keys.miner_of(consensus_key))
+        if weight and run.ledger.get(Miner, state_keys.miner(miner)).status is MinerStatus.ACTIVE:
+            run.ledger.put(state_keys.candidate(consensus_key), Candidate(miner, weight))
 
 
 def close_epoch(run: Run) -> None:
@@ -39,28 +66,47 @@ def close_epoch(run: Run) -> None:
 
 def _next_committee(run: Run, current: Committee) -> Committee:
     upcoming = run.context.epoch + 1
-    weights = _window_weights(run)
+    candidates = _take_candidates(run)
     if upcoming < run.params.genesis_epochs:
         run.emit(Reason.COMMITTEE_FROM_GENESIS, b"", amount=upcoming)
         return _staying(current, lambda validator: not _is_convicted(run, validator))
-    seated = {key: entry for key, entry in weights.items() if entry[1] > 0}
-    if not seated:
+    validators = _drawn(run, candidates) if candidates else []
+    if not validators:
         run.emit(Reason.COMMITTEE_KEPT, b"", amount=upcoming)
         return _staying(current, lambda validator: _is_in_good_standing(run, validator))
+    return Committee(tuple(validators))
+
+
+def _take_candidates(run: Run) -> dict[bytes, Candidate]:
+    """Those who were weighed, by consensus key; they are weighed anew for the epoch after."""
+    prefix = state_keys.candidate()
+    candidates: dict[bytes, Candidate] = {}
+    for entry in list(run.ledger.keys(prefix)):
+        candidates[entry[len(prefix) :]] = run.ledger.get(Candidate, entry)
+        run.ledger.delete(entry)
+    return candidates
+
+
+def _drawn(run: Run, candidates: dict[bytes, Candidate]) -> list[Validator]:
+    """Who gets seats. Those of a key that lost its standing since it was weighed stay empty."""
     seats = apportion_seats(
-        {key: weight for key, (_, weight) in seated.items()},
+        {key: candidate.weight for key, candidate in candidates.items()},
         seats=run.params.committee_size,
         beacon=run.context.beacon,
     )
     validators = []
     for key, count in seats.items():
-        miner, weight = seated[key]
-        validators.append(Validator(key, miner, count))
+        candidate = candidates[key]
+        validator = Validator(key, candidate.miner, count)
+        is_seated = _may_be_seated(run, validator)
+        if is_seated:
+            validators.append(validator)
         run.emit(
-            Reason.SEATS_APPORTIONED, key, other=miner, amount=count,
-            detail=f"for {weight} units, in epoch {upcoming}",
+            Reason.SEATS_APPORTIONED if is_seated else Reason.SEATS_FORFEITED,
+            key, other=candidate.miner, amount=count,
+            detail=f"for {candidate.weight} units, in epoch {run.context.epoch + 1}",
         )  # fmt: skip
-    return Committee(tuple(validators))
+    return validators
 
 
 def _staying(committee: Committee, stays: Callable[[Validator], bool]) -> Committee:
@@ -82,27 +128,13 @@ def _is_in_good_standing(run: Run, validator: Validator) -> bool:
     Genesis validators need not be miners, so a key whose account was never one is as good as any. An account
     that registers under another key, after it was slashed perhaps, has left the old one.
     """
+    is_miner = run.ledger.find(Miner, state_keys.miner(validator.payout)) is not None
+    return _may_be_seated(run, validator) if is_miner else not _is_convicted(run, validator)
+
+
+def _may_be_seated(run: Run, validator: Validator) -> bool:
+    """Whether a bond stands behind the key, which its account goes by, and which was not convicted."""
     miner = run.ledger.find(Miner, state_keys.miner(validator.payout))
-    is_there = miner is None or (
-        miner.consensus_key == validator.consensus_key and miner.status is MinerStatus.ACTIVE
-    )
-    return is_there and not _is_convicted(run, validator)
-
-
-def _window_weights(run: Run) -> dict[bytes, tuple[bytes, int]]:
-    """Miner and weight of every active key over the window that ends now; empty weights are dropped."""
-    last = run.context.epoch
-    first = max(0, last + 1 - run.params.averaging_window)
-    prefix = state_keys.weight()
-    weights: dict[bytes, tuple[bytes, int]] = {}
-    for entry in list(run.ledger.keys(prefix)):
-        consensus_key = entry[len(prefix) :]
-        record = run.ledger.get(Weight, entry)
-        if record.since(first) == 0:
-            run.ledger.delete(entry)
-            continue
-        weight = record.within(first, last)
-        miner = run.ledger.get_raw(state_keys.miner_of(consensus_key))
-        if run.ledger.get(Miner, state_keys.miner(miner)).status is MinerStatus.ACTIVE:
-            weights[consensus_key] = (miner, weight)
-    return weights
+    if miner is None or miner.status is not MinerStatus.ACTIVE:
+        return False
+    return miner.consensus_key == validator.consensus_key and not _is_convicted(run, validator)

@@ -114,7 +114,7 @@ class EpochUnits:
 class Weight:
     """A consensus key's proven units: one entry an epoch, ascending, no older than the averaging window.
 
-    What an epoch's last block proves is entered for the next epoch.
+    What is proven once an epoch's miners are weighed is entered for the next epoch.
     """
 
     epochs: Annotated[tuple[EpochUnits, ...], AtMost(1 << 16)]
@@ -133,6 +133,16 @@ class Weight:
         if kept and kept[-1].epoch == epoch:
             units += kept.pop().units
         return Weight((*kept, EpochUnits(epoch, units)))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a consensus key weighs in the coming draw of seats."""
+
+    miner: PublicKey
+    """Account that the key is tied to."""
+    weight: U128
+    """Units over the window, at least 1."""
 
 
 @dataclass(frozen=True, slots=True)

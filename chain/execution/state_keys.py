@@ -24,6 +24,8 @@
 33 epoch                 Committee     of this epoch, those whose evidence still counts, and from an epoch's
                                        last block on the next
 34 consensus key         Conviction    of contradicting itself; for ever
+35 consensus key         Candidate     what the next committee is drawn from: from the weighing to the epoch's
+                                       last block
 
 40                       Supply        coins at genesis, minted and burned
 41                       Head          height, beacon, and the base fee of the next block
@@ -157,6 +159,11 @@ def committee(epoch: int) -> bytes:
 def conviction(consensus_key: bytes = b"") -> bytes:
     """What a consensus key was convicted of; without one, the prefix of all."""
     return b"\x34" + consensus_key
+
+
+def candidate(consensus_key: bytes = b"") -> bytes:
+    """What a consensus key weighs in the coming draw of seats; without one, the prefix of all."""
+    return b"\x35" + consensus_key
 
 
 def number(value: int) -> bytes:

@@ -133,3 +133,11 @@ class ChainParams:
     def last_height(self, epoch: int) -> int:
         """Height of the last block of ``epoch``."""
         return (epoch + 1) * self.epoch_length
+
+    def weighed_at(self, epoch: int) -> int:
+        """Height in whose opening the miners are weighed for the committee after ``epoch``.
+
+        Whoever chooses what is in a block before it knows none of the ``beacon_delay`` beacons up to the one
+        that draws the seats; an epoch that is shorter weighs in its first block.
+        """
+        return self.last_height(epoch) + 1 - min(self.beacon_delay, self.epoch_length)

@@ -38,6 +38,8 @@ class Auditor:
         self._minted = self._burned = 0
         self._units: defaultdict[int, Counter[bytes]] = defaultdict(Counter)
         """Credited by epoch and consensus key."""
+        self._weighed: Counter[bytes] = Counter()
+        """What the next committee is drawn from."""
         self.events: Counter[str] = Counter()
         """What happened on the ledger, as far as a summary tells of it."""
         self._weight_before = 0
@@ -62,6 +64,8 @@ class Auditor:
                 self._fail(height, "it is missing")
             self._check_header(parent, block, outcome, committee)
             self._check_transactions(block, outcome)
+            if height == self._weighed_at(block.header.epoch):
+                self._weighed = self._weigh(block.header.epoch)
             self._check_events(block, outcome)
             if height == self._params.last_height(block.header.epoch):
                 following = self._store.committee(block.header.epoch + 1)
@@ -71,6 +75,18 @@ class Auditor:
             self._same(height, "next committee", block.header.next_committee_root, committee.root)
             parent = block
         self._check_state()
+
+    def _weighed_at(self, epoch: int) -> int:
+        """Before what happens in this block the weights of the next committee are settled."""
+        first = epoch * self._params.epoch_length + 1
+        return max(first, first + self._params.epoch_length - self._params.beacon_delay)
+
+    def _weigh(self, epoch: int) -> Counter[bytes]:
+        """Credited units over the window that ends with an epoch, by consensus key."""
+        total: Counter[bytes] = Counter()
+        for past in range(max(0, epoch + 1 - self._params.averaging_window), epoch + 1):
+            total.update(self._units[past])
+        return total
 
     def _check_header(self, parent: Block, block: Block, outcome: BlockOutcome, committee: Committee) -> None:
         header, before = block.header, parent.header
@@ -148,9 +164,9 @@ class Auditor:
     def _count(self, block: Block, event: Event) -> None:
         height = block.header.height
         if event.reason is Reason.WORK_CREDITED:
-            # The last block draws the committee, and its own proofs come too late for it.
-            is_last = height == self._params.last_height(block.header.epoch)
-            self._units[block.header.epoch + is_last][event.subject] += event.amount
+            # What is proven once the miners are weighed comes too late for the next committee.
+            is_late = height >= self._weighed_at(block.header.epoch)
+            self._units[block.header.epoch + is_late][event.subject] += event.amount
         elif event.reason is Reason.WORK_REWARDED:
             units = self._watch.work[event.subject][1]
             due = units * self._params.reward_per_million_units // 1_000_000
@@ -172,25 +188,23 @@ class Auditor:
     def _check_committee(self, block: Block, committee: Committee) -> None:
         """Seats follow the units of the window, of keys that may hold any."""
         header = block.header
-        height, upcoming = header.height, header.epoch + 1
+        height = header.height
         outcome = self._store.outcome(height)
         assert outcome is not None
         if Reason.SEATS_APPORTIONED not in {event.reason for event in outcome.closing}:
             return
-        first = max(0, upcoming - self._params.averaging_window)
-        total: Counter[bytes] = Counter()
-        for epoch in range(first, upcoming):
-            total.update(self._units[epoch])
-        weights = {key: total[key] for key in sorted(total) if committee.seats_of(key)}
-        if set(weights) != {validator.consensus_key for validator in committee.validators}:
+        total = self._weighed
+        forfeited = {event.subject for event in outcome.closing if event.reason is Reason.SEATS_FORFEITED}
+        weights = {key: total[key] for key in sorted(total) if committee.seats_of(key) or key in forfeited}
+        if set(weights) - forfeited != {validator.consensus_key for validator in committee.validators}:
             self._fail(height, "somebody has a seat in the next committee and no credited work")
-        missing = [key for key in self._honest & set(total) if key not in weights]
+        missing = [key for key in self._honest & set(total) if not committee.seats_of(key)]
         if missing and all(total[key] * self._params.committee_size > sum(total.values()) for key in missing):
             self._check_excused(height, missing)
         if set(weights) == set(total):
             due = apportion_seats(weights, seats=self._params.committee_size, beacon=header.beacon)
             got = {validator.consensus_key: validator.seats for validator in committee.validators}
-            self._same(height, "seats", got, due)
+            self._same(height, "seats", got, {key: due[key] for key in due if key not in forfeited})
 
     def _check_excused(self, height: int, missing: list[bytes]) -> None:
         """An honest key with a seat's worth of work is left out only where its miner is suspended."""

@@ -18,6 +18,7 @@ from chain.execution.run import Run
 from chain.mempool import Mempool
 from chain.reasons import Reason
 from chain.seats import apportion_seats
+from chain.types.params import ChainParams
 from chain.types.statement import Kind, Statement, excludes
 from chain.types.transaction import ProveWork, SignedTransaction
 from tests.simulation.planted import Bug, patch
@@ -173,6 +174,10 @@ LEDGER_BUGS = tuple(
         (
             "work_does_not_count", "seats go round evenly, whatever was proven",
             patch((epochs, "apportion_seats", _rank_by_digest)), None,
+        ),
+        (
+            "weighs_late", "who leads an epoch's last block may still choose what the seats are drawn from",
+            patch((ChainParams, "weighed_at", ChainParams.last_height)), None,
         ),
         (
             "impure_execution", "the same block gives another state once in a while",

@@ -50,6 +50,7 @@ _MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.WORK_REWARDED: Meaning("commit", "miner", "coins"),
     Reason.COMMIT_VOID: Meaning("commit", "miner", "units"),
     Reason.SEATS_APPORTIONED: Meaning("consensus key", "miner", "seats"),
+    Reason.SEATS_FORFEITED: Meaning("consensus key", "miner", "seats"),
     Reason.MODEL_TRAINED: Meaning("model", "", "steps"),
     Reason.VOTE_COUNTED: Meaning("commit", "miner", "shards"),
     Reason.VOTE_TOO_OLD: Meaning("commit", "miner", "shards"),

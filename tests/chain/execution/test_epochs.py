@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from chain.codec import encode
 from chain.execution import queries, state_keys
 from chain.execution.records import EpochUnits, MinerStatus, Weight
 from chain.reasons import Reason
-from chain.types.transaction import ProveWork, RegisterMiner, Unregister
+from chain.types.transaction import ProveWork, RegisterMiner, SignedTransaction, Unregister
 from tests.chain.execution.world import COMMONS, MODEL, PARAMS, World, key, possession
 
 
@@ -90,29 +91,90 @@ def test_work_of_several_epochs_adds_up():
     )
 
 
-def test_what_the_last_block_proves_counts_for_the_next_epoch():
-    """Its leader knows the beacon that draws the committee, and must not choose the weights."""
+@pytest.mark.parametrize("height", [19, 20])
+def test_what_is_proven_once_the_miners_are_weighed_counts_for_the_next_epoch(height: int):
+    """Who leads these blocks may know the beacon that draws the committee, and must not choose weights."""
+    params = replace(PARAMS, epoch_length=20, proof_window=12)
+    assert params.weighed_at(0) == 19
     seated = []
     for is_proven in (False, True):
-        world = World()
+        world = World(params=params)
         world.register("alice")
         world.register("bob")
         world.earn("alice", units=1)
+        world.until(height - 5)
         work = world.work("bob", units=1)
         commit_id = world.commit(work)
         at = world.height
-        world.until(9)
+        world.until(height - 1)
         if is_proven:
-            proof = work.proof(world.draw_of(at), samples=world.params.samples)
+            proof = work.proof(world.draw_of(at), samples=params.samples)
             world.block(world.sign("bob", ProveWork(commit_id, proof)))
             consensus = key("bob/consensus").public_key
             assert queries.weight(world.state, consensus) == Weight((EpochUnits(1, COMMONS.units(1)),))
-        else:
-            world.block()
-        seated.append(seats(world))
         world.until(20)
+        seated.append(seats(world))
+        world.until(40)
         assert ("bob" in seats(world)) is is_proven
     assert seated == [{"alice": 8}, {"alice": 8}]
+
+
+CROWD = tuple(f"miner-{number}" for number in range(12))
+
+
+def join(world: World, name: str, *, bond: int = 2_000) -> SignedTransaction:
+    consensus = key(name + "/consensus")
+    word = possession(key(name), consensus)
+    return world.sign(name, RegisterMiner(consensus.public_key, word, bond, (MODEL,)))
+
+
+def crowd(*, suspended: tuple[str, ...] = ()) -> World:
+    """Twelve miners of one weight, before the last block of their first epoch."""
+    world = World(params=replace(PARAMS, unbonding_blocks=40), accounts=CROWD)
+    world.block(*(join(world, name) for name in CROWD))
+    keys = [key(name + "/consensus").public_key for name in CROWD]
+    weight = encode(Weight((EpochUnits(0, 1000),)))
+    world.state = world.state.updated({state_keys.weight(consensus): weight for consensus in keys})
+    for name in suspended:
+        account, idle = key(name).public_key, replace(world.miner(name), status=MinerStatus.SUSPENDED)
+        changes = {state_keys.miner(account): encode(idle), state_keys.server(MODEL, account): None}
+        world.state = world.state.updated(changes)
+    world.until(9)
+    return world
+
+
+@pytest.mark.parametrize("leaving", [CROWD[:1], CROWD[3:6], CROWD[::2]])
+def test_who_leaves_with_the_last_block_moves_nobody_elses_seats(leaving: tuple[str, ...]):
+    """Its leader knows the draw: it must not be able to choose whose weights it is from."""
+    others, world = crowd(), crowd()
+    others.block()
+    world.block(*(world.sign(name, Unregister()) for name in leaving))
+    assert [receipt.reason for receipt in world.outcome.receipts] == [Reason.OK] * len(leaving)
+    before = seats(others)
+    assert seats(world) == {name: count for name, count in before.items() if name not in leaving}
+    forfeited = {e.other: e.amount for e in world.outcome.closing if e.reason is Reason.SEATS_FORFEITED}
+    assert forfeited == {key(name).public_key: before[name] for name in leaving if name in before}
+
+
+def test_who_comes_back_with_the_last_block_gets_no_seat_and_moves_none():
+    late = CROWD[2:5]
+    others, world = crowd(suspended=late), crowd(suspended=late)
+    others.block()
+    world.block(*(join(world, name, bond=1) for name in late))
+    assert all(world.miner(name).status is MinerStatus.ACTIVE for name in late)
+    assert seats(world) == seats(others)
+    assert not set(seats(world)) & set(late)
+
+
+def test_an_epoch_shorter_than_the_delay_is_weighed_in_its_first_block():
+    params = replace(PARAMS, epoch_length=1, beacon_delay=3)
+    assert [params.weighed_at(epoch) for epoch in (0, 1)] == [1, 2]
+    world = World(params=params)
+    world.register("alice")
+    world.earn("alice", units=1)
+    assert seats(world) == {"genesis": 8}, "what the epoch proves comes too late for its end"
+    world.block()
+    assert seats(world) == {"alice": 8}
 
 
 def test_entries_older_than_the_window_are_dropped_as_new_ones_come():

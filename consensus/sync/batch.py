@@ -56,6 +56,27 @@ class Anchor:
     """Of that epoch."""
 
 
+def check_shape(batch: BlocksResponse, first: int, last: int) -> None:
+    """Check what is plain to see of an answer for ``first`` to ``last`` without what comes before.
+
+    Raises:
+        BatchError: EMPTY, WRONG_HEIGHT or BROKEN_CHAIN.
+    """
+    if not batch.blocks:
+        raise BatchError(BatchFault.EMPTY, "no blocks")
+    expected, parent = first, None
+    for header in [block.header for block in batch.blocks] + list(batch.bridge):
+        if header.height != expected:
+            raise BatchError(BatchFault.WRONG_HEIGHT, f"height {header.height}, expected {expected}")
+        if parent is not None and header.parent != parent:
+            raise BatchError(
+                BatchFault.BROKEN_CHAIN, f"height {header.height} does not follow {parent.hex()}"
+            )
+        expected, parent = expected + 1, header.digest
+    if first + len(batch.blocks) - 1 > last:
+        raise BatchError(BatchFault.WRONG_HEIGHT, f"{len(batch.blocks)} blocks, asked up to height {last}")
+
+
 def check_batch(batch: BlocksResponse, anchor: Anchor, *, chain_id: str) -> None:
     """Check that the blocks of ``batch`` are the final ones after ``anchor``; the ledger executes them later.
 

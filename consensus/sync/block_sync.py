@@ -116,16 +116,26 @@ class Sync:
     async def _catch_up(self, ahead: dict[PeerId, int]) -> None:
         """Fetch from whoever is ahead; if that is far, from as many as possible."""
         if max(ahead.values()) >= self._ledger.final_head.height + FAR:
-            others = [peer for peer in self._network.peers() if peer not in ahead]
+            others = [peer for peer in self._in_turn() if peer not in ahead]
             ahead |= await self._claims(others[: SOURCES - len(ahead)])
         known = set(self._network.peers())
         for peer in [peer for peer in self._troubles if peer not in known]:
             del self._troubles[peer]
         self._is_downloading = True
         try:
-            await self._download.run(ahead)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._look_on)
+                await self._download.run(ahead)
+                nursery.cancel_scope.cancel()
         finally:
             self._is_downloading = False
+
+    async def _look_on(self) -> None:
+        """While blocks come in, ask others in turn how far they are: who claims most must not be alone."""
+        while True:
+            await trio.sleep(self._poll_interval)
+            self._download.tell(await self._claims(self._in_turn()[:SOURCES]))
+            self._turn += SOURCES
 
     async def _claims(self, peers: Sequence[PeerId]) -> dict[PeerId, int]:
         """How far peers say they are, asked all at once."""
@@ -142,14 +152,19 @@ class Sync:
         return {peer: claims[peer] for peer in peers if peer in claims}
 
     def _candidates(self) -> tuple[PeerId, ...]:
-        peers = self._network.peers()
+        peers = self._in_turn()
         hinted = [peer for peer in self._hints if peer in peers]
         self._hints.clear()
-        start = self._turn % max(len(peers), 1)
-        others = [peer for peer in peers[start:] + peers[:start] if peer not in hinted]
+        others = [peer for peer in peers if peer not in hinted]
         asked = (hinted + others)[:ASKED_PEERS]
         self._turn += len(asked) - len(hinted)
         return tuple(asked)
+
+    def _in_turn(self) -> tuple[PeerId, ...]:
+        """All peers, whose turn it is first."""
+        peers = self._network.peers()
+        start = self._turn % max(len(peers), 1)
+        return peers[start:] + peers[:start]
 
     async def _status(self, peer: PeerId) -> Status | None:
         try:

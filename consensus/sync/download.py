@@ -24,7 +24,7 @@ from chain.msgpack_reader import DecodeError
 from chain.types.block import Block
 from consensus.ledger import Ledger
 from consensus.messages import Certificate
-from consensus.sync.batch import Anchor, BatchError, BatchFault, check_batch
+from consensus.sync.batch import Anchor, BatchError, check_batch, check_shape
 from consensus.sync.requests import (
     BLOCKS,
     LIE_WEIGHT,
@@ -45,7 +45,10 @@ WINDOW: Final = 8
 """Ranges that are asked for or wait to be checked."""
 
 MAX_FAILURES: Final = 3
-"""Unanswered questions after which a peer is left alone until the next look."""
+"""Questions in a row without an answer of use, after which a peer is left alone until the next look."""
+
+TRICKLE: Final = 1 << 16
+"""Bytes: who brings fewer, late, and not all that was asked for, draws things out, however slow its line."""
 
 HEDGE_SHARE: Final = 4
 """A part of the request time-out after which what everybody waits for is asked of another peer too."""
@@ -94,6 +97,8 @@ class Download:
     pending: list[Block] = field(default_factory=list)
     """Proven final, but not yet up to a block with a certificate of its own; whoever sent them."""
     _sources: dict[PeerId, _Source] = field(default_factory=dict)
+    _nursery: trio.Nursery | None = None
+    """Of the run, while there is one."""
     _ranges: dict[int, _Range] = field(default_factory=dict)
     _changed: trio.Event = field(default_factory=trio.Event)
     _height: int = 0
@@ -101,15 +106,31 @@ class Download:
 
     async def run(self, claims: Mapping[PeerId, int]) -> None:
         """Fetch what these peers claim to have, until it is here or none of them helps."""
-        self._sources = {peer: _Source(claim) for peer, claim in claims.items()}
+        self._sources = {}
         self._ranges = {}
         self._height = self._anchor().height
-        async with trio.open_nursery() as nursery:
-            for peer in self._sources:
-                nursery.start_soon(self._ask_for_ranges, peer)
+        async with trio.open_nursery() as self._nursery:
+            self.tell(claims)
             while self._can_go_on((anchor := self._anchor()).height):
                 await self._advance(anchor)
-            nursery.cancel_scope.cancel()
+            self._nursery.cancel_scope.cancel()
+        self._nursery = None
+
+    def tell(self, claims: Mapping[PeerId, int]) -> None:
+        """How far peers say they are now; of no use while nothing is fetched.
+
+        The chain grows in the meantime: who had nothing more to give may have it now. If it were not asked,
+        whoever claims most would be asked alone, and might take its time.
+        """
+        if self._nursery is None:
+            return
+        for peer, claim in claims.items():
+            if peer in self._sources:
+                self._sources[peer].claim = claim
+            else:
+                self._sources[peer] = _Source(claim)
+                self._nursery.start_soon(self._ask_for_ranges, peer)
+        self._notify()
 
     def describe(self) -> str:
         """How far it is, and what it waits for."""
@@ -222,22 +243,28 @@ class Download:
 
     async def _ask(self, peer: PeerId, source: _Source, first: int, last: int) -> BlocksResponse | None:
         request = encode(BlocksRequest(first, last - first + 1))
+        late = trio.current_time() + self.timeout / HEDGE_SHARE
         try:
             answer = await self.network.request(peer, BLOCKS, request, timeout=self.timeout, limit=MAX_ANSWER)
             batch = decode(BlocksResponse, answer, limit=MAX_ANSWER)
-            _check_shape(batch, first, last)
+            check_shape(batch, first, last)
         except RequestFailed as failure:
             self._fail(peer, source, first, str(failure))
             return None
         except (DecodeError, BatchError) as error:
             self._lie(peer, f"bad batch for heights {first} to {last}: {error}")
             return None
+        brought_all = len(batch.blocks) == last - first + 1
+        if trio.current_time() <= late or brought_all or len(answer) >= TRICKLE:
+            source.failures = 0
+        else:
+            source.failures += 1
+            source.gone = source.failures >= MAX_FAILURES
         return batch
 
     def _put(self, peer: PeerId, source: _Source, batch: BlocksResponse, *, asked: int) -> None:
         """Keep an answer until its turn comes, unless another was quicker."""
         brought = len(batch.blocks)
-        source.failures = 0
         source.size = min(MAX_BLOCKS, 2 * source.size if brought == asked else brought + 1)
         known = self._ranges.get(batch.blocks[0].header.height)
         if known is None or known.batch is not None:
@@ -260,13 +287,16 @@ class Download:
     def _fail(self, peer: PeerId, source: _Source, height: int, reason: str) -> None:
         """A peer did not bring what it claims to have."""
         source.failures += 1
-        others = [s.claim for other, s in self._sources.items() if other != peer and not s.gone]
+        is_alone = len([s for s in self._sources.values() if not s.gone]) == 1
         # What nobody else claims and it does not bring is most likely not there.
-        if source.failures >= MAX_FAILURES or height > max(others, default=height):
+        if source.failures >= MAX_FAILURES or not (is_alone or self._claimed_by_others(peer, height)):
             source.gone = True
         self._trouble(peer, f"claims height {source.claim}, did not bring height {height}: {reason}")
         self.network.report(peer, self.troubles[peer], weight=STALL_WEIGHT)
         log.info("event=sync_stopped peer=%s height=%d reason=%s", peer, height, reason)
+
+    def _claimed_by_others(self, peer: PeerId, height: int) -> bool:
+        return any(s.claim >= height for other, s in self._sources.items() if other != peer and not s.gone)
 
     def _lie(self, peer: PeerId, reason: str) -> None:
         """A peer sent what no honest one sends: nothing that it sent is used."""
@@ -292,24 +322,3 @@ class Download:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
-
-
-def _check_shape(batch: BlocksResponse, first: int, last: int) -> None:
-    """What is plain to see without knowing what comes before.
-
-    Raises:
-        BatchError: EMPTY, WRONG_HEIGHT or BROKEN_CHAIN.
-    """
-    if not batch.blocks:
-        raise BatchError(BatchFault.EMPTY, "no blocks")
-    expected, parent = first, None
-    for header in [block.header for block in batch.blocks] + list(batch.bridge):
-        if header.height != expected:
-            raise BatchError(BatchFault.WRONG_HEIGHT, f"height {header.height}, expected {expected}")
-        if parent is not None and header.parent != parent:
-            raise BatchError(
-                BatchFault.BROKEN_CHAIN, f"height {header.height} does not follow {parent.hex()}"
-            )
-        expected, parent = expected + 1, header.digest
-    if first + len(batch.blocks) - 1 > last:
-        raise BatchError(BatchFault.WRONG_HEIGHT, f"{len(batch.blocks)} blocks, asked up to height {last}")

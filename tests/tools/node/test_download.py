@@ -98,6 +98,38 @@ async def test_a_liar_holds_nobody_back(autojump_clock, source, name):
     assert not complaint or any(complaint in reason for reason in reasons), reasons
 
 
+async def one_late(told: bytes) -> bytes:
+    """The first block of an answer, just before the questioner's patience ends."""
+    await trio.sleep(0.5 * TIMEOUT)
+    return await liars.one_block(told)
+
+
+async def test_who_claims_most_and_brings_little_does_not_keep_the_others_from_being_asked(autojump_clock):
+    """The chain grows by a block a second; what the others claim at first, it has soon passed."""
+    source, chain = fresh(), fresh()
+    await source.grow(60, transfers=0)
+    async with open_hub(rng=random.Random(1), link=Link(delay=0.05)) as hub, trio.open_nursery() as nursery:
+        for number in range(3):
+            serve(hub, f"honest-{number}", source)
+        serve(hub, "a-liar", source, {STATUS: liars.far_height, BLOCKS: one_late})
+
+        async def deliver(blocks, certificate) -> None:
+            await chain.ledger.finalize(blocks, certificate)
+
+        network = hub.join(PeerId("me"))
+        sync = Sync(network, chain.ledger, deliver, request_timeout=TIMEOUT, poll_interval=2.0)
+        nursery.start_soon(sync.run)
+        was_level = False
+        for _ in range(120):
+            await trio.sleep(1)
+            await source.grow(1, transfers=0)
+            was_level = was_level or sync.is_level
+        assert source.store.head.height - chain.store.head.height < 10
+        assert was_level
+        assert all(peer.score == 0 for peer in network.stats().peers if peer.peer != "a-liar")
+        nursery.cancel_scope.cancel()
+
+
 async def test_several_peers_are_asked_at_once(autojump_clock, source):
     """On links of half a second, and with one question a peer, four peers are quicker than one."""
     seconds: dict[int, float] = {}

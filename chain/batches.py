@@ -1,6 +1,6 @@
 """What a block puts into the database, and what has to go with it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from chain.codec import encode
 from chain.layout import (
@@ -13,6 +13,7 @@ from chain.layout import (
     PLACE_OF_TRANSACTION,
     Body,
     Changes,
+    EpochEnd,
     Old,
     Place,
     Sealed,
@@ -62,6 +63,20 @@ def clearing(block: Block, outcome: BlockOutcome) -> Changes:
     keys += [PLACE_OF_TRANSACTION + transaction.id for transaction in block.transactions]
     keys += [key for key, _ in event_entries(header.height, outcome)]
     return [(key, None) for key in keys]
+
+
+def ends_records(ends: Iterable[EpochEnd]) -> Changes:
+    """What is kept for ever of the ends of epochs: what proves every later committee."""
+    changes: Changes = []
+    for end in ends:
+        at = number(end.header.height)
+        changes += [
+            (HEADER + at, encode(end.header)),
+            (HEIGHT_OF_BLOCK + end.header.digest, at),
+            (CERTIFICATE + at, encode(Sealed(end.certificate))),
+            (COMMITTEE + number(end.header.epoch + 1), encode(end.next_committee)),
+        ]
+    return changes
 
 
 def event_entries(height: int, outcome: BlockOutcome) -> Iterator[tuple[bytes, Event]]:

@@ -23,17 +23,27 @@ class Staging:
         self._database = database
         self._prefix = state_prefix(generation)
         self.ends: list[EpochEnd] = []
-        """Proven; the position is the epoch."""
+        """Proven; each is of the epoch that is its position."""
         self.tree = StateTree.empty()
         """Of what is here."""
 
     def load(self) -> "Staging":
         """Take up what is on disk.
 
+        A disk that lied may have lost a batch in the middle. Of the ends only those before such a hole are
+        taken up, and the rest is deleted, to be fetched again. A hole among the entries needs no care: all of
+        them together are compared with a proven root, and what differs is fetched.
+
         Raises:
             CorruptionError: A record does not read back.
         """
-        self.ends = [stored(EpochEnd, raw) for _, raw in self._database.iterate(prefix=STAGED_EPOCH)]
+        self.ends = []
+        for key, raw in self._database.iterate(prefix=STAGED_EPOCH):
+            epoch, end = len(self.ends), stored(EpochEnd, raw)
+            if key != STAGED_EPOCH + number(epoch) or end.header.epoch != epoch:
+                self._delete(STAGED_EPOCH, start=key)
+                break
+            self.ends.append(end)
         self.tree = load_entries(self._database, self._prefix)
         return self
 
@@ -51,15 +61,18 @@ class Staging:
     def clear(self) -> None:
         """Forget everything, a batch at a time; doing it again, or after a kill, ends the same."""
         for prefix in (STAGED_EPOCH, self._prefix):
-            batch: Changes = []
-            for key, _ in self._database.iterate(prefix=prefix):
-                batch.append((key, None))
-                if len(batch) == _BATCH:
-                    self._database.write(batch)
-                    batch = []
-            if batch:
-                self._database.write(batch)
+            self._delete(prefix)
         self.ends, self.tree = [], StateTree.empty()
+
+    def _delete(self, prefix: bytes, *, start: bytes | None = None) -> None:
+        batch: Changes = []
+        for key, _ in self._database.iterate(prefix=prefix, start=start):
+            batch.append((key, None))
+            if len(batch) == _BATCH:
+                self._database.write(batch)
+                batch = []
+        if batch:
+            self._database.write(batch)
 
 
 def load_entries(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from chain.batches import block_records, clearing, ends_epoch, fees_burned, undo_of
+from chain.batches import block_records, clearing, ends_epoch, ends_records, fees_burned, undo_of
 from chain.codec import encode
 from chain.database.interface import CorruptionError, Database
 from chain.layout import (
@@ -28,7 +28,6 @@ from chain.layout import (
     Changes,
     Meta,
     Proposed,
-    Sealed,
     Undo,
     found,
     number,
@@ -244,19 +243,13 @@ class BlockStore(ChainReader):
         """
         ends = staging.ends[: epoch + 1]
         last = ends[-1].header
-        assert self.head.height == 0 and last.epoch == epoch, "adopted over a chain"
+        assert self.head.height == 0, "adopted over a chain"
+        assert [end.header.epoch for end in ends] == list(range(epoch + 1)), "not the end of every epoch"
         assert staging.tree.root == last.state_root, "the state is not the epoch's"
-        changes: Changes = []
-        for end in ends:
-            at = number(end.header.height)
-            changes += [
-                (HEADER + at, encode(end.header)),
-                (HEIGHT_OF_BLOCK + end.header.digest, at),
-                (CERTIFICATE + at, encode(Sealed(end.certificate))),
-                (COMMITTEE + number(end.header.epoch + 1), encode(end.next_committee)),
-            ]
         generation = 1 - self._meta.generation
-        self._write(changes, Meta(FORMAT, self._meta.genesis, last.height, last.height + 1, generation))
+        self._write(
+            ends_records(ends), Meta(FORMAT, self._meta.genesis, last.height, last.height + 1, generation)
+        )
         self.head, self.state = last, staging.tree
         self.staging().clear()
 

@@ -34,8 +34,9 @@ def verify(home: Path, *, replay: bool, as_json: bool) -> None:
     from chain.database.interface import CorruptionError
     from chain.database.memory import MemoryDatabase
     from genesis.registry import registry_of
+    from tools.node.replay import Replay
     from tools.node.run import create_chain
-    from tools.node.verify import Replay, verify_database
+    from tools.node.verify import verify_database
 
     def tell(what: str, done: int, whole: int) -> None:
         if not as_json and (done % _TOLD_EVERY == 0 or done == whole):
@@ -58,6 +59,7 @@ def verify(home: Path, *, replay: bool, as_json: bool) -> None:
             ("epochs", f"{report.epochs}, each committee proven by the one before"),
             ("state", f"{report.entries} entries; {report.undone} blocks taken back and compared"),
             ("replayed", report.replayed if replay else "not asked for"),
+            *(("note", note) for note in report.notes),
         ]
     )
     if not report.faults:

@@ -5,19 +5,14 @@ against the committee of its epoch, each root against what it is over, each inde
 undo records by going back. With a replay every block is executed again, too.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from chain.batches import event_entries
 from chain.codec import decode, encode
 from chain.database.interface import CorruptionError, Database
-from chain.execution import queries
-from chain.execution.block import execute_block
 from chain.execution.conservation import StateError, check_state
-from chain.execution.header import check_header, check_outcome
-from chain.execution.invalid import InvalidBlock
-from chain.execution.models import ModelRegistry
 from chain.layout import (
     BODY,
     CERTIFICATE,
@@ -29,15 +24,14 @@ from chain.layout import (
     PLACE_OF_TRANSACTION,
 )
 from chain.msgpack_reader import DecodeError
-from chain.state.tree import StateTree
 from chain.store import BlockStore
 from chain.types.block import Block, Header, transactions_root
-from chain.types.committee import Committee
 from chain.types.receipt import BlockOutcome
 from chain.types.statement import Kind
 from consensus.messages import Certificate, CertificateError
 from consensus.sync.light import EpochProof, ProofError, TrustedCommittee, verify_epoch
 from genesis.document import GenesisDocument
+from tools.node.replay import Replay, execute_again
 
 MAX_FAULTS: Final = 100
 
@@ -51,14 +45,6 @@ class Fault:
 
     code: str
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """What it takes to execute every block again."""
-
-    models: ModelRegistry
-    genesis_state: StateTree
 
 
 @dataclass(slots=True)
@@ -76,6 +62,8 @@ class Report:
     """Blocks that were taken back, in memory, to check the undo records."""
     entries: int = 0
     replayed: int = 0
+    notes: list[str] = field(default_factory=list)
+    """What could not be looked at, and why; nothing is wrong with it."""
     faults: list[Fault] = field(default_factory=list)
 
     def add(self, code: str, message: str) -> None:
@@ -256,49 +244,11 @@ def _replay(
     store: BlockStore, genesis: GenesisDocument, replay: Replay, report: Report, progress: Progress
 ) -> None:
     """Execute every block again, from the oldest state that can be had."""
-    height, state = _oldest(store, replay.genesis_state)
-    if store.first > 1:
-        report.add(
-            "CANNOT_REPLAY",
-            f"the blocks begin at height {store.first}; the state before them is not here, and only the "
-            f"newest {store.head.height - height} were executed again",
-        )
-    parent = store.header(height)
-    for block, committee in _blocks(store, height + 1):
-        assert parent is not None, "a block without the header below it"
-        base_fee = queries.head(state).next_base_fee
-        try:
-            context = check_header(
-                parent, block, params=genesis.params, committee=committee, base_fee=base_fee
-            )
-            execution = execute_block(
-                state, context, block.transactions, params=genesis.params, models=replay.models
-            )
-            check_outcome(block.header, execution)
-        except InvalidBlock as error:
-            report.add("INVALID_BLOCK", f"height {block.header.height}: {error}")
-            return
-        parent, state = block.header, execution.state
-        report.replayed += 1
-        progress("replay", parent.height, store.head.height)
-
-
-def _oldest(store: BlockStore, genesis_state: StateTree) -> tuple[int, StateTree]:
-    if store.first == 1:
-        return 0, genesis_state
-    height, state = store.head.height, store.state
-    for height, state in store.states_back():  # noqa: B007 - the last one is what is wanted
-        if height < store.first:
-            break
-    return height, state
-
-
-def _blocks(store: BlockStore, first: int) -> Iterator[tuple[Block, Committee]]:
-    for height in range(first, store.head.height + 1):
-        block = store.block(height)
-        if block is None:
-            raise CorruptionError(f"height {height} is missing")
-        committee = store.committee(block.header.epoch)
-        if committee is None:
-            raise CorruptionError(f"the committee of epoch {block.header.epoch} is missing")
-        yield block, committee
+    done = execute_again(
+        store, genesis, replay, tell=lambda height: progress("replay", height, store.head.height)
+    )
+    report.replayed = done.blocks
+    if done.note:
+        report.notes.append(done.note)
+    if done.invalid:
+        report.add("INVALID_BLOCK", done.invalid)

@@ -106,6 +106,59 @@ def test_nothing_goes_back_further_than_is_known(headrace, home):
     assert headrace("verify", "--home", home, "--json").document["head"] == 45
 
 
+def prune(home, kept: int) -> int:
+    database = open_leveldb(home / "data" / "chain")
+    store = open_chain(database, document(epoch_length=EPOCH)).store
+    while store.prune(BLOCKS - kept + 1, most=2):
+        pass
+    database.close()
+    return store.first
+
+
+def give_back_undo_records(home, chain_folder) -> None:
+    """As pruning left them before it took them along."""
+    source, database = open_leveldb(chain_folder), open_leveldb(home / "data" / "chain")
+    database.write(list(source.iterate(prefix=UNDO)))
+    source.close()
+    database.close()
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_of_a_pruned_node_as_much_is_executed_again_as_can_be(headrace, home, chain_folder, is_old):
+    first = prune(home, 30)
+    if is_old:
+        give_back_undo_records(home, chain_folder)
+    result = headrace("verify", "--home", home, "--replay", "--json")
+    assert result.code == 0
+    report = result.document
+    # The state before the first block is here, and the header that it belongs to is not.
+    assert (report["first"], report["head"], report["blocks"], report["replayed"]) == (first, 45, 30, 29)
+    assert report["faults"] == []
+    assert report["notes"] == [
+        "blocks were executed again from height 17 on; of height 16 the header below it is not here"
+    ]
+    shown = headrace("verify", "--home", home, "--replay").out
+    assert report["notes"][0] in shown
+    assert "everything fits" in shown
+    change(home, UNDO + number(30), None)
+    report = headrace("verify", "--home", home, "--replay", "--json").document
+    assert (report["replayed"], report["faults"]) == (15, [])
+    assert report["notes"][0].endswith("from height 31 on; the state before height 30 is not here")
+    headrace("rollback", "15", "--home", home, "--discard-final", "--json")
+    report = headrace("verify", "--home", home, "--replay", "--json").document
+    assert (report["replayed"], report["faults"]) == (0, [])
+    assert report["notes"][0] == "no block was executed again; the state before height 30 is not here"
+
+
+def test_where_an_epoch_ends_before_the_first_block_all_are_executed_again(headrace, home):
+    assert prune(home, 25) == 21
+    report = headrace("verify", "--home", home, "--replay", "--json").document
+    assert (report["replayed"], report["faults"]) == (25, [])
+    assert report["notes"] == [
+        "blocks were executed again from height 21 on; the blocks before height 21 are not here"
+    ]
+
+
 def test_a_running_node_is_left_alone(headrace, home):
     database = open_leveldb(home / "data" / "chain")
     for command in (("verify",), ("rollback", "1", "--discard-final")):

@@ -135,6 +135,16 @@ class ChainReader:
             state = state.updated(undo.changes)
             yield above - 1, state
 
+    def least_back(self) -> int:
+        """The least height that the chain can be taken back to; the head's if to none below it."""
+        least = self.head.height
+        for height, _ in self.states_back():
+            if height < self.first - 1 or self.header(height) is None:
+                break
+            if height == 0 or self.finalization(height) is not None:
+                least = height
+        return least
+
     def load_journal(self) -> Iterator[tuple[bytes, bytes]]:
         """All journal records, ascending by key."""
         for key, value in self._database.iterate(prefix=JOURNAL):

@@ -197,7 +197,7 @@ class BlockStore(ChainReader):
             block, outcome, above = self.block(height), self.outcome(height), self.header(height + 1)
             if block is None or outcome is None or above is None:
                 raise CorruptionError(f"height {height} or the one above it is missing")
-            changes += clearing(block, outcome)
+            changes += [*clearing(block, outcome), (UNDO + number(height), None)]
             if ends_epoch(block.header, above):
                 keep = {HEADER + number(height), CERTIFICATE + number(height), HEIGHT_OF_BLOCK + above.parent}
                 changes = [change for change in changes if change[0] not in keep]
@@ -223,8 +223,9 @@ class BlockStore(ChainReader):
             target -= 1
         if target < self.first - 1 or self.header(target) is None or self.state_at(target) is None:
             raise TooFarBack(
-                f"height {target} cannot be gone back to: blocks are here from height {self.first} on, and "
-                f"the newest {self.undo_blocks} can be taken back"
+                f"{count} blocks cannot be taken back: the chain goes back to height {self.least_back()} at "
+                f"most, its blocks begin at height {self.first}, and the newest {self.undo_blocks} can be "
+                "taken back"
             )
         while self.head.height > target:
             self._take_back()

@@ -7,6 +7,7 @@ import pytest
 from chain.codec import encode
 from chain.database.interface import CorruptionError, DatabaseError, DatabaseReason
 from chain.database.memory import MemoryDatabase
+from chain.layout import UNDO, number
 from chain.reasons import Reason
 from chain.state.tree import StateTree
 from chain.store import BlockStore, FinalBlock, ForeignDatabase, TooFarBack
@@ -219,7 +220,10 @@ def test_what_is_pruned_is_gone_and_the_rest_is_whole():
     assert again is not None
     again.check()
     assert again.first == 4
-    with pytest.raises(TooFarBack):
+    assert [key[1:] for key, _ in database.iterate(prefix=UNDO)] == [number(at) for at in range(4, 10)]
+    with pytest.raises(
+        TooFarBack, match="6 blocks cannot be taken back: the chain goes back to height 5 at most"
+    ):
         store.roll_back(6)
     assert store.prune(100, most=100) == 5, "the head stays"
     assert store.block(9) is not None

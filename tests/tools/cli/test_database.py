@@ -159,6 +159,15 @@ def test_where_an_epoch_ends_before_the_first_block_all_are_executed_again(headr
     ]
 
 
+def test_a_pruned_node_says_how_far_it_goes_back(headrace, home):
+    assert prune(home, 30) == 16
+    refused = headrace("rollback", "35", "--home", home, "--discard-final", "--json")
+    assert (refused.code, refused.error["code"]) == (Exit.REFUSED, "TOO_FAR_BACK")
+    assert "back to height 18 at most" in refused.error["message"]
+    assert headrace("rollback", "27", "--home", home, "--discard-final", "--json").document["after"] == 18
+    assert headrace("verify", "--home", home, "--json").document["faults"] == []
+
+
 def test_a_running_node_is_left_alone(headrace, home):
     database = open_leveldb(home / "data" / "chain")
     for command in (("verify",), ("rollback", "1", "--discard-final")):

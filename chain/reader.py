@@ -56,16 +56,18 @@ class ChainReader:
     def block(self, height: int) -> Block | None:
         """The final block at a height; None below `first`, where at most its header is left."""
         body = found(Body, self._database, BODY + number(height))
-        if body is None:
+        header = None if body is None else self._header_beside(height)
+        if body is None or header is None:
             return None
-        return Block(stored(Header, required(self._database, HEADER + number(height))), body.transactions)
+        return Block(stored(Header, header), body.transactions)
 
     def encoded_block(self, height: int) -> bytes | None:
         """What `block` gives, as it is encoded: nothing is decoded on the way."""
         body = self._database.get(BODY + number(height))
-        if body is None:
+        header = None if body is None else self._header_beside(height)
+        if body is None or header is None:
             return None
-        return _PAIR + required(self._database, HEADER + number(height)) + body[1:]
+        return _PAIR + header + body[1:]
 
     def header(self, height: int) -> Header | None:
         """The final header at a height, without reading the block."""
@@ -176,3 +178,14 @@ class ChainReader:
             raise CorruptionError(
                 f"state root {self.state.root.hex()}, the head has {self.head.state_root.hex()}"
             )
+
+    def _header_beside(self, height: int) -> bytes | None:
+        """The header of a body that was just read; None if the block has been forgotten in between.
+
+        Raises:
+            CorruptionError: It must be there, and is not.
+        """
+        raw = self._database.get(HEADER + number(height))
+        if raw is None and not 0 < height < self.first:
+            raise CorruptionError(f"the header of height {height} is missing")
+        return raw

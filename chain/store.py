@@ -85,7 +85,7 @@ class Batch:
 class BlockStore(ChainReader):
     """Reads and writes of the final chain. One instance owns its database.
 
-    `write` may run in a thread of its own while others read; no two writes at once.
+    `write` and `prune` may run in a thread of their own while others read; no two writes at once.
     """
 
     def __init__(self, database: Database, meta: Meta, *, head: Header, state: StateTree) -> None:
@@ -203,7 +203,10 @@ class BlockStore(ChainReader):
                 changes = [change for change in changes if change[0] not in keep]
         gone = max(0, end - self.first)
         if gone:
-            self._write(changes, replace(self._meta, first=end))
+            # Said before it is done: whoever reads meanwhile and misses a block sees that it was forgotten.
+            # If the write fails, so does every later call, and the disk still says what is there.
+            self._meta = replace(self._meta, first=end)
+            self._write(changes, self._meta)
         return gone
 
     def roll_back(self, count: int) -> int:

@@ -122,10 +122,11 @@ def body_matches(block: Block) -> bool:
 
 
 def batch_steps(ledger: Ledger, request: BlocksRequest) -> Generator[None, None, bytes | None]:
-    """The encoded `BlocksResponse` to a request, or None if its first height is not final here.
+    """The encoded `BlocksResponse` to a request, or None if its first height is not final, or not kept, here.
 
     The answer is the longest run that can be proven, with a halt after each block that is read. Blocks go
-    out as they lie on disk: nothing is decoded, and no step takes longer than reading one.
+    out as they lie on disk: nothing is decoded, and no step takes longer than reading one. In each halt old
+    blocks may be forgotten.
     """
     params = ledger.params
     if not 1 <= request.first <= ledger.final_head.height:
@@ -147,14 +148,17 @@ def batch_steps(ledger: Ledger, request: BlocksRequest) -> Generator[None, None,
     if not blocks:
         return None
     for kept in range(len(blocks), 0, -1):
-        certificate = ledger.finalization(request.first + kept - 1)
-        if certificate is not None and certificate.digest == _header(ledger, request.first + kept - 1).digest:
+        height = request.first + kept - 1
+        certificate, header = ledger.finalization(height), _header(ledger, height)
+        if header is None:
+            return None
+        if certificate is not None and certificate.digest == header.digest:
             return _joined(blocks[:kept], [], certificate)
         yield
     return (yield from _with_bridge(ledger, request.first, blocks))
 
 
-def _with_bridge(ledger: Ledger, first: int, blocks: Sequence[bytes]) -> Generator[None, None, bytes]:
+def _with_bridge(ledger: Ledger, first: int, blocks: Sequence[bytes]) -> Generator[None, None, bytes | None]:
     """No block of the run has a finalization of its own: lead on, by headers, to the one that has."""
     height = first + len(blocks) - 1
     certificate = ledger.finalization(height)
@@ -164,14 +168,18 @@ def _with_bridge(ledger: Ledger, first: int, blocks: Sequence[bytes]) -> Generat
     while header is None or header.digest != certificate.digest:
         height += 1
         header = _header(ledger, height)
+        if header is None:
+            return None
         bridge.append(encode(header))
         yield
     return _joined(blocks, bridge, certificate)
 
 
-def _header(ledger: Ledger, height: int) -> Header:
+def _header(ledger: Ledger, height: int) -> Header | None:
+    """The header of a block that was here; None if it has been forgotten since."""
     header = ledger.final_header(height)
-    assert header is not None, f"final header {height} is not in the ledger"
+    # In this order: what is missed may be missing because the first block is another now.
+    assert header is not None or height < ledger.first_block, f"final header {height} is not in the ledger"
     return header
 
 

@@ -22,6 +22,7 @@ from chain.staging import Staging
 from chain.state.chunks import ChunkError, Wanted, check_piece, missing
 from chain.types.committee import Committee
 from chain.types.params import ChainParams
+from consensus.sync.crew import Crew
 from consensus.sync.light import ProofError, TrustedCommittee, verify_epoch
 from consensus.sync.piece_pool import PiecePool
 from consensus.sync.requests import LIE_WEIGHT, STALL_WEIGHT
@@ -54,6 +55,12 @@ MAX_FAILURES: Final = 3
 
 RECRUIT_SECONDS: Final = 2.0
 """Between two looks for peers that offer the state as well."""
+
+GRACE_SECONDS: Final = 1.0
+"""After a first offer, for those of others: nobody waits for the mute."""
+
+HEDGE_SHARE: Final = 4
+"""A part of the request time-out after which the next peer is asked for ends of epochs as well."""
 
 PAUSE_SECONDS: Final = 0.5
 """Between two rounds in which nobody could help."""
@@ -108,13 +115,15 @@ class StateSync:
         settings = self._settings
         began = trio.current_time()
         while True:
+            asked = trio.current_time()
             offers = await self._offers()
             target = await self._prove(offers)
             if target is not None:
                 self._target = target
                 if await self._fetch(target):
                     return target
-            elif settings.patience is not None and trio.current_time() > began + settings.patience:
+            elif settings.patience is not None and asked > began + settings.patience:
+                # Of a round that began before, a mute peer that was there alone may have taken all the time.
                 return None
             await trio.sleep(PAUSE_SECONDS)
 
@@ -153,6 +162,9 @@ class StateSync:
                 worth = [e for e in answer.epochs if self._params.last_height(e) >= least]
                 if worth:
                     offers[peer] = tuple(sorted(worth, reverse=True))
+                    nursery.cancel_scope.deadline = min(
+                        nursery.cancel_scope.deadline, trio.current_time() + GRACE_SECONDS
+                    )
 
         async with trio.open_nursery() as nursery:
             for peer in self._network.peers():
@@ -162,20 +174,46 @@ class StateSync:
 
     async def _prove(self, offers: dict[PeerId, tuple[int, ...]]) -> int | None:
         """Prove ends of epochs as far as anybody can; the newest one whose state is offered."""
-        for peer in sorted(offers, key=lambda peer: (-offers[peer][0], peer)):
-            while len(self.staging.ends) <= offers[peer][0] and await self._prove_some(peer):
-                pass
+        brought = dict.fromkeys(sorted(offers), 1)
+        while True:
+            first = len(self.staging.ends)
+            able = [p for p, n in brought.items() if n and offers[p][0] >= first and p not in self._banned]
+            # Who brought most goes first: how far somebody claims to be says nothing.
+            await self._race_for_ends(sorted(able, key=lambda peer: -brought[peer]), brought)
+            if len(self.staging.ends) == first:
+                break
         proven = [e for peer, es in offers.items() if peer not in self._banned for e in es]
         return max((e for e in proven if e < len(self.staging.ends)), default=None)
 
-    async def _prove_some(self, peer: PeerId) -> bool:
-        """Take one answer's worth of ends; whether to go on with this peer."""
+    async def _race_for_ends(self, peers: Sequence[PeerId], brought: dict[PeerId, int]) -> None:
+        """Ask for the next ends of epochs until somebody brings some, one peer more whenever that takes long.
+
+        Args:
+            peers: who is asked, in this order.
+            brought: how many ends each brought the last time; changed for those whose answer came in time.
+        """
         first = len(self.staging.ends)
+
+        async def ask(peer: PeerId, done: trio.Event) -> None:
+            brought[peer] = await self._prove_some(peer, first)
+            if brought[peer]:
+                nursery.cancel_scope.cancel()
+            done.set()
+
+        async with trio.open_nursery() as nursery:
+            for peer in peers:
+                done = trio.Event()
+                nursery.start_soon(ask, peer, done)
+                with trio.move_on_after(self._settings.request_timeout / HEDGE_SHARE):
+                    await done.wait()
+
+    async def _prove_some(self, peer: PeerId, first: int) -> int:
+        """Take one answer's worth of ends, unless another was quicker; how many they were."""
         request = encode(EpochsRequest(first, MAX_EPOCHS))
         answer = await self._ask(peer, EPOCHS, request, EpochsResponse, MAX_EPOCHS_BYTES)
         if answer is None:
-            return False
-        committee = self.staging.ends[-1].next_committee if first else self._committee
+            return 0
+        committee = self.staging.ends[first - 1].next_committee if first else self._committee
         trusted = TrustedCommittee(first, committee)
         good: list[EpochEnd] = []
         for link in answer.ends:
@@ -186,41 +224,37 @@ class StateSync:
                 break
             good.append(EpochEnd(link.header, encode(link.certificate), link.next_committee))
             await trio.lowlevel.checkpoint()
-        if good:
-            self.staging.add_ends(good)
-        elif not answer.ends:
+        if not answer.ends:
             self._lie(peer, f"no end of epoch {first}, though it offers a later state")
-        return bool(good) and peer not in self._banned
+        if good and len(self.staging.ends) == first:
+            self.staging.add_ends(good)
+        return len(good)
 
     async def _fetch(self, target: int) -> bool:
         """Ask everybody who has it for the state at the end of an epoch; whether it is here whole."""
         root = self.staging.ends[target].header.state_root
         self._pool = pool = PiecePool(missing(root, self.staging.tree))
-        working: set[PeerId] = set()
+        crew = Crew(MAX_WORKERS)
 
         async def work(peer: PeerId) -> None:
-            try:
-                await self._work(peer, target, pool)
-            finally:
-                working.discard(peer)
-                if not working:
-                    nursery.cancel_scope.cancel()
+            with crew.place_of(peer):
+                await self._work(peer, target, pool, crew)
+            if not crew.at_work:
+                nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
             while not pool.done.is_set():
                 offers = await self._offers()
-                for peer in sorted(p for p in offers if target in offers[p] and p not in working):
-                    if len(working) < MAX_WORKERS:
-                        working.add(peer)
-                        nursery.start_soon(work, peer)
-                if not working:
+                for peer in crew.hire(sorted(p for p in offers if target in offers[p])):
+                    nursery.start_soon(work, peer)
+                if not crew.at_work:
                     break
                 with trio.move_on_after(RECRUIT_SECONDS):
                     await pool.done.wait()
             nursery.cancel_scope.cancel()
         return self.staging.tree.root == root
 
-    async def _work(self, peer: PeerId, target: int, pool: PiecePool) -> None:
+    async def _work(self, peer: PeerId, target: int, pool: PiecePool, crew: Crew) -> None:
         """Ask one peer for pieces until all are here, or it is of no use."""
         failures, size = 0, ASKED_PLACES
         while failures < MAX_FAILURES and peer not in self._banned:
@@ -231,7 +265,7 @@ class StateSync:
             try:
                 answer = await self._ask(peer, PIECES, request, PiecesResponse, MAX_PIECES_BYTES)
                 if answer is not None:
-                    await self._take(peer, wants, answer, pool)
+                    crew.brought(peer, await self._take(peer, wants, answer, pool))
             finally:
                 pool.give_back(peer, wants)
             if answer is None:
@@ -244,10 +278,11 @@ class StateSync:
 
     async def _take(
         self, peer: PeerId, wants: Sequence[Wanted], answer: PiecesResponse, pool: PiecePool
-    ) -> None:
+    ) -> int:
+        """Put the good pieces of an answer in their places; how many were still missing."""
         if not 0 < len(answer.pieces) <= len(wants):
             self._lie(peer, f"{len(answer.pieces)} pieces for {len(wants)} places")
-            return
+            return 0
         changes: dict[bytes, bytes | None] = {}
         found: list[tuple[Wanted, tuple[Wanted, ...]]] = []
         for want, piece in zip(wants, answer.pieces, strict=False):
@@ -265,6 +300,7 @@ class StateSync:
         self.pieces += len(found)
         for want, below in found:
             pool.replace(want, below)
+        return len(found)
 
     async def _ask(
         self, peer: PeerId, method: str, request: bytes, kind: type[_Answer], limit: int

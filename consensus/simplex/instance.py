@@ -119,6 +119,11 @@ class Instance:
         self.tree.add(digest, block)
         self._saved.add(digest)
 
+    def forget_bodies(self, end: int) -> None:
+        """Forget the proposals below view ``end``, and with them all bodies that nothing else leads to."""
+        self.rounds.forget_proposals(end)
+        self.tree.keep((*self.rounds.named(), *self._saved))
+
     def is_ready(self, digest: bytes) -> bool:
         """Whether a block and its ancestors are executed here; if not, do the next thing about it."""
         match self.tree.readiness(digest):

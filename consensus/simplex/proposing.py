@@ -6,7 +6,7 @@ from chain.types.block import Header
 from chain.types.statement import NOTHING, Kind
 from consensus.messages import Proposal
 from consensus.simplex import effects, events
-from consensus.simplex.instance import Instance
+from consensus.simplex.instance import FETCHED_VIEWS, Instance
 from consensus.simplex.rounds import Round
 from consensus.simplex.tree import Dead
 from p2p.network import PeerId
@@ -104,11 +104,19 @@ def try_notarize(state: Instance) -> None:
     base = header.parent if header.view == state.view else digest
     support = state.rounds.support(state.view, base, state.tree.base_digest)
     if not support.holds:
-        views = support.gaps or tuple(range(state.rounds.floor, state.view))
-        state.fetch_views(views, (state.leader(state.view),))
-    if state.is_ready(digest) and support.holds:
+        # A leader may name any parent: no body is worth asking for before a quorum vouches for the parent.
+        _fetch_support(state, support.gaps)
+    elif state.is_ready(digest):
         state.save_body(digest, proposal.block)
         state.sign(found, Kind.NOTARIZE, digest)
+
+
+def _fetch_support(state: Instance, gaps: tuple[int, ...]) -> None:
+    """S8, for certificates: the parent's may be of any view, also of one that we know as nullified."""
+    newest = range(max(state.rounds.floor, state.view - FETCHED_VIEWS), state.view)
+    holders = (state.leader(state.view),)
+    state.fetch_views(tuple(newest), holders)
+    state.fetch_views(tuple(view for view in gaps if view < newest.start), holders)
 
 
 def _fault(state: Instance, header: Header) -> str | None:

@@ -178,8 +178,7 @@ class Simplex:
             state.presence.watch_from(view)
         state.view, state.attempt = view, 0
         self._helped.clear()
-        for digest in state.rounds.stale_proposals(view - _RESENT_VIEWS):
-            state.tree.drop(digest)
+        state.forget_bodies(view + 1 - _RESENT_VIEWS)
         pace, found = state.setting.pace, state.current
         if state.me is not None:
             fruitless = state.rounds.fruitless(view)

@@ -4,6 +4,7 @@ Memory bound: views below the last final one are dropped; votes are taken up to 
 certificates beyond that only one at a time, because each of them makes us enter the view after it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -152,18 +153,18 @@ class Rounds:
             count += not found.skipped
         return count
 
-    def _is_named(self, digest: bytes) -> bool:
-        """Whether a certificate names the block, or we voted for it."""
-        return any(
-            digest == found.notarized or digest == found.signed.get(Kind.NOTARIZE)
-            for found in self._rounds.values()
-        )
+    def forget_proposals(self, end: int) -> None:
+        """Forget the proposals of all views below ``end``."""
+        for view, found in self._rounds.items():
+            if view < end:
+                found.proposals.clear()
 
-    def stale_proposals(self, view: int) -> list[bytes]:
-        """Forget the proposals of ``view`` and return the digests of those that nothing names."""
-        found = self._rounds.get(view)
-        if found is None:
-            return []
-        forgotten = [digest for digest, _, _ in found.proposals]
-        found.proposals = []
-        return [digest for digest in forgotten if not self._is_named(digest)]
+    def named(self) -> Iterator[bytes]:
+        """Digests of blocks that a certificate names, that we voted for, or that are proposed."""
+        for found in self._rounds.values():
+            if found.notarized is not None:
+                yield found.notarized
+            if Kind.NOTARIZE in found.signed:
+                yield found.signed[Kind.NOTARIZE]
+            for digest, _, _ in found.proposals:
+                yield digest

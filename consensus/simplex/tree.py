@@ -1,9 +1,11 @@
 """The blocks above the last final one, as far as we have them, and what the ledger thinks of them.
 
-Memory bound: bodies that a certificate names, that we signed or asked for, and two a view of the newest
-views.
+Memory bound: what a certificate or our own vote names, down to the final block, and two bodies a view of the
+newest views. A leader may name any ancestors, but none is asked for that no certificate leads to, heights
+fall by one from child to parent, and `BlockTree.keep` drops the rest with every view.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chain.types.block import Block, Header
@@ -73,13 +75,18 @@ class BlockTree:
         return None if block is None else block.header
 
     def judge(self, digest: bytes, fault: str | None) -> None:
-        """Take the ledger's verdict."""
-        self._faults[digest] = fault
+        """Take the ledger's verdict; of a body that was dropped meanwhile it is of no use."""
+        if digest in self._blocks:
+            self._faults[digest] = fault
 
     def readiness(self, digest: bytes) -> Readiness:
         """What is the next thing to do before one may vote for or build on ``digest``."""
         unchecked: Unchecked | None = None
+        child: Header | None = None
         while True:
+            header = self.header(digest)
+            if child is not None and header is not None and header.height + 1 != child.height:
+                return Dead(f"height {child.height} does not follow height {header.height}")
             if digest == self.base_digest:
                 return unchecked or Ready()
             if digest in self._faults:
@@ -93,7 +100,7 @@ class BlockTree:
             if block.header.height <= self.base.height + 1 and block.header.parent != self.base_digest:
                 return Dead(f"height {block.header.height} does not extend the final chain")
             unchecked = Unchecked(digest, block)
-            digest = block.header.parent
+            child, digest = block.header, block.header.parent
 
     def path(self, digest: bytes) -> tuple[Block, ...] | Missing:
         """The blocks from above the base up to ``digest``, which a certificate made final.
@@ -121,7 +128,12 @@ class BlockTree:
         self._blocks = {d: b for d, b in self._blocks.items() if b.header.height > base.height}
         self._faults = {d: fault for d, fault in self._faults.items() if d in self._blocks}
 
-    def drop(self, digest: bytes) -> None:
-        """Forget a body."""
-        self._blocks.pop(digest, None)
-        self._faults.pop(digest, None)
+    def keep(self, named: Iterable[bytes]) -> None:
+        """Drop every body but those of ``named`` and of their ancestors."""
+        kept: dict[bytes, Block] = {}
+        for digest in named:
+            while digest not in kept and digest in self._blocks:
+                kept[digest] = self._blocks[digest]
+                digest = kept[digest].header.parent
+        self._blocks = kept
+        self._faults = {d: fault for d, fault in self._faults.items() if d in kept}

@@ -103,7 +103,10 @@ class Engine:
         )
         timeout = self._settings.request_timeout
         shelf = Shelf(ledger, lambda: self._simplex)
-        self._fetcher = Fetcher(network, found=self._deliver_found, shelf=shelf.answer, timeout=timeout)
+        self._fetcher = Fetcher(
+            network, found=self._deliver_found, shelf=shelf.answer, timeout=timeout,
+            max_block_bytes=ledger.params.max_block_bytes,
+        )  # fmt: skip
         self._sync = Sync(
             network, ledger, self._deliver_synced,
             request_timeout=timeout, poll_interval=self._settings.poll_interval,

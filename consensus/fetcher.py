@@ -2,6 +2,8 @@
 
 Who signed is known of whoever brought the vote, and anybody may bring it: so only half of the peers that a
 fetch asks are chosen by that, the others by turns. Whatever strangers pretend, in the end all are asked.
+
+Memory bound: `MAX_IN_FLIGHT` answers, each of no more bytes than the blocks asked for may have.
 """
 
 import logging
@@ -17,6 +19,7 @@ from consensus.messages import Certificate
 from consensus.simplex.effects import Fetch
 from consensus.sync.batch import body_matches
 from consensus.sync.requests import (
+    CERTIFICATE_BYTES,
     FETCH,
     LIE_WEIGHT,
     MAX_ANSWER,
@@ -35,6 +38,9 @@ TRIED_PEERS: Final = 4
 MAX_IN_FLIGHT: Final = 16
 """Fetches at a time, and so questions that one peer may have to answer us."""
 
+_ARRAY_HEADS: Final = 16
+"""More than the heads of an answer's arrays take."""
+
 Found = Callable[[PeerId, Fetch, tuple[Block, ...], tuple[Certificate, ...]], Awaitable[None]]
 Answering = Callable[[FetchRequest], Generator[None, None, bytes]]
 """Makes the encoded `FetchResponse` of what is here of a question, a step at a time."""
@@ -43,7 +49,9 @@ Answering = Callable[[FetchRequest], Generator[None, None, bytes]]
 class Fetcher:
     """Questions in flight, and answers to those of others."""
 
-    def __init__(self, network: Network, *, found: Found, shelf: Answering, timeout: float) -> None:
+    def __init__(
+        self, network: Network, *, found: Found, shelf: Answering, timeout: float, max_block_bytes: int
+    ) -> None:
         """Ask and answer.
 
         Args:
@@ -51,12 +59,14 @@ class Fetcher:
             found: Takes bodies that are what was asked for, and certificates that nobody has checked yet.
             shelf: See `consensus.shelf`.
             timeout: Seconds for one question to one peer.
+            max_block_bytes: The chain's: no certificate leads to a block that is larger.
         """
         self._network = network
         self._found = found
         self._shelf = shelf
         self._desk = Desk("missing blocks", is_kept=network.is_kept, each=MAX_IN_FLIGHT)
         self._timeout = timeout
+        self._max_block_bytes = max_block_bytes
         self._peer_of: dict[bytes, PeerId] = {}
         self._in_flight: set[tuple[tuple[bytes, ...], int, int]] = set()
         self._turn = 0
@@ -98,13 +108,20 @@ class Fetcher:
         self._turn += len(others)
         return likely + others
 
+    def _most_bytes(self, wanted: Fetch) -> int:
+        """Of an honest answer; more is not even read."""
+        bodies = len(wanted.digests) * self._max_block_bytes
+        certificates = CERTIFICATE_BYTES if wanted.first_view < wanted.end_view else 0
+        return min(bodies + certificates + _ARRAY_HEADS, MAX_ANSWER)
+
     async def _ask(self, peer: PeerId, wanted: Fetch) -> FetchResponse | None:
         request = FetchRequest(wanted.digests, wanted.epoch, wanted.first_view, wanted.end_view)
+        limit = self._most_bytes(wanted)
         try:
             answer = await self._network.request(
-                peer, FETCH, encode(request), timeout=self._timeout, limit=MAX_ANSWER
+                peer, FETCH, encode(request), timeout=self._timeout, limit=limit
             )
-            response = decode(FetchResponse, answer, limit=MAX_ANSWER)
+            response = decode(FetchResponse, answer, limit=limit)
         except RequestFailed as failure:
             log.info("event=fetch_failed peer=%s reason=%s", peer, failure)
             return None

@@ -15,11 +15,10 @@ from consensus.ledger import Ledger
 from consensus.messages import Certificate
 from consensus.simplex.protocol import Simplex
 from consensus.sync.batch import array_head
-from consensus.sync.requests import MAX_CERTIFICATES, FetchRequest
+from consensus.sync.requests import CERTIFICATE_BYTES, MAX_CERTIFICATES, FetchRequest
 
 KEPT_ENCODINGS: Final = 4
 
-_CERTIFICATE_BYTES: Final = 1 << 20
 _BODY_BYTES: Final = 1 << 20
 """No further body is added to an answer of this size: what is not in it is asked for again."""
 _SEAL_BYTES: Final = 80
@@ -48,7 +47,7 @@ class Shelf:
                 bodies.append(body)
             yield
         certificates: list[bytes] = []
-        room = _CERTIFICATE_BYTES
+        room = CERTIFICATE_BYTES
         for certificate in self._certificates(request):
             room -= _SEAL_BYTES * (len(certificate.signatures) + 1)
             if certificates and room < 0:

@@ -21,6 +21,8 @@ MAX_REQUEST: Final = 1024
 MAX_ANSWER: Final = 6 << 20
 """Bytes of an answer. Room for one block of the largest size and for what comes with it."""
 MAX_STATUS: Final = 256
+CERTIFICATE_BYTES: Final = 1 << 20
+"""No further certificate is added to an answer with as much of them."""
 
 MAX_DIGESTS: Final = 8
 MAX_CERTIFICATES: Final = 256

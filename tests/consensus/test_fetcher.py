@@ -23,6 +23,8 @@ from tests.consensus.cluster import COMMITTEE
 from tests.consensus.fakes import genesis
 
 BLOCK = Block(replace(genesis(COMMITTEE), height=1), ())
+ROOM = len(encode(BLOCK))
+"""`max_block_bytes` of the chain here: the block fills it."""
 QUESTION = encode(FetchRequest((BLOCK.digest,) * 8, 0, 0, 0))
 KEYS = tuple(validator.consensus_key for validator in COMMITTEE.validators)
 
@@ -62,7 +64,7 @@ async def test_strangers_that_repeat_votes_cannot_keep_a_body_away(
     got: list[Block] = []
     async with open_hub(rng=random.Random(1)) as hub:
         us = hub.join(PeerId("us"))
-        fetcher = Fetcher(us, found=found, shelf=nothing_here, timeout=5.0)
+        fetcher = Fetcher(us, found=found, shelf=nothing_here, timeout=5.0, max_block_bytes=ROOM)
         names = [PeerId(f"a{number}") for number in range(strangers)]
         for name in names:
             hub.join(name).set_handler(FETCH, answers_nothing, limit=MAX_REQUEST)
@@ -74,6 +76,28 @@ async def test_strangers_that_repeat_votes_cannot_keep_a_body_away(
         for _ in range(strangers):
             await fetcher.fetch(effects.Fetch(0, (BLOCK.digest,), 0, 0, KEYS))
     assert BLOCK in got
+
+
+@pytest.mark.parametrize(("room", "is_taken"), [(ROOM, True), (ROOM - 16, False)])
+async def test_a_body_larger_than_a_block_may_be_is_not_taken(
+    room: int, is_taken: bool, autojump_clock: MockClock
+) -> None:
+    async def answers(_peer: PeerId, _payload: bytes) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return encode(FetchResponse((BLOCK,), ()))
+
+    async def found(_peer: PeerId, _wanted: effects.Fetch, blocks: tuple[Block, ...], _c: object) -> None:
+        await trio.lowlevel.checkpoint()
+        got.extend(blocks)
+
+    got: list[Block] = []
+    async with open_hub(rng=random.Random(1)) as hub:
+        us = hub.join(PeerId("us"))
+        hub.join(PeerId("peer")).set_handler(FETCH, answers, limit=MAX_REQUEST)
+        fetcher = Fetcher(us, found=found, shelf=nothing_here, timeout=5.0, max_block_bytes=room)
+        await trio.sleep(1)
+        await fetcher.fetch(effects.Fetch(0, (BLOCK.digest,), 0, 0, ()))
+    assert got == [BLOCK] * is_taken
 
 
 async def ask(network: MemoryNetwork, whom: PeerId) -> None:
@@ -96,7 +120,7 @@ async def test_one_answer_is_made_at_a_time(autojump_clock: MockClock) -> None:
 
     async with open_hub(rng=random.Random(1)) as hub:
         us = hub.join(PeerId("us"))
-        Fetcher(us, found=found_nothing, shelf=shelf, timeout=5.0).register()
+        Fetcher(us, found=found_nothing, shelf=shelf, timeout=5.0, max_block_bytes=ROOM).register()
         mallory = hub.join(PeerId("mallory"))
         async with trio.open_nursery() as nursery:
             for _ in range(16):
@@ -115,7 +139,7 @@ async def test_strangers_shut_no_validator_out(autojump_clock: MockClock) -> Non
     async with open_hub(rng=random.Random(1)) as hub:
         us, validator = hub.join(PeerId("us")), hub.join(PeerId("validator"))
         hub.kept.add(validator.local_id)
-        Fetcher(us, found=found_nothing, shelf=shelf, timeout=5.0).register()
+        Fetcher(us, found=found_nothing, shelf=shelf, timeout=5.0, max_block_bytes=ROOM).register()
 
         async def ask_for_ever(name: str) -> None:
             stranger = hub.join(PeerId(name))

@@ -11,7 +11,14 @@ import trio
 
 from consensus.admission import Admission, Place
 from consensus.ledger import Ledger
-from consensus.messages import ConsensusMessage, Head, decode_message, encode_message, read_head
+from consensus.messages import (
+    ConsensusMessage,
+    Head,
+    Proposal,
+    decode_message,
+    encode_message,
+    read_head,
+)
 from consensus.simplex.protocol import Simplex
 from p2p.network import MAX_CONSENSUS_FRAME, Inbound, Lane, Network, PeerId
 
@@ -19,6 +26,9 @@ OVER_COST: Final = 1 << 14
 """Bytes that a frame of an epoch that is over counts beside its own. A stranger may then send 512 of them at
 once, more than a node that is late has waiting for us, and 64 a second, more than one that is stuck repeats:
 whoever sends more is read more slowly, and loses neither points nor its connection."""
+
+PROPOSAL_OVERHEAD: Final = 128
+"""More than what a proposal is beside its block: a tag, two numbers, a signature, the heads of these."""
 
 
 class Reception:
@@ -46,9 +56,9 @@ class Reception:
         head = read_head(frame.payload)
         place = self._admission.sort(frame.peer, head, now_ms=int(trio.current_time() * 1000))
         if place is Place.NOW:
-            return None if simplex.knows_by_head(head) else _decoded(frame)
+            return None if simplex.knows_by_head(head) else self._decoded(frame, head)
         if place is Place.HELD:
-            self._admission.hold(frame.peer, _decoded(frame))
+            self._admission.hold(frame.peer, self._decoded(frame, head))
         if place in (Place.HELD, Place.AHEAD):
             self._hint(frame.peer)
         elif head.epoch < simplex.epoch:
@@ -61,6 +71,9 @@ class Reception:
         if end is not None:
             self._network.send(origin, Lane.CONSENSUS, encode_message(end))
 
-
-def _decoded(frame: Inbound) -> ConsensusMessage:
-    return decode_message(frame.payload, limit=MAX_CONSENSUS_FRAME)
+    def _decoded(self, frame: Inbound, head: Head) -> ConsensusMessage:
+        """A proposal is kept before its block is checked: one larger than a block may be is not read."""
+        limit = MAX_CONSENSUS_FRAME
+        if head.message is Proposal:
+            limit = min(limit, self._ledger.params.max_block_bytes + PROPOSAL_OVERHEAD)
+        return decode_message(frame.payload, limit=limit)

@@ -1,11 +1,18 @@
 """A frame that is of no use costs its head; a flood of them costs whoever sends it, and no honest peer."""
 
+import random
+from dataclasses import replace
+
 import pytest
 import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
+from chain.codec import encode
+from chain.msgpack_reader import DecodeError
+from chain.types.block import Block
 from chain.types.statement import NOTHING, Kind
+from chain.types.transaction import SignedTransaction, Transaction, Transfer
 from consensus.messages import (
     Certificate,
     ConsensusMessage,
@@ -17,18 +24,19 @@ from consensus.messages import (
     head_of,
 )
 from consensus.opening import open_epoch
-from consensus.reception import OVER_COST
+from consensus.reception import OVER_COST, PROPOSAL_OVERHEAD, Reception
 from consensus.simplex import events
 from consensus.simplex.proposing import PROPOSALS_AHEAD
 from consensus.simplex.protocol import Simplex
 from consensus.simplex.rounds import VIEWS_AHEAD
 from consensus.simplex.witness import WITNESSED_VIEWS
 from p2p.limits import Limits
-from p2p.memory import Link
+from p2p.memory import Link, open_hub
 from p2p.memory_node import MemoryNetwork
-from p2p.network import Lane, PeerId
+from p2p.network import Inbound, Lane, PeerId
 from tests.consensus.chains import chain_of
 from tests.consensus.cluster import Cluster, open_cluster
+from tests.consensus.fakes import CHAIN_ID
 from tests.consensus.test_messages import BLOCK, HEARSAY
 
 
@@ -126,6 +134,28 @@ def test_what_is_too_old_or_too_far_ahead_is_known_by_its_head() -> None:
     last = simplex.view + PROPOSALS_AHEAD
     proposals = [Proposal(epoch, at, BLOCK, bytes(64)) for at in (view, view + 1, last, last + 1)]
     assert [known(proposal) for proposal in proposals] == [True, False, False, True]
+
+
+@pytest.mark.parametrize("is_next", [False, True])
+@pytest.mark.parametrize("is_larger", [False, True])
+async def test_a_proposal_larger_than_a_block_may_be_is_not_decoded(is_next: bool, is_larger: bool) -> None:
+    """In this epoch its block would be kept before anybody checks it, in the next one it would be held."""
+    chain = chain_of(4)
+    signed = SignedTransaction(Transaction(CHAIN_ID, bytes(32), 0, 0, 0, Transfer(bytes(32), 1)), bytes(64))
+    block = Block(BLOCK.header, (signed,) * 8)
+    most = len(encode(block)) - PROPOSAL_OVERHEAD * is_larger
+    chain.params = replace(chain.params, max_block_bytes=most)
+    proposal = Proposal(1 + is_next, 0, block, bytes(64))
+    async with open_hub(rng=random.Random(1)) as hub:
+        reception = Reception(hub.join(PeerId("us")), chain, epoch=1, hint=lambda _peer: None)
+        frame = Inbound(PeerId("peer"), Lane.CONSENSUS, encode_message(proposal))
+        simplex = Simplex(open_epoch(chain, None))
+        if is_larger:
+            with pytest.raises(DecodeError):
+                reception.read(frame, simplex)
+        else:
+            assert reception.read(frame, simplex) == (None if is_next else proposal)
+            assert reception.enter(2) == [(PeerId("peer"), proposal)] * is_next
 
 
 def worst_charge(cluster: Cluster) -> int:

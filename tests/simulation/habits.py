@@ -328,6 +328,28 @@ class InvalidBlocks(Habit):
         return node.ledger.make_of(request, choose)
 
 
+class JunkAncestry(Habit):
+    """Proposes on blocks of its own that nobody certified, and has every one of them for whoever asks."""
+
+    def __init__(self) -> None:
+        self._made: dict[bytes, Block] = {}
+
+    def make(self, node: "Node", request: BuildRequest) -> Block | None:
+        node.world.faults["junk ancestry"] += 1
+        block, parent = node.ledger.make(request), node.world.rng.randbytes(32)
+        for _ in range(50):
+            junk = Block(replace(block.header, parent=parent, height=1 << 63), block.transactions)
+            parent = junk.digest
+            self._made[parent] = junk
+        # The highest that its header may claim: one just above the final block shows at once that it is none.
+        height = node.ledger.params.last_height(request.epoch)
+        return Block(replace(block.header, parent=parent, height=height), block.transactions)
+
+    def answer_fetch(self, node: "Node", wanted: effects.Fetch) -> Answer:
+        made = tuple((digest, self._made[digest]) for digest in wanted.digests if digest in self._made)
+        return Answer(made, ()) if made else honest_fetch(node, wanted)
+
+
 class BeaconWithholding(Habit):
     """Makes its block only if it likes the randomness that comes with it."""
 
@@ -364,13 +386,14 @@ HABITS: dict[str, type[Habit]] = {
     "wrong_committee": WrongCommittee,
     "stale": Stale,
     "invalid_block": InvalidBlocks,
+    "junk_ancestry": JunkAncestry,
     "beacon_withholding": BeaconWithholding,
     "proof_censoring": ProofCensoring,
     "invalid_work": Habit,
     "stolen_work": Habit,
     "replayed_work": Habit,
 }
-"""Every way. Those about work vote honestly and cheat in `tests.simulation.cheats`."""
+"""Every way. Those about work cheat in `tests.simulation.cheats`; `junk_ancestry` is for a scenario alone."""
 
 
 def habit_of(name: str) -> Habit:

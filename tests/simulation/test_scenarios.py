@@ -168,6 +168,20 @@ def test_a_node_that_hears_no_proposal_fetches_every_body() -> None:
         assert lag_of_the_deaf()[1] >= 5
 
 
+def test_a_leader_that_builds_on_junk_fills_no_memory() -> None:
+    """It makes fifty ancestors for each of its blocks, and has them at hand for all who ask."""
+    most = 0
+    with crafted(replace(PLAN, seed=8, habits=("junk_ancestry",), epoch_length=1000)) as world:
+        world.start()
+        for second in range(1, 61):
+            world.run(1000 * second)
+            trees = [node.simplex._state.tree for node in world.honest]
+            most = max(most, *(len(tree._blocks) for tree in trees))
+    assert world.faults["junk ancestry"] >= 10
+    assert most <= 8
+    assert min(world.heights()) > 40
+
+
 def test_power_loss_of_everyone_in_every_view_phase() -> None:
     """All machines lose power at once, again and again, at all moments of a view."""
     with crafted(replace(PLAN, seed=4)) as world:

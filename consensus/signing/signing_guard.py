@@ -11,7 +11,8 @@ view):
   only the very same statement may be signed again (ed25519 gives the very same signature), a lost proposal
   not at all. If the torn record does not tell its view, nothing is proposed, notarized or finalized up to
   one view above the highest in the log. To nullify stays allowed: a cluster that loses power as one must be
-  able to leave such views.
+  able to leave such views. What that does not cover: a node that a certificate took further up, and that
+  signed there on a disk that lied; the watch may still hear that signature before it signs again.
 """
 
 from dataclasses import dataclass

@@ -393,7 +393,7 @@ HABITS: dict[str, type[Habit]] = {
     "stolen_work": Habit,
     "replayed_work": Habit,
 }
-"""Every way. Those about work cheat in `tests.simulation.cheats`; `junk_ancestry` is for a scenario alone."""
+"""Every way. Those about work cheat in `tests.simulation.cheats`."""
 
 
 def habit_of(name: str) -> Habit:

@@ -10,7 +10,7 @@ SIZES = (4, 7, 10)
 
 CONSENSUS_HABITS = (
     "two_faced", "two_faced", "equivocating", "whispering", "amnesiac", "withholding", "silent", "late",
-    "invalid_block", "lying_sync", "wrong_committee", "stale",
+    "invalid_block", "lying_sync", "wrong_committee", "stale", "junk_ancestry",
 )  # fmt: skip
 """Ways of traitors in both profiles; the strongest one twice."""
 

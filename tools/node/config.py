@@ -137,9 +137,7 @@ def _converted(where: str, setting: str, value: Any, base: Path) -> Any:
     if setting in ("genesis", "data_dir", "consensus_key", "peer_key", "password_file"):
         return base / _text(where, value)
     if setting in ("listen", "bootstrap", "advertise"):
-        if not isinstance(value, list):
-            raise ConfigError(f"{where}: {value!r} is not a list of multiaddresses")
-        return tuple(_text(where, item) for item in value)
+        return _addresses(where, value, least=1 if setting == "listen" else 0)
     if setting in _RANGES:
         what, limit = _RANGES[setting]
         if type(value) is not int or not 0 <= value <= limit:
@@ -155,6 +153,14 @@ def _converted(where: str, setting: str, value: Any, base: Path) -> Any:
     if setting in ("reserve", "floor") and size_of(_text(where, value)) is None:
         raise ConfigError(f"{where}: {value!r} is no size like 500MB")
     return _text(where, value)
+
+
+def _addresses(where: str, value: Any, *, least: int) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{where}: {value!r} is not a list of multiaddresses")
+    if len(value) < least:
+        raise ConfigError(f"{where}: name at least {least} multiaddress, such as /ip4/127.0.0.1/tcp/0")
+    return tuple(_text(where, item) for item in value)
 
 
 def _text(where: str, value: Any) -> str:

@@ -46,7 +46,8 @@ def transaction(node: NodeView, id: Hash32) -> TransactionView:  # noqa: A002 - 
         return _view(waiting, node.genesis.params.address_prefix)
     height, index = place
     block, outcome = node.store.block(height), node.store.outcome(height)
-    assert block is not None and outcome is not None, "the index points into the final chain"
+    if block is None or outcome is None:  # pruned since it was found
+        raise _unknown(node, id)
     receipt = outcome.receipts[index]
     view = _view(block.transactions[index], node.genesis.params.address_prefix)
     return TransactionView(

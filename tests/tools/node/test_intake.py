@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chain.codec import encode
 from chain.crypto.ed25519 import SecretKey
@@ -14,7 +16,17 @@ from chain.types.transaction import ProveWork, SignedTransaction, Transaction, s
 from p2p.memory import Link, open_hub
 from p2p.network import Inbound, Lane, PeerId
 from tools.node.gossip import Batch, TransactionGossip
-from tools.node.intake import ALL_BYTES, PEER_BYTES, SHARE, SLICE_SECONDS, Drop, Intake
+from tools.node.intake import (
+    ALL_BYTES,
+    CLASS_BYTES,
+    FRAME_BYTES,
+    PEER_BYTES,
+    SHARE,
+    SLICE_SECONDS,
+    Drop,
+    Intake,
+    size_of,
+)
 
 HONEST, HOSTILE = PeerId("honest"), PeerId("hostile")
 COST = 0.002
@@ -22,6 +34,9 @@ COST = 0.002
 
 LARGEST = 1 << 18
 """Bytes of a transaction, as networks have it."""
+
+LARGEST_WAITING = PEER_BYTES - FRAME_BYTES
+"""Payload of a frame that takes all that a peer may have waiting."""
 
 
 class Workbench:
@@ -94,18 +109,91 @@ async def test_who_is_busy_together_gets_the_same(autojump_clock):
 
 async def test_what_finds_no_room_is_dropped_for_a_reason(autojump_clock):
     intake = Workbench().intake
-    half = PEER_BYTES // 2
+    half = PEER_BYTES // 2 - FRAME_BYTES
     # One frame is taken however large it is; a second only if both fit.
     assert [intake.put(_frame(HOSTILE, 1, size)) for size in (half, half, 1)] == [
         None, None, Drop.PEER_QUEUE_FULL,
     ]  # fmt: skip
     others = [PeerId(str(number)) for number in range(ALL_BYTES // PEER_BYTES)]
-    reasons = [intake.put(_frame(peer, 1, PEER_BYTES)) for peer in others]
+    reasons = [intake.put(_frame(peer, 1, LARGEST_WAITING)) for peer in others]
     assert reasons == [None] * (len(others) - 1) + [Drop.INTAKE_FULL]
     assert intake.dropped == {Drop.PEER_QUEUE_FULL: 1, Drop.INTAKE_FULL: 1}
     with trio.move_on_after(60):
         await intake.run()
-    assert [intake.put(_frame(peer, 1, PEER_BYTES)) for peer in others] == [None] * len(others)
+    assert [intake.put(_frame(peer, 1, LARGEST_WAITING)) for peer in others] == [None] * len(others)
+
+
+def _filled(intake: Intake, frame_size: int) -> list[PeerId]:
+    """Peers that have filled the intake with frames of a size, each as much as it may."""
+    payload = frame_size - FRAME_BYTES
+    peers = [PeerId(f"sybil{number}") for number in range(ALL_BYTES // PEER_BYTES)]
+    for peer in peers:
+        assert [intake.put(_frame(peer, 1, payload)) for _ in range(PEER_BYTES // frame_size)].count(None) > 0
+    assert intake._waiting.total == ALL_BYTES
+    return peers
+
+
+async def test_sixteen_peers_that_fill_it_keep_nobody_out(autojump_clock):
+    bench = Workbench()
+    peers = _filled(bench.intake, 1 << 16)
+    # However often they send again, what an honest peer hands in is taken, and done.
+    for sent in range(20):
+        assert bench.intake.put(_frame(HONEST, 1, 20_000)) is None
+        for peer in peers:
+            bench.intake.put(_frame(peer, 1, (1 << 16) - FRAME_BYTES))
+        assert bench.intake._waiting.total <= ALL_BYTES
+        assert bench.intake._waiting.bytes_of(HONEST) == (sent + 1) * (20_000 + FRAME_BYTES)
+    assert bench.intake.dropped[Drop.GAVE_WAY] == 7, "as many as take up the room"
+    with trio.move_on_after(600):
+        await bench.intake.run()
+    assert bench.done.count(HONEST) == 20
+    assert bench.intake._waiting.total == 0
+
+
+async def test_who_has_as_much_as_all_others_does_not_push_them_out(autojump_clock):
+    intake = Workbench().intake
+    peers = _filled(intake, PEER_BYTES)
+    assert intake.put(_frame(HONEST, 1, LARGEST_WAITING)) is Drop.INTAKE_FULL
+    assert intake.put(_frame(HONEST, 1, LARGEST_WAITING - 1)) is None
+    assert intake.dropped == {Drop.INTAKE_FULL: 1, Drop.GAVE_WAY: 1}
+    assert [intake._waiting.bytes_of(peer) for peer in peers].count(0) == 1
+
+
+async def test_the_only_frame_gives_way_although_it_was_begun(autojump_clock):
+    bench = Workbench()
+    peers = [PeerId(f"sybil{number}") for number in range(ALL_BYTES // PEER_BYTES)]
+    for peer in peers:
+        bench.intake.put(_frame(peer, 100, LARGEST_WAITING))
+    for _ in peers:
+        bench.intake._slice()
+    assert len(bench.intake._running) == len(peers)
+    assert bench.intake.put(_frame(HONEST, 1)) is None
+    assert len(bench.intake._running) == len(peers) - 1
+    # Who gave way begins anew with its next frame.
+    lost = next(peer for peer in peers if peer not in bench.intake._running)
+    assert bench.intake.put(_frame(lost, 1)) is None
+    with trio.move_on_after(600):
+        await bench.intake.run()
+    assert Counter(bench.done) == Counter([HONEST, *peers])
+    assert not bench.intake._running
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9), st.booleans()), max_size=120))
+def test_the_account_is_exact_whatever_happens(events: list[tuple[int, int, bool]]) -> None:
+    bench = Workbench()
+    for number, eighths, works in [*((n, 8, False) for n in range(10, 26)), *events]:
+        bench.intake.put(_frame(PeerId(str(number)), 3, eighths * LARGEST_WAITING // 8))
+        if works:
+            bench.intake._slice()
+        waiting = bench.intake._waiting
+        told = {peer: sum(map(size_of, frames)) for peer, frames in waiting.frames.items()}
+        assert waiting._bytes == told
+        assert waiting.total == sum(told.values()) <= ALL_BYTES
+        classes = [peer for peers in waiting._classes for peer in peers]
+        assert sorted(classes) == sorted(told)
+        assert bench.intake._running.keys() <= told.keys()
+        most = waiting.greatest()
+        assert most is not None and told[most] + CLASS_BYTES > min(max(told.values()), PEER_BYTES)
 
 
 def _proof(nonce: int, size: int, key: SecretKey) -> SignedTransaction:

@@ -41,6 +41,7 @@ class Keepsakes:
         self._ends: dict[tuple[PeerId, float], int] = {}
         """Ends of bans on the wall clock by those on the network's, worked out once: the two drift apart."""
         self._anchors_changed = False
+        self._own_thread = trio.CapacityLimiter(1)
         if path is not None:
             self.book.load(path)
             self.anchors = files.load(path.with_name(ANCHORS), anchors.from_document) or ()
@@ -68,7 +69,7 @@ class Keepsakes:
             await trio.sleep(SAVING_PAUSE)
             self.look()
             for path, document in self._to_write(self._path):
-                await trio.to_thread.run_sync(files.try_save, path, document)
+                await trio.to_thread.run_sync(files.try_save, path, document, limiter=self._own_thread)
                 self._saved(path)
 
     def save(self) -> None:

@@ -108,6 +108,26 @@ def catches_all(handler: ast.ExceptHandler) -> bool:
     )
 
 
+def test_every_thread_has_a_limit_of_its_own() -> None:
+    """Trio's default lets 40 threads run in all: whoever keeps them busy would stop everybody else's."""
+    unlimited = []
+    for path in sources(*PACKAGES):
+        calls = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+        limited = [
+            part
+            for call in calls
+            if any(keyword.arg == "limiter" for keyword in call.keywords)
+            for part in (call.func, *call.args)
+        ]
+        unlimited += [
+            f"{path}:{node.lineno} a thread without a limiter"
+            for node in ast.walk(tree(path))
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "trio.to_thread.run_sync"
+            if node not in limited
+        ]
+    assert unlimited == []
+
+
 def test_nothing_agreed_is_a_float() -> None:
     assert [
         f"{path}:{line} {what}"

@@ -75,6 +75,8 @@ class CommitteeLinks:
         self._asked: dict[PeerId, float] = {}
         self._kept: dict[PeerId, tuple[str, ...]] | None = None
         self._unsaved = False
+        self._own_thread = trio.CapacityLimiter(1)
+        """Links to the committee must not wait for what keeps other threads busy."""
 
     @property
     def known(self) -> tuple[Credential, ...]:
@@ -95,7 +97,7 @@ class CommitteeLinks:
             if self._path is not None and self._unsaved:
                 self._unsaved = False
                 document = _to_document(self.known)
-                await trio.to_thread.run_sync(files.try_save, self._path, document)
+                await trio.to_thread.run_sync(files.try_save, self._path, document, limiter=self._own_thread)
             async with trio.open_nursery() as nursery:
                 for peer in self._to_ask():
                     nursery.start_soon(self._ask, peer)

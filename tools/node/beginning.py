@@ -1,5 +1,6 @@
 """What a node does before it takes part: whether it begins with a state, and how it keeps its disk small."""
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -69,5 +70,5 @@ def pruner_for(
         measure=lambda: size_on_disk(path),
         compact=lambda low, high: compact_heights(database, low, high),
         durably=durably,
-        beside=trio.to_thread.run_sync,
+        beside=partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(1)),
     )

@@ -14,6 +14,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -88,13 +89,15 @@ class DiskThread:
     """When each slow sync ended, and what it took, in seconds."""
     _began: float | None = None
     _told: float = -math.inf
+    _own_thread: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
+    """No threads that others keep busy stop what consensus waits for."""
 
     async def __call__(self, work: Callable[[], _T], /) -> _T:
         """Do the work in a thread, after all that came before; a cancelled caller waits for its end."""
         async with self._lock:
             self._began = self.now()
             try:
-                return await trio.to_thread.run_sync(work)
+                return await trio.to_thread.run_sync(work, limiter=self._own_thread)
             finally:
                 self._note(self.now() - self._began)
                 self._began = None
@@ -142,6 +145,7 @@ class DiskWatch:
     failure: Callable[[], DatabaseError | None]
     free: int
     _told: float = field(default=-math.inf, init=False)
+    _own_thread: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1), init=False)
 
     async def run(self) -> None:
         """Look for ever.
@@ -152,7 +156,8 @@ class DiskWatch:
         """
         while True:
             # Where a disk hangs, so may a look at it.
-            self.note(await trio.to_thread.run_sync(check_room, self.folders, self.rule.floor))
+            look = partial(check_room, self.folders, self.rule.floor)
+            self.note(await trio.to_thread.run_sync(look, limiter=self._own_thread))
             await trio.sleep(LOOK_SECONDS)
 
     def note(self, free: int) -> None:

@@ -40,6 +40,16 @@ async def test_others_go_on_while_a_sync_hangs():
     assert order == [1, 2]
 
 
+async def test_threads_that_others_keep_busy_stop_no_write_and_no_look(tmp_path: Path):
+    others = trio.to_thread.current_default_thread_limiter()
+    while others.available_tokens:
+        others.acquire_on_behalf_of_nowait(object())
+    with trio.fail_after(20):
+        assert await DiskThread()(lambda: 5) == 5
+        with pytest.raises(DiskFullError):
+            await watch(tmp_path, RoomRule(reserve=10**18, floor=10**18)).run()
+
+
 async def test_what_fails_in_the_thread_is_raised_and_the_next_work_is_done():
     thread = DiskThread()
 

@@ -19,6 +19,7 @@ from libp2p.peer.id import ID
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from multiaddr import Multiaddr
 
+from p2p.addresses.lookups import Lookups
 from p2p.addresses.multiaddrs import Endpoint, parse_endpoint
 from p2p.hardening.install import install
 from p2p.hardening.swarm import NEGOTIATION_SECONDS, build_host
@@ -52,6 +53,7 @@ class Host:
         self._swarm = basic.get_network()
         self._listeners = list(listeners)
         self.limits = limits
+        self._lookups = Lookups()
         self._pending: dict[trio.CancelScope, None] = {}
 
     def handle(self, protocol: str, handler: StreamHandler) -> None:
@@ -77,8 +79,10 @@ class Host:
 
         await trio.serve_listeners(serve, self._listeners)
 
-    async def dial(self, peer: PeerId, address: str) -> BoundedYamux:
+    async def dial(self, peer: PeerId, address: str, *, near: bool = False) -> BoundedYamux:
         """Connect to `peer` at `address`, and have it prove that it is `peer`.
+
+        A name may lead to what is near us only if `near`; an IP address may in any case.
 
         Raises:
             PeerFault: `TIMED_OUT` or `CONNECTION_LOST`.
@@ -87,7 +91,7 @@ class Host:
         seconds = self.limits.dial_timeout
         try:
             with trio.fail_after(seconds):
-                stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+                stream = await self._lookups.connect(endpoint, near=near)
                 with closed_on_failure(stream):
                     raw = RawConnection(ExactTcpStream(stream), initiator=True)
                     swarm_conn = await self._swarm.upgrade_outbound_raw_conn(raw, ID.from_string(peer))

@@ -15,6 +15,7 @@ from typing import Final
 
 import trio
 
+from p2p.addresses.groups import is_public
 from p2p.addresses.multiaddrs import parse_peer_address
 from p2p.announcer import MESHSUB, Announcer, announcement_topic
 from p2p.config import NetworkConfig
@@ -65,6 +66,7 @@ class Libp2pNetwork:
         self._events_out, self._events = trio.open_memory_channel[PeerEvent](0)
         self._strangers: dict[BoundedYamux, None] = {}
         bootstrap = [parse_peer_address(address) for address in config.bootstrap]
+        self._given = frozenset(bootstrap)
         reserved = frozenset(peer for peer, _ in bootstrap)
         self._keepsakes = Keepsakes(config.address_book, now=config.wall_clock)
         self._book = self._keepsakes.book
@@ -228,7 +230,12 @@ class Libp2pNetwork:
         self._keepsakes.save()
 
     async def _dial(self, peer: PeerId, address: str) -> None:
-        self._nursery.start_soon(await self._connector.dial(peer, address))
+        near = (peer, address) in self._given or self._is_local()
+        self._nursery.start_soon(await self._connector.dial(peer, address, near=near))
+
+    def _is_local(self) -> bool:
+        """Whether we live in a private network, where others' names may lead near us."""
+        return self._roster.has_neighbour() and not any(map(is_public, self.told_addresses))
 
     async def _watch(self, connection: BoundedYamux) -> None:
         """Keep an inbound connection only while it is of use to somebody.

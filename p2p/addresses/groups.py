@@ -51,6 +51,11 @@ def group_of(address: str) -> Group | None:
         return None
 
 
+def is_public(address: str) -> bool:
+    """Whether a multiaddr is an IP address on the Internet; what a name leads to is not known."""
+    return group_of(address) not in (None, NAMES)
+
+
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     """The IPv4 address that an IPv6 one merely wraps: one owner must not get 2**32 groups for one address."""
     if address.ipv4_mapped is not None:

@@ -29,6 +29,15 @@ class Endpoint:
         return f"/{kind}/{self.host}/tcp/{self.port}"
 
     @property
+    def is_name(self) -> bool:
+        """Whether the host has to be looked up: it is no IP address as such."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return True
+        return False
+
+    @property
     def is_unspecified(self) -> bool:
         """Whether the host is 0.0.0.0 or ::, that is "any of mine"."""
         try:

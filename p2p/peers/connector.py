@@ -58,13 +58,15 @@ class Connector:
         for protocol in _REST:
             host.handle(protocol, self._taker_of(protocol))
 
-    async def dial(self, peer: PeerId, address: str) -> Live:
+    async def dial(self, peer: PeerId, address: str, *, near: bool = False) -> Live:
         """Connect to `peer` and have a session admitted; the caller then lives it.
+
+        If `address` is a name it may lead to what is near us only if `near`.
 
         Raises:
             PeerFault: The peer is not there, or one of us does not want the other.
         """
-        connection = await self._host.dial(peer, address)
+        connection = await self._host.dial(peer, address, near=near)
         caller = Caller(peer, Direction.OUTBOUND, _remote(connection).host)
         with self._ended_on_fault(connection, peer):
             with self._deadline():

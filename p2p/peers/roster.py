@@ -74,6 +74,11 @@ class Roster:
         """Whether `connection` carries a session."""
         return any(session.link.connection is connection for session in self.sessions.values())
 
+    def has_neighbour(self) -> bool:
+        """Whether somebody near us is connected: nobody far away can bring that about."""
+        hosts = (session.link.caller.host for session in self.sessions.values())
+        return any(host and group_of_host(host) is None for host in hosts)
+
     def keep(self, members: frozenset[PeerId]) -> None:
         """The peers of the committee's keys: like bootstrap peers they need no place."""
         self._members = members

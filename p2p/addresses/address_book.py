@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from p2p import files
 from p2p.addresses.bucket_table import SECRET_SIZE, BucketTable, Entry
-from p2p.addresses.groups import group_of
+from p2p.addresses.groups import believable, group_of
 from p2p.addresses.multiaddrs import clean_addresses
 from p2p.network import PeerId
 from p2p.wire.control import MAX_ADDRESSES, MAX_PEER_ID
@@ -92,10 +92,14 @@ class AddressBook:
         """Treat `peer` like any other from now on."""
         self._pinned.pop(peer, None)
 
-    def reached(self, peer: PeerId, addresses: Iterable[str]) -> None:
-        """We dialed `peer` at the first of `addresses`, and it was there; the others it says itself."""
+    def reached(self, peer: PeerId, addresses: Iterable[str], *, source: str = "") -> None:
+        """We dialed `peer` at the first of `addresses`, and it was there; the others it says itself.
+
+        `source` is the multiaddr where it turned out to be, if the first is a name.
+        """
         old = self._tried.get((peer,))
         fresh = clean_addresses(addresses)
+        fresh = (*fresh[:1], *believable(fresh[1:], source=source or "".join(fresh[:1])))
         known = (*fresh, *(address for address in old.addresses if address not in fresh)) if old else fresh
         known = known[:MAX_ADDRESSES]
         if not known:
@@ -106,12 +110,8 @@ class AddressBook:
 
     def hear(self, peer: PeerId, addresses: Iterable[str], *, source: str, itself: bool = False) -> None:
         """Somebody at the multiaddr `source`, perhaps `peer` itself, says that it listens at `addresses`."""
-        fresh = clean_addresses(addresses)
+        fresh = believable(clean_addresses(addresses), source=source)[:MAX_ADDRESSES]
         group = group_of(source)
-        if group is not None:
-            # From far away nobody can know, or should make us knock at, what is near us.
-            fresh = tuple(address for address in fresh if group_of(address) is not None)
-        fresh = fresh[:MAX_ADDRESSES]
         if fresh:
             # Near us there are no shares (`groups`): hearsay then counts for what it says.
             self._put_hearsay(peer, Entry(fresh, group or fresh[0], int(self._now())))

@@ -10,6 +10,7 @@ away can be at the other end of such an address, so nothing is lost.
 """
 
 import ipaddress
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NewType
 
@@ -54,6 +55,16 @@ def group_of(address: str) -> Group | None:
 def is_public(address: str) -> bool:
     """Whether a multiaddr is an IP address on the Internet; what a name leads to is not known."""
     return group_of(address) not in (None, NAMES)
+
+
+def believable(addresses: Iterable[str], *, source: str) -> tuple[str, ...]:
+    """Those of `addresses` that somebody at the multiaddr `source` can be believed to know.
+
+    From far away nobody can know, or should make us knock at, what is near us. A name may lead there, now or
+    the next time that it is looked up, and any name costs us a lookup.
+    """
+    is_near = group_of(source) is None
+    return tuple(address for address in addresses if is_near or is_public(address))
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

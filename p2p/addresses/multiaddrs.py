@@ -93,13 +93,14 @@ def clean_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
     return tuple(clean)
 
 
-def seen_from(addresses: Iterable[str], remote_host: str) -> tuple[str, ...]:
-    """A peer's own addresses, where "any of mine" is replaced by the host that we see."""
+def seen_from(addresses: Iterable[str], remote_host: str, *, names_too: bool = False) -> tuple[str, ...]:
+    """A peer's own addresses; "any of mine", and a name if told so, gives way to the host that we see."""
     seen = []
     for address in addresses:
         try:
             endpoint = parse_endpoint(address)
         except ValueError:
             continue
-        seen.append(Endpoint(remote_host, endpoint.port).multiaddr if endpoint.is_unspecified else address)
+        is_replaced = endpoint.is_unspecified or (names_too and endpoint.is_name)
+        seen.append(Endpoint(remote_host, endpoint.port).multiaddr if is_replaced else address)
     return clean_addresses(seen)

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from p2p.addresses.address_book import AddressBook
-from p2p.addresses.groups import Group, group_of, group_of_host
+from p2p.addresses.groups import Group, believable, group_of, group_of_host, is_public
 from p2p.addresses.multiaddrs import clean_addresses, seen_from
 from p2p.limits import Limits
 from p2p.network import Direction, PeerConnected, PeerDisconnected, PeerId
@@ -250,7 +250,7 @@ class Roster:
         log.info("event=peer_connected peer=%s direction=%s address=%s", peer, direction.value, address)
         addresses = _addresses_of(session.link)
         if direction is Direction.OUTBOUND:
-            self._book.reached(peer, addresses)
+            self._book.reached(peer, addresses, source=session.link.source)
         else:
             self._book.hear(peer, addresses, source=session.link.source, itself=True)
         self._dialer.connected(peer)
@@ -278,6 +278,7 @@ class Roster:
 
 
 def _addresses_of(link: Link) -> tuple[str, ...]:
-    """Where others can reach the peer: where we reached it ourselves, and what it says."""
-    told = seen_from(link.hello.addresses, link.caller.host)
+    """Where others can reach the peer: where we reached it ourselves, and what it says and can know."""
+    told = seen_from(link.hello.addresses, link.caller.host, names_too=is_public(link.source))
+    told = believable(told, source=link.source)
     return clean_addresses((link.address, *told) if link.direction is Direction.OUTBOUND else told)

@@ -63,6 +63,8 @@ class Remote:
     tells: list[tuple[PeerId, tuple[str, ...]]] = field(default_factory=list)
     """What it says of others to whoever connects."""
     is_up: bool = True
+    says: tuple[str, ...] | None = None
+    """Where it says that it listens, if not at its address."""
 
     @property
     def address(self) -> str:
@@ -157,7 +159,8 @@ class Victim:
         near, far = zip(*(pipe(room=100_000) for _ in range(4)), strict=True)
         wire.ends = list(far)
         caller = Caller(remote.peer, direction, remote.host)
-        hello = Hello(TAG, b"instance", (remote.address,))
+        says = (remote.address,) if remote.says is None else remote.says
+        hello = Hello(TAG, b"instance", says)
         address = remote.address if direction is Direction.OUTBOUND else f"/ip4/{remote.host}/tcp/55555"
         link = Link(caller, address, wire, hello, trio.current_time())
         lanes = {Lane.CONSENSUS: near[1], Lane.TRANSACTIONS: near[2]}

@@ -16,6 +16,7 @@ from p2p import files
 from p2p.addresses.address_book import TRIED_SECONDS, AddressBook
 from p2p.addresses.bucket_table import BUCKET_SIZE, BUCKETS, SHARE, BucketTable, Entry
 from p2p.addresses.groups import group_of
+from p2p.addresses.multiaddrs import parse_endpoint
 from p2p.network import PeerId
 
 A, B = PeerId("a"), PeerId("b")
@@ -86,6 +87,32 @@ def test_nobody_far_away_speaks_of_what_is_near() -> None:
     assert known.addresses(A) == tuple(near)
 
 
+NAMES = ["/dns/localhost/tcp/22", "/dns4/rebind.example/tcp/80", "/dns/127.1/tcp/1"]
+
+
+def test_nobody_far_away_speaks_in_names() -> None:
+    known = book()
+    for itself in (False, True):
+        known.hear(A, NAMES, source=SOURCE, itself=itself)
+    assert known.peers() == ()
+    known.hear(A, NAMES, source="/ip4/192.168.1.7/tcp/1")
+    assert [parse_endpoint(address).host for address in known.addresses(A)] == [
+        "localhost", "rebind.example", "127.1",
+    ]  # fmt: skip
+
+
+def test_whom_we_reached_far_away_is_believed_of_far_addresses_alone() -> None:
+    near = ["/ip4/127.0.0.1/tcp/22", "/ip6/fd00::1/tcp/1"]
+    known = book()
+    known.reached(A, [somewhere(1), *NAMES, *near, somewhere(2)])
+    assert known.addresses(A) == (somewhere(1), somewhere(2))
+    # A name that we dialed stays; where it led says what else is believed.
+    known.reached(B, ["/dns/b.example/tcp/1", *near, somewhere(3)])
+    assert known.addresses(B) == ("/dns/b.example/tcp/1", somewhere(3))
+    known.reached(B, ["/dns/b.example/tcp/1", *near], source="/ip4/10.0.0.7/tcp/0")
+    assert known.addresses(B) == ("/dns/b.example/tcp/1", *near, somewhere(3))
+
+
 def test_one_source_group_cannot_fill_the_book() -> None:
     known = book()
     for n in range(300):
@@ -153,7 +180,7 @@ def test_what_was_once_reached_outlives_a_cut_line() -> None:
 def test_a_book_survives_its_file(tmp_path: Path) -> None:
     path, known = tmp_path / "peers.json", book()
     known.load(path)
-    known.reached(A, ["/ip4/1.1.1.1/tcp/1", "/dns/x/tcp/2"])
+    known.reached(A, ["/dns/x/tcp/2", "/ip4/1.1.1.1/tcp/1"])
     known.hear(B, [somewhere(5)], source=SOURCE)
     known.hear(B, [somewhere(6)], source=OTHER)
     known.pin(PeerId("c"), [somewhere(7)])

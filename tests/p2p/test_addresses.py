@@ -58,3 +58,9 @@ def test_a_bootstrap_address_names_its_peer() -> None:
 def test_any_of_mine_becomes_the_host_that_was_seen() -> None:
     told = ["/ip4/0.0.0.0/tcp/7", "/ip4/10.0.0.1/tcp/8", "junk", "/ip6/::/tcp/7"]
     assert seen_from(told, "9.9.9.9") == ("/ip4/9.9.9.9/tcp/7", "/ip4/10.0.0.1/tcp/8")
+
+
+def test_a_name_becomes_the_host_that_was_seen_where_names_are_not_believed() -> None:
+    told = ["/dns/x.example/tcp/7", "/ip4/9.9.9.9/tcp/7", "/ip4/9.9.9.8/tcp/8"]
+    assert seen_from(told, "9.9.9.9") == tuple(told)
+    assert seen_from(told, "9.9.9.9", names_too=True) == ("/ip4/9.9.9.9/tcp/7", "/ip4/9.9.9.8/tcp/8")

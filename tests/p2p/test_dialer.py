@@ -189,7 +189,7 @@ async def test_the_banned_are_not_dialed_until_that_ends(autojump_clock: MockClo
 
 async def test_all_addresses_of_a_peer_are_tried(autojump_clock: MockClock) -> None:
     world = World()
-    world.book.reached(MINE, [WHERE, "/ip4/2.2.2.2/tcp/2", "/dns/x/tcp/3"])
+    world.book.reached(MINE, [WHERE, "/ip4/2.2.2.2/tcp/2", "/ip4/3.3.3.3/tcp/3"])
     async with running(world):
         await trio.sleep(0.2)
         assert len(world.dialed) == 3

@@ -1,11 +1,13 @@
-"""Nodes that are known by name, over real sockets: whose names may lead near us."""
+"""Nodes that are known by name: whose names are believed, and whose may lead near us."""
 
 from collections.abc import Iterator
 
 import pytest
+from trio.testing import MockClock
 
 from p2p.addresses.multiaddrs import parse_endpoint
 from p2p.libp2p_network import Libp2pNetwork
+from tests.p2p.internet import Internet, victim
 from tests.p2p.nodes import node, peers_are, until
 from tests.p2p.test_lookups import Servers, name_servers
 
@@ -47,6 +49,29 @@ async def test_a_member_of_the_committee_is_dialed_by_name_near_us_only_in_a_loc
             assert a._is_local()
             dial_now()
             await peers_are(a, b, c)
+
+
+async def test_what_a_far_peer_says_of_itself_is_passed_on_without_names(autojump_clock: MockClock) -> None:
+    internet = Internet()
+    first, second = (internet.add(f"far{n}", f"30.{n}.1.1", honest=False) for n in range(2))
+    far = ("/dns/localhost/tcp/4001", "/dns/x.example/tcp/9", "/ip4/127.0.0.1/tcp/22", "/ip4/9.9.9.9/tcp/9")
+    first.says = second.says = far
+    near = internet.add("near", "192.168.1.7", honest=True)
+    near.says = ("/dns/near.lan/tcp/1", "/ip4/192.168.1.7/tcp/1")
+    async with victim(internet, second) as here:
+        assert here.arrive(first)
+        assert here.arrive(near)
+        await until(lambda: len(here.roster.sessions) == 3)
+        # A name stands for the host that we see, as "any of mine" does.
+        assert here.book.addresses(first.peer) == (first.address, "/ip4/30.0.1.1/tcp/9", "/ip4/9.9.9.9/tcp/9")
+        assert here.book.addresses(second.peer) == (
+            second.address, "/ip4/30.1.1.1/tcp/9", "/ip4/9.9.9.9/tcp/9",
+        )  # fmt: skip
+        assert here.book.addresses(near.peer) == near.says
+        news = here.roster._news_for(here.roster.sessions[near.peer])
+        assert {peer: told for message in news for peer, told in message.peers} == {
+            remote.peer: here.book.addresses(remote.peer) for remote in (first, second)
+        }
 
 
 async def test_who_tells_a_public_address_lives_in_no_local_network() -> None:

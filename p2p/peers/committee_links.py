@@ -116,11 +116,12 @@ class CommitteeLinks:
         self._asked.clear()
 
     def _pass_on(self) -> None:
-        members = {
-            credential.peer: credential.addresses
-            for credential in self.known
-            if credential.peer != self._network.local_id
-        }
+        members: dict[PeerId, tuple[str, ...]] = {}
+        for credential in self.known:
+            if credential.peer != self._network.local_id:
+                # A key may name another's peer: what it says is added, and takes nothing away.
+                addresses = (*members.get(credential.peer, ()), *credential.addresses)
+                members[credential.peer] = tuple(dict.fromkeys(addresses))
         if members != self._kept:
             self._kept = members
             log.info("event=committee_links known=%d of=%d", len(members), len(self._holders))

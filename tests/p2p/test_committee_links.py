@@ -92,6 +92,17 @@ async def test_an_observer_learns_the_committee_from_one_member(autojump_clock: 
         nursery.cancel_scope.cancel()
 
 
+async def test_who_names_the_peer_of_another_takes_no_address_from_it(autojump_clock: MockClock) -> None:
+    async with open_hub(rng=random.Random(1)) as hub, trio.open_nursery() as nursery:
+        both = [credential(0), credential(1), credential(2, peer="peer1"), credential(3, peer="peer1")]
+        teller(hub.join(PeerId("peer9")), *both)
+        observer = Side(hub.join(PeerId("observer")))
+        nursery.start_soon(observer.links.run)
+        await trio.sleep(2 * ASKING_SECONDS)
+        assert set(observer.kept[PeerId("peer1")]) == {f"/ip4/1.1.1.{n}/tcp/1" for n in (2, 3, 4)}
+        nursery.cancel_scope.cancel()
+
+
 async def test_who_loses_the_seat_is_kept_no_longer(autojump_clock: MockClock) -> None:
     async with open_hub(rng=random.Random(1)) as hub, trio.open_nursery() as nursery:
         sides = [join(hub, n) for n in range(5)]

@@ -6,7 +6,7 @@ votes move it; `training` says how.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 import numpy as np
@@ -26,6 +26,18 @@ Roots = tuple[bytes, ...]
 for a model that never changes."""
 
 
+@dataclass(frozen=True, slots=True)
+class TaskShape:
+    """What a task of so many rows costs and gives, without its program."""
+
+    units: int
+    """Of work."""
+    tensors: int
+    """Of the program, the input included."""
+    answer: TensorSpec
+    """The last op's output."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
     """One model of the chain, as all nodes know it."""
@@ -43,6 +55,7 @@ class Model:
     rebuild: Callable[[int, Roots], Program] | None = None
     """Of a model in training: the program for so many rows at a checkpoint; pure."""
     _program: Callable[[int], Program] = field(init=False, repr=False)
+    _shape: Callable[[int], TaskShape] = field(init=False, repr=False)
     _row: TensorSpec = field(init=False, repr=False)
     """Input of one row; that of more has so many of it."""
 
@@ -50,6 +63,7 @@ class Model:
         if len(self.model_id) != 32:
             raise ValueError(f"a model's id has 32 bytes, got {len(self.model_id)}")
         object.__setattr__(self, "_program", lru_cache(maxsize=_PROGRAMS_KEPT)(self.build))
+        object.__setattr__(self, "_shape", cache(self._shape_of))
         object.__setattr__(self, "_row", self.program(1).tensors[0])
 
     @property
@@ -61,6 +75,18 @@ class Model:
         """The program for a batch of ``rows``."""
         return self._program(rows)
 
+    def shape(self, rows: int) -> TaskShape:
+        """What a task of ``rows`` rows, as many as a task may have, costs and gives.
+
+        Its program is built once and for all: whatever asks for programs in turn and is refused, at the price
+        of its bytes, must not have them built each time.
+        """
+        return self._shape(rows)
+
+    def _shape_of(self, rows: int) -> TaskShape:
+        program = self.program(rows)
+        return TaskShape(program.units, len(program.tensors), program.tensors[program.last])
+
     def program_at(self, rows: int, roots: Roots) -> Program:
         """The program for a batch of ``rows`` at a checkpoint.
 
@@ -71,13 +97,16 @@ class Model:
         assert self.rebuild is not None, f"{self.name} is not in training"
         return self.rebuild(rows, roots)
 
+    def input_bytes(self, rows: int) -> int:
+        """Bytes of a task's inputs."""
+        return rows * self._row.row_bytes
+
     def read_inputs(self, rows: int, inputs: bytes) -> Array | str:
         """The input tensor of a task, or a sentence on what is wrong with the bytes.
 
         No program is built for it: that takes far longer than the fee for bytes that are refused pays for.
         """
-        row = self._row
-        expected = rows * row.row_bytes
+        row, expected = self._row, self.input_bytes(rows)
         if len(inputs) != expected:
             return f"{len(inputs)} bytes of input, {rows} rows of {row.cols} take {expected}"
         values = np.frombuffer(inputs, row.dtype.numpy).reshape(rows, row.cols)
@@ -88,8 +117,7 @@ class Model:
 
     def read_answer(self, rows: int, answer: bytes) -> Array | str:
         """The last op's output as an array, or a sentence on what is wrong with the bytes."""
-        program = self.program(rows)
-        spec = program.tensors[program.last]
+        spec = self.shape(rows).answer
         expected = spec.rows * spec.cols * spec.dtype.size
         if len(answer) != expected:
             return f"{len(answer)} bytes of answer, the last op gives {expected}"

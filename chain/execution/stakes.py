@@ -94,9 +94,9 @@ def stake_of(items: Sequence[Item], *, params: ChainParams) -> int:
 
 def task_item(model: Model, *, rows: int, payment: int, params: ChainParams) -> Item:
     """A task in a commit; its reward is in millionths, as it is before the ledger rounds it down."""
-    program = model.program(rows)
-    reward = program.units * params.reward_per_million_units + payment * _MILLION
-    return Item(program.units, len(program.tensors), reward)
+    shape = model.shape(rows)
+    reward = shape.units * params.reward_per_million_units + payment * _MILLION
+    return Item(shape.units, shape.tensors, reward)
 
 
 def shards_item(shards: int, *, params: ChainParams, commons: Commons) -> Item:

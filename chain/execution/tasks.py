@@ -160,7 +160,7 @@ def _checked_units(run: Run, model: Model, body: SubmitTask) -> int:
     inputs = model.read_inputs(body.rows, body.inputs)
     if isinstance(inputs, str):
         raise Refused(Reason.TASK_BAD_INPUT, inputs)
-    return model.program(body.rows).units
+    return model.shape(body.rows).units
 
 
 def _check_stake(run: Run, model: Model, body: SubmitTask) -> None:

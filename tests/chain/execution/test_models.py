@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from chain.execution.models import Model, ModelRegistry
+from chain.execution.models import _PROGRAMS_KEPT, Model, ModelRegistry, TaskShape
+from chain.execution.stakes import task_item
 from chain.execution.work import CommitItems, CommonsWork, TaskWork, commons_seed
 from pouw.program import Program
-from tests.chain.execution.world import COMMONS, MODEL, MODELS, TINY, WIDTH, World, inputs_of
+from tests.chain.execution.world import COMMONS, MODEL, MODELS, PARAMS, TINY, WIDTH, World, inputs_of
 
 
 def test_programs_are_built_once():
@@ -24,7 +25,8 @@ def test_inputs_are_read_or_explained():
     assert model.read_inputs(1, bytes([255] * WIDTH)) == "inputs from -1 to -1, the model takes 0 to 16"
 
 
-def test_no_program_is_built_for_inputs_that_are_refused():
+def counted_model() -> tuple[Model, list[int]]:
+    """A model, and the rows for which it has built a program."""
     built: list[int] = []
 
     def build(rows: int) -> Program:
@@ -33,9 +35,28 @@ def test_no_program_is_built_for_inputs_that_are_refused():
 
     model = Model(model_id=bytes(32), name="counted", build=build, input_low=0, input_high=16)
     built.clear()
+    return model, built
+
+
+def test_no_program_is_built_for_inputs_that_are_refused():
+    model, built = counted_model()
     for rows in range(1, 33):
         assert isinstance(model.read_inputs(rows, b""), str)
     assert not built
+
+
+def test_who_asks_in_turn_for_more_sizes_than_there_are_programs_kept_has_each_built_once():
+    """A commit that is refused pays for its bytes, and may name as many tasks of different sizes."""
+    model, built = counted_model()
+    sizes = range(1, 2 * _PROGRAMS_KEPT + 1)
+    for _ in range(3):
+        for rows in sizes:
+            task_item(model, rows=rows, payment=5, params=PARAMS)
+            assert model.read_answer(rows, b"") == f"0 bytes of answer, the last op gives {rows}"
+    assert len(built) == len(sizes)
+    program = model.program(7)
+    assert model.shape(7) == TaskShape(program.units, len(program.tensors), program.tensors[program.last])
+    assert model.input_bytes(7) == program.tensors[0].rows * program.tensors[0].row_bytes
 
 
 def test_answers_are_read_or_explained():

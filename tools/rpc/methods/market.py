@@ -31,15 +31,14 @@ def quote(node: NodeView, model: Hash32, rows: U16) -> Quote:
         raise RpcFault(
             Code.INVALID_PARAMS, f"$.rows: {rows} rows, 1 to {params.max_task_rows} may be asked for"
         )
-    program = found.program(rows)
-    spec = program.tensors[0]
-    weight = spec.rows * spec.cols * spec.dtype.size + _ENVELOPE_WEIGHT
+    units = found.shape(rows).units
+    weight = found.input_bytes(rows) + _ENVELOPE_WEIGHT
     base_fee = queries.head(node.state).next_base_fee
     return Quote(
         model=model,
         rows=rows,
-        units=program.units,
-        price=tasks.price_of(program.units, params=params),
+        units=units,
+        price=tasks.price_of(units, params=params),
         fee=weight * base_fee,
         base_fee=base_fee,
         miners=sum(1 for _ in node.state.keys(state_keys.server(model))),
@@ -129,7 +128,7 @@ def _from_events(node: NodeView, task_id: bytes, body: SubmitTask, submitter: by
     model = node.models.find(body.model)
     return Task(
         submitter=submitter, model=body.model, rows=body.rows,
-        units=0 if model is None else model.program(body.rows).units, payment=body.payment,
+        units=0 if model is None else model.shape(body.rows).units, payment=body.payment,
         submitted_at=height, status=status, since=since, due=0, attempts=attempts, miner=miner, missed=(),
         commit=commit, step=0,
     )  # fmt: skip

@@ -112,7 +112,8 @@ class Host:
         try:
             with trio.fail_after(NEGOTIATION_SECONDS):
                 stream = await connection.open_stream()
-                await select([protocol], MultiselectCommunicator(stream))
+                with reset_on_failure(stream):
+                    await select([protocol], MultiselectCommunicator(stream))
         except trio.TooSlowError as error:
             raise PeerFault(Fault.TIMED_OUT, f"no {protocol} in {NEGOTIATION_SECONDS} s") from error
         except Exception as error:  # the library raises whatever a stranger's bytes lead to
@@ -190,6 +191,16 @@ def closed_on_failure(stream: trio.SocketStream) -> Iterator[None]:
         yield
     except BaseException:
         stream.socket.close()
+        raise
+
+
+@contextmanager
+def reset_on_failure(stream: BoundedYamuxStream) -> Iterator[None]:
+    """Reset `stream` if the block fails or is cancelled: the session would keep it as long as it lives."""
+    try:
+        yield
+    except BaseException:
+        stream.reset_now()
         raise
 
 

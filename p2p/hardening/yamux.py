@@ -173,7 +173,12 @@ class BoundedYamux(IMuxedConn):  # type: ignore[misc]
         stream_id = self._next_id
         self._next_id += 2
         stream = self._add_stream(stream_id)
-        await self.write_frame(WINDOW_UPDATE, SYN, stream_id)
+        try:
+            await self.write_frame(WINDOW_UPDATE, SYN, stream_id)
+        except BaseException:
+            # The peer has not heard of it, or the session is over; nobody else would ever remove it.
+            self.forget_stream(stream)
+            raise
         return stream
 
     async def accept_stream(self) -> BoundedYamuxStream:
@@ -198,6 +203,8 @@ class BoundedYamux(IMuxedConn):  # type: ignore[misc]
         async with self._write_lock:
             if self._ended:
                 raise MuxedStreamError(self.closed_because)
+            # Cancelled while it had its turn: the last moment at which that leaves the session whole.
+            await trio.lowlevel.checkpoint_if_cancelled()
             data = b"".join((self._control, _HEADER.pack(0, kind, flags, stream_id, len(body)), body))
             self._control.clear()
             await self._write(data)

@@ -271,6 +271,37 @@ async def test_refused_streams_are_reset_and_closed_ones_make_room(autojump_cloc
         assert (await session.accept_stream()).stream_id == 203
 
 
+async def test_a_stream_whose_opening_fails_leaves_nothing(autojump_clock: MockClock) -> None:
+    async with two_sides() as (a, b):
+        for _ in range(100):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await a.open_stream()
+        assert (a._streams, a._windows) == ({}, 0)
+        there = await a.open_stream()
+        await there.write(b"alive")
+        assert await (await b.accept_stream()).read() == b"alive"
+
+
+async def test_a_writer_that_is_cancelled_when_its_turn_comes_ends_nothing(autojump_clock: MockClock) -> None:
+    async with two_sides() as (a, b):
+        there = await a.open_stream()
+        scope = trio.CancelScope()
+
+        async def write() -> None:
+            with scope:
+                await there.write(b"never sent")
+
+        async with trio.open_nursery() as nursery:
+            await a._write_lock.acquire()
+            nursery.start_soon(write)
+            await wait_all_tasks_blocked()
+            a._write_lock.release()
+            scope.cancel()
+        await there.write(b"alive")
+        assert await (await b.accept_stream()).read() == b"alive"
+
+
 async def test_pings_are_answered_and_unread_answers_are_bounded(autojump_clock: MockClock) -> None:
     near, far = pipe(room=50_000)
     session = BoundedYamux(Wire(near, is_initiator=False), peer_id="raw")

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import trio
 from libp2p.crypto.keys import KeyPair
@@ -34,8 +35,16 @@ MESHSUB: Final = "/meshsub/1.1.0"
 MAX_RPC: Final = 64 * 1024
 """Largest gossip message that is read, bytes; a subscription has fifty."""
 
-RPC_RATE: Final = 64 * 1024.0
-"""Gossip bytes a second read from one peer, after a burst of two seconds' worth."""
+RPC_RATE: Final = 16 * 1024.0
+"""Gossip bytes a second read over one connection once the burst of `RPC_BURST` is used up."""
+
+RPC_BURST: Final = 2.0 * MAX_RPC
+
+RPC_COST: Final = 512
+"""What a gossip message costs beside its bytes: what it costs us to handle even an empty one."""
+
+FINISHING_SECONDS: Final = 10.0
+"""Patience with a listener that has left and still has to take what is being written to it."""
 
 KEPT: Final = 16
 """Announcements kept for a listener that does not keep up."""
@@ -51,10 +60,16 @@ def announcement_topic(chain_tag: bytes) -> str:
 
 
 @dataclass(slots=True, eq=False)
-class _Listener:
+class _Guest:
+    """A peer with a gossip stream, whether it subscribes or not."""
+
+    stream: ByteStream
+    """The newest one that it opened."""
     waiting: deque[bytes] = field(default_factory=lambda: deque(maxlen=KEPT))
     arrived: trio.Event = field(default_factory=trio.Event)
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    writing: trio.Lock = field(default_factory=trio.Lock)
+    """Held while we write to the peer."""
+    is_fed: bool = False
 
 
 class Announcer:
@@ -66,7 +81,11 @@ class Announcer:
         self._topic = topic.encode("ascii")
         # Must grow across restarts, or listeners take new messages for repeated ones.
         self._sequence = sequence
-        self._listeners: dict[object, _Listener] = {}
+        self._guests: dict[object, _Guest] = {}
+        self._listeners: dict[object, _Guest] = {}
+        """Those of the guests that subscribe."""
+        # These outlive the streams: who opens one after the other must not get a fresh burst with each.
+        self._buckets: WeakKeyDictionary[object, TokenBucket] = WeakKeyDictionary()
         self.sent = 0
 
     @property
@@ -93,45 +112,80 @@ class Announcer:
     ) -> None:
         """Read one peer's gossip stream until it ends, and feed the peer while it subscribes.
 
+        A peer has one such stream and is fed on one: a second one that it opens takes the place of the first,
+        as with go-libp2p and js-libp2p, and is served by the call that serves the first.
+
         Raises:
             PeerFault: `MALFORMED`, `TOO_LARGE` or `CONNECTION_LOST`.
         """
-        reader = FrameReader(stream)
-        bucket = TokenBucket(rate=RPC_RATE, burst=2 * RPC_RATE, now=trio.current_time())
+        guest = self._guests.get(connection)
+        if guest is not None:
+            older, guest.stream = guest.stream, stream
+            await older.reset()
+            return
+        guest = self._guests[connection] = _Guest(stream)
         try:
             async with trio.open_nursery() as nursery:
-                while True:
-                    rpc = await _read_rpc(reader)
-                    for subscribes in self._subscriptions(rpc):
-                        if subscribes and connection not in self._listeners:
-                            listener = self._listeners[connection] = _Listener()
-                            nursery.start_soon(self._feed, listener, open_stream)
-                        elif not subscribes:
-                            self._drop(connection)
-                    await trio.sleep(bucket.take(len(rpc), trio.current_time()))
+                ended = await self._read_streams(
+                    connection, guest, lambda: nursery.start_soon(self._feed, guest, open_stream)
+                )
+                # A write that is cut short would end the whole connection.
+                with trio.move_on_after(FINISHING_SECONDS):
+                    await guest.writing.acquire()
+                nursery.cancel_scope.cancel()
+            raise ended
         except* PeerFault as group:
             raise first_fault(group) from None
         finally:
-            self._drop(connection)
+            del self._guests[connection]
+            self._listeners.pop(connection, None)
+            await guest.stream.reset()
 
-    def _drop(self, connection: object) -> None:
-        listener = self._listeners.pop(connection, None)
-        if listener is not None:
-            listener.scope.cancel()
+    async def _read_streams(
+        self, connection: object, guest: _Guest, start_feeding: Callable[[], None]
+    ) -> PeerFault:
+        """Read the peer's newest stream until it ends; returns why it did."""
+        now = trio.current_time()
+        bucket = self._buckets.setdefault(connection, TokenBucket(rate=RPC_RATE, burst=RPC_BURST, now=now))
+        while True:
+            stream = guest.stream
+            try:
+                reader = FrameReader(stream)
+                while True:
+                    rpc = await _read_rpc(reader)
+                    subscribes = self._subscription(rpc)
+                    if subscribes:
+                        self._listeners[connection] = guest
+                        if not guest.is_fed:
+                            guest.is_fed = True
+                            start_feeding()
+                    elif subscribes is not None:
+                        self._listeners.pop(connection, None)
+                        guest.waiting.clear()
+                    await trio.sleep(bucket.take(RPC_COST + len(rpc), trio.current_time()))
+            except PeerFault as ended:
+                if guest.stream is stream:
+                    return ended
 
-    async def _feed(self, listener: _Listener, open_stream: Callable[[], Awaitable[ByteStream]]) -> None:
-        with listener.scope:
+    async def _feed(self, guest: _Guest, open_stream: Callable[[], Awaitable[ByteStream]]) -> None:
+        """Send what waits, until cancelled; who unsubscribes keeps the stream and gets nothing more."""
+        async with guest.writing:
             stream = await open_stream()
+        try:
             while True:
-                while listener.waiting:
-                    await write(stream, listener.waiting.popleft())
+                while guest.waiting:
+                    packet = guest.waiting.popleft()
+                    async with guest.writing:
+                        await write(stream, packet)
                     self.sent += 1
-                listener.arrived = trio.Event()
-                await listener.arrived.wait()
+                guest.arrived = trio.Event()
+                await guest.arrived.wait()
+        finally:
+            await stream.reset()
 
-    def _subscriptions(self, rpc: bytes) -> list[bool]:
-        """What an RPC says about our topic, in order; everything else in it is passed over."""
-        found = []
+    def _subscription(self, rpc: bytes) -> bool | None:
+        """What an RPC says about our topic in the end, if anything; all else in it is passed over."""
+        found = None
         for number, value in fields(memoryview(rpc)):
             if number != _SUBSCRIPTIONS or isinstance(value, int):
                 continue
@@ -142,7 +196,7 @@ class Announcer:
                 elif option == _TOPIC_ID and not isinstance(setting, int):
                     ours = bytes(setting) == self._topic
             if ours:
-                found.append(subscribes)
+                found = subscribes
         return found
 
     def _signed(self, payload: bytes) -> bytes:

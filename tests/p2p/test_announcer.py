@@ -8,9 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.validators import signature_validator
+from libp2p.stream_muxer.exceptions import MuxedStreamReset
 from trio.testing import MockClock
 
-from p2p.announcer import KEPT, MAX_RPC, Announcer, announcement_topic
+from p2p.announcer import KEPT, MAX_RPC, RPC_BURST, RPC_COST, RPC_RATE, Announcer, announcement_topic
 from p2p.identity import key_pair_of
 from p2p.wire.faults import Fault, PeerFault
 from p2p.wire.protobuf import bytes_field, encode_varint, fields
@@ -37,15 +38,17 @@ def subscription(topic: str, *, subscribe: bool) -> rpc_pb2.RPC:
 class Listening:
     """One peer's two gossip streams, seen from its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, room: float = float("inf")) -> None:
         self.towards, self._served = pipe()
-        self._back, self.back = pipe()
+        self._back, self.back = pipe(room=room)
+        self.opened = 0
 
     async def serve(self, source: Announcer) -> None:
         with pytest.raises(PeerFault, match="connection lost: peer closed its stream"):
             await source.serve(self, self._served, self.open_stream)
 
     async def open_stream(self) -> Pipe:
+        self.opened += 1
         return self._back
 
     async def messages(self) -> list[rpc_pb2.Message]:
@@ -116,16 +119,109 @@ async def test_bad_packets_have_a_reason(
     data: bytes, fault: Fault, detail: str, autojump_clock: MockClock
 ) -> None:
     with pytest.raises(PeerFault) as caught:
-        await announcer().serve(None, Replay(data), Listening().open_stream)
+        await announcer().serve(Listening(), Replay(data), Listening().open_stream)
     assert (caught.value.fault, caught.value.detail) == (fault, detail)
 
 
-async def test_a_flood_of_packets_is_read_slowly(autojump_clock: MockClock) -> None:
+async def seconds_to_read(source: Announcer, peer: object, data: bytes) -> float:
     start = trio.current_time()
-    full = encode_varint(MAX_RPC) + bytes_field(9, bytes(MAX_RPC - 4))
     with pytest.raises(PeerFault, match="peer closed its stream"):
-        await announcer().serve(None, Replay(full * 12), Listening().open_stream)
-    assert trio.current_time() - start == pytest.approx(10, abs=0.1)
+        await source.serve(peer, Replay(data), Listening().open_stream)
+    return trio.current_time() - start
+
+
+async def test_a_flood_of_packets_is_read_slowly(autojump_clock: MockClock) -> None:
+    full = encode_varint(MAX_RPC) + bytes_field(9, bytes(MAX_RPC - 4))
+    expected = (12 * (MAX_RPC + RPC_COST) - RPC_BURST) / RPC_RATE
+    assert await seconds_to_read(announcer(), Listening(), full * 12) == pytest.approx(expected, abs=0.1)
+
+
+async def test_a_flood_of_empty_packets_is_read_slowly(autojump_clock: MockClock) -> None:
+    expected = (1000 * RPC_COST - RPC_BURST) / RPC_RATE
+    assert await seconds_to_read(announcer(), Listening(), bytes(1000)) == pytest.approx(expected, abs=0.1)
+
+
+async def test_a_new_stream_is_no_new_burst(autojump_clock: MockClock) -> None:
+    source, peer = announcer(), Listening()
+    assert await seconds_to_read(source, peer, bytes(int(RPC_BURST / RPC_COST))) == 0
+    assert await seconds_to_read(source, peer, bytes(32)) == pytest.approx(32 * RPC_COST / RPC_RATE)
+
+
+@pytest.mark.parametrize("subscribe", [False, True])
+async def test_of_many_changes_of_mind_the_last_one_counts(
+    subscribe: bool, autojump_clock: MockClock
+) -> None:
+    source, here = announcer(), Listening()
+    changes = rpc_pb2.RPC()
+    for n in range(701):
+        changes.MergeFrom(subscription(TOPIC, subscribe=subscribe == (n % 2 == 0)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(here.serve, source)
+        await here.towards.write(packet(changes))
+        await trio.testing.wait_all_tasks_blocked()
+        assert (here.opened, source.listeners) == (subscribe, subscribe)
+        here.towards.end()
+
+
+async def test_who_comes_back_is_fed_on_the_same_stream(autojump_clock: MockClock) -> None:
+    source, here = announcer(), Listening()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(here.serve, source)
+        for subscribe in (True, False) * 20 + (True,):
+            await here.towards.write(packet(subscription(TOPIC, subscribe=subscribe)))
+            await trio.testing.wait_all_tasks_blocked()
+            source.announce(b"now?")
+            await trio.testing.wait_all_tasks_blocked()
+        assert len(await here.messages()) == 21
+        assert here.opened == 1
+        here.towards.end()
+
+
+@pytest.mark.parametrize("leave", ["unsubscribe", "close"])
+async def test_who_leaves_is_written_to_until_the_message_is_whole(
+    leave: str, autojump_clock: MockClock
+) -> None:
+    source, here = announcer(), Listening(room=100)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(here.serve, source)
+        await here.towards.write(packet(subscription(TOPIC, subscribe=True)))
+        await trio.testing.wait_all_tasks_blocked()
+        source.announce(bytes(1000))
+        source.announce(b"too late")
+        await trio.testing.wait_all_tasks_blocked()
+        if leave == "close":
+            here.towards.end()
+        else:
+            await here.towards.write(packet(subscription(TOPIC, subscribe=False)))
+        await trio.testing.wait_all_tasks_blocked()
+        assert source.sent == 0
+        with trio.fail_after(1):
+            while source.sent == 0:
+                await here.back.read()
+                await trio.testing.wait_all_tasks_blocked()
+        here.towards.end()
+    assert (source.sent, source.listeners) == (1, 0)
+
+
+async def test_a_newer_stream_takes_the_place_of_the_older(autojump_clock: MockClock) -> None:
+    source, here = announcer(), Listening()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(here.serve, source)
+        await here.towards.write(packet(subscription(TOPIC, subscribe=True)))
+        await trio.testing.wait_all_tasks_blocked()
+        older = here.towards
+        here.towards, newer = pipe()
+        await source.serve(here, newer, here.open_stream)
+        with pytest.raises(MuxedStreamReset):
+            await older.read()
+        source.announce(b"still here")
+        await trio.testing.wait_all_tasks_blocked()
+        assert [message.data for message in await here.messages()] == [b"still here"]
+        await here.towards.write(packet(subscription(TOPIC, subscribe=False)))
+        await trio.testing.wait_all_tasks_blocked()
+        assert (here.opened, source.listeners) == (1, 0)
+        here.towards.end()
+    assert source._guests == {}
 
 
 @given(st.binary(max_size=200))
@@ -133,7 +229,7 @@ async def test_a_flood_of_packets_is_read_slowly(autojump_clock: MockClock) -> N
 def test_any_bytes_are_fields_or_a_fault(data: bytes) -> None:
     try:
         found = list(fields(memoryview(data)))
-        announcer()._subscriptions(data)
+        announcer()._subscription(data)
     except PeerFault as fault:
         assert fault.fault is Fault.MALFORMED, fault  # noqa: PT017 - no fault is fine, too
     else:
@@ -153,4 +249,4 @@ def test_memory_of_a_packet_is_bounded() -> None:
     source = announcer()
     for field in (b"\x0a\x00", b"\x0a\x02\x08\x01", b"\x08\x01", b"\x12\x00"):
         data = field * (MAX_RPC // len(field))
-        assert peak_of(partial(source._subscriptions, data)) <= 8 * len(data) + FIXED
+        assert peak_of(partial(source._subscription, data)) <= 8 * len(data) + FIXED

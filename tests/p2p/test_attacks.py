@@ -157,13 +157,13 @@ async def test_junk_gossip() -> None:
         victim.announce(b"to nobody")
 
 
+async def never_read(connection: BoundedYamux, stream: BoundedYamuxStream) -> None:
+    await connection.event_closed.wait()
+
+
 async def test_a_listener_that_does_not_read_loses_only_its_own() -> None:
     async with scene() as (victim, _, attacker):
         topic = victim._announcer._topic
-
-        async def never_read(connection: BoundedYamux, stream: BoundedYamuxStream) -> None:
-            await connection.event_closed.wait()
-
         attacker.host.handle(MESHSUB, never_read)
         stream = await attacker.open(MESHSUB)
         await stream.write(rpc(subscription(topic)))
@@ -175,6 +175,23 @@ async def test_a_listener_that_does_not_read_loses_only_its_own() -> None:
         assert len(listener.waiting) <= 16
         await stream.write(rpc(subscription(topic, subscribe=False)))
         await until(lambda: victim.stats().listeners == 0)
+
+
+async def test_changes_of_mind_open_no_streams_without_bound() -> None:
+    async with scene() as (victim, _, attacker):
+        topic = victim._announcer._topic
+        pair = subscription(topic) + subscription(topic, subscribe=False)
+        attacker.host.handle(MESHSUB, never_read)
+        streams = await attacker.handshake()
+        connection = streams[CONTROL].muxed_conn
+        await until(lambda: attacker.peer in victim._roster.sessions)
+        side = victim._roster.sessions[attacker.peer].link.connection
+        for _ in range(3):
+            gossip = await attacker.host.open_stream(connection, MESHSUB)
+            await gossip.write(rpc(pair * 500) + rpc(subscription(topic)))
+            await until(lambda: victim.stats().listeners == 1)
+        assert isinstance(side, BoundedYamux)
+        assert len(side._streams) <= 4 + 2, "four of the session, one gossip stream each way"
 
 
 FRAMES_AGAINST_YAMUX = {

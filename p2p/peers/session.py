@@ -19,7 +19,18 @@ from p2p.addresses.multiaddrs import Endpoint
 from p2p.limits import Limits
 from p2p.network import Direction, Inbound, Lane, PeerId
 from p2p.wire.buckets import TokenBucket
-from p2p.wire.control import MAX_CONTROL, Control, Goodbye, Hello, Peers, Ping, Pong, decode, encode
+from p2p.wire.control import (
+    MAX_CONTROL,
+    Control,
+    Goodbye,
+    Hello,
+    Peers,
+    Ping,
+    Pong,
+    decode,
+    encode,
+    peers_named,
+)
 from p2p.wire.exchange import Exchange
 from p2p.wire.faults import Fault, PeerFault, first_fault
 from p2p.wire.frames import ByteStream, FrameReader, frame, write
@@ -36,6 +47,15 @@ CONTROL_RATE: Final = 16.0
 """Control messages a second once the burst of `CONTROL_BURST` is used up; an honest peer sends one."""
 
 CONTROL_BURST: Final = 256.0
+
+NEWS_RATE: Final = 16.0
+"""Peers a second that a peer may name once `NEWS_BURST` is used up; messages beyond are passed over.
+
+An honest one names each newcomer once. To look at one costs us 0.15 ms.
+"""
+
+NEWS_BURST: Final = 512.0
+"""An honest peer of a full house names all of its 300 peers when we meet."""
 
 GOODBYE_SECONDS: Final = 0.5
 """Patience for a goodbye; a peer that reads takes it at once."""
@@ -202,17 +222,23 @@ class Session:
 
     async def _read_control(self, on_peers: Callable[[PeerId, Peers], None]) -> None:
         reader = self._streams.control_reader
-        bucket = TokenBucket(rate=CONTROL_RATE, burst=CONTROL_BURST, now=trio.current_time())
+        now = trio.current_time()
+        bucket = TokenBucket(rate=CONTROL_RATE, burst=CONTROL_BURST, now=now)
+        news = TokenBucket(rate=NEWS_RATE, burst=NEWS_BURST, now=now)
         while True:
-            message = decode(await reader.frame(MAX_CONTROL))
+            data = await reader.frame(MAX_CONTROL)
             if not bucket.try_take(1, trio.current_time()):
                 raise PeerFault(Fault.FLOOD, f"more than {CONTROL_RATE} control messages a second")
-            match message:
+            # What came in one piece is read without waiting, and others must have their turn in between.
+            await trio.lowlevel.checkpoint()
+            if not news.try_take(peers_named(data), trio.current_time()):
+                continue
+            match decode(data):
                 case Ping(number):
                     self.tell(Pong(number))
                 case Pong():
                     pass  # It arrived, and that is all `_watch` wants to know.
-                case Peers():
+                case Peers() as message:
                     on_peers(self.link.peer, message)
                 case Goodbye(fault, sentence):
                     raise PeerLeft(fault, sentence)

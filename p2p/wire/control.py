@@ -32,6 +32,8 @@ MAX_SENTENCE: Final = 200
 MAX_CONTROL: Final = 16 * 1024
 """Limit of a control frame, bytes: a full peers message has 9.5 KiB."""
 
+_PEERS: Final = b"\x04"
+
 
 @dataclass(frozen=True, slots=True)
 class Hello:
@@ -93,12 +95,15 @@ def encode(message: Control) -> bytes:
         case Pong(number):
             return b"\x03" + number.to_bytes(4, "big")
         case Peers(peers):
-            return (
-                b"\x04" + bytes([len(peers)]) + b"".join(encode_text(p) + encode_texts(a) for p, a in peers)
-            )
+            return _PEERS + bytes([len(peers)]) + b"".join(encode_text(p) + encode_texts(a) for p, a in peers)
         case Goodbye(fault, sentence):
             ascii_sentence = sentence.encode("ascii", "replace")[:MAX_SENTENCE].decode("ascii")
             return b"\x05" + bytes([fault]) + encode_text(ascii_sentence)
+
+
+def peers_named(data: bytes) -> int:
+    """How many peers a message says that it names, without reading them; 0 if it is no `Peers`."""
+    return data[1] if data[:1] == _PEERS and len(data) > 1 else 0
 
 
 def decode(data: bytes) -> Control:

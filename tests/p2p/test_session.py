@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2p.limits import Limits
 from p2p.network import Direction, Inbound, Lane, PeerId
-from p2p.peers.session import Caller, Link, Session, Streams
+from p2p.peers.session import NEWS_BURST, NEWS_RATE, Caller, Link, Session, Streams
 from p2p.wire.control import Goodbye, Hello, Peers, Ping, Pong, decode, encode
 from p2p.wire.faults import Fault, PeerFault
 from p2p.wire.frames import FrameReader, frame
@@ -239,3 +239,36 @@ async def test_our_own_reason_comes_first_and_is_told(autojump_clock: MockClock)
         here.session.end(Fault.FULL, "later")
         assert await outcome_of(here) == (Fault.BANNED, "too many lies")
         assert await here.heard() == Goodbye(Fault.BANNED, "too many lies")
+
+
+def news(first: int, count: int) -> Peers:
+    return Peers(tuple((PeerId(f"p{n}"), ("/ip4/127.0.0.1/tcp/1",)) for n in range(first, first + count)))
+
+
+async def test_news_beyond_a_rate_is_passed_over(autojump_clock: MockClock) -> None:
+    async with session_with() as here:
+        messages = [news(16 * n, 16) for n in range(40)]
+        await here.control.write(b"".join(frame(encode(message)) for message in messages))
+        await wait_all_tasks_blocked()
+        assert here.news == messages[: int(NEWS_BURST) // 16]
+        await trio.sleep(1)
+        here.wire.bytes_in += 1
+        late = news(0, int(NEWS_RATE))
+        for message in (late, news(100, 1), Ping(7)):
+            await here.control.write(frame(encode(message)))
+        assert await here.heard() == Pong(7)
+        assert here.news[int(NEWS_BURST) // 16 :] == [late]
+
+
+async def test_others_have_their_turn_between_two_control_messages(autojump_clock: MockClock) -> None:
+    async with session_with() as here, trio.open_nursery() as nursery:
+        seen: list[int] = []
+
+        async def others() -> None:
+            while len(here.news) < 20:
+                seen.append(len(here.news))
+                await trio.lowlevel.checkpoint()
+
+        nursery.start_soon(others)
+        await here.control.write(b"".join(frame(encode(news(n, 1))) for n in range(20)))
+    assert len(set(seen)) >= 10

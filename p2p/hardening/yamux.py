@@ -4,6 +4,8 @@ Takes the place of `libp2p.stream_muxer.yamux.yamux.Yamux`, of which each line h
 
 - a peer that ignores flow control grew the process by 300 MB; here it breaks the rules and is cut off,
 - a flood of new streams grew tasks without end; here they are refused past `MAX_STREAMS`, then cut off,
+- a stream opened and reset at once, or a frame without content, cost us far more than its sender; here the
+  former are refused past a rate, then cut off, and the latter are read slowly (`Pace`),
 - writers without credit polled every 10 ms and gave up after 5 s; here they sleep until there is credit,
 - concurrent writers interleaved their frames on one stream; here a write is atomic,
 - every read sent a window update in an encrypted frame; here one per half window, along with data,
@@ -29,19 +31,13 @@ from libp2p.stream_muxer.exceptions import (
 )
 from multiaddr import Multiaddr
 
-from p2p.hardening.yamux_stream import (
-    FIRST_WINDOW,
-    MAX_CREDIT,
-    BoundedYamuxStream,
-)
+from p2p.hardening.yamux_pace import MAX_REFUSED, SMALL_BODY, STREAM_RATE, Pace
+from p2p.hardening.yamux_stream import FIRST_WINDOW, MAX_CREDIT, BoundedYamuxStream
 
 log = logging.getLogger(__name__)
 
 MAX_STREAMS = 64
 """Streams that a peer may have open towards us; ten are usual."""
-
-MAX_REFUSED = 1024
-"""Streams refused before the connection is given up."""
 
 MAX_PENDING_CONTROL = 16 * 1024
 """Bytes of acknowledgements, pongs and resets that a peer may leave unread."""
@@ -85,7 +81,7 @@ class BoundedYamux(IMuxedConn):  # type: ignore[misc]
         self._next_id = 1 if self._initiator else 2
         self._last_remote_id = 0
         self._streams: dict[int, BoundedYamuxStream] = {}
-        self._refused = 0
+        self._pace = Pace()
         self._windows = 0
         self._accepted_in, self._accepted = trio.open_memory_channel[BoundedYamuxStream](MAX_STREAMS)
         self._write_lock = trio.Lock()
@@ -273,6 +269,7 @@ class BoundedYamux(IMuxedConn):  # type: ignore[misc]
         while chunk := await self.secured_conn.read():
             self.bytes_in += len(chunk)
             self._unread += chunk
+            small = 0
             while self._take_body() and len(self._unread) >= _HEADER.size:
                 version, kind, flags, stream_id, length = _HEADER.unpack_from(self._unread)
                 del self._unread[: _HEADER.size]
@@ -280,11 +277,13 @@ class BoundedYamux(IMuxedConn):  # type: ignore[misc]
                     raise YamuxViolation(f"version {version}, expected 0")
                 if kind == GO_AWAY:
                     return
+                small += kind != DATA or length < SMALL_BODY
                 if kind == DATA:
                     self._body_of = self._on_data_header(flags, stream_id, length)
                     self._body_flags, self._body_left = flags, length
                 else:
                     self._on_control(kind, flags, stream_id, length)
+            await self._pace.after(small)
 
     def _take_body(self) -> bool:
         """Hand what has arrived of a frame's body to its stream; True when no body is missing."""
@@ -334,10 +333,12 @@ class BoundedYamux(IMuxedConn):  # type: ignore[misc]
             raise YamuxViolation(f"new stream {stream_id} after {self._last_remote_id}")
         self._last_remote_id = stream_id
         inbound = sum(1 for other in self._streams if other % 2 == stream_id % 2)
-        if inbound >= MAX_STREAMS or self._windows + FIRST_WINDOW > WINDOW_BUDGET:
-            self._refused += 1
-            if self._refused > MAX_REFUSED:
-                raise YamuxViolation(f"{self._refused} streams beyond {MAX_STREAMS} open ones")
+        is_room = inbound < MAX_STREAMS and self._windows + FIRST_WINDOW <= WINDOW_BUDGET
+        if not self._pace.may_open(is_room=is_room):
+            if self._pace.refused > MAX_REFUSED:
+                raise YamuxViolation(
+                    f"{self._pace.refused} streams beyond {MAX_STREAMS} open ones or {STREAM_RATE} a second"
+                )
             self.queue_control(WINDOW_UPDATE, RST, stream_id)
             return None
         stream = self._add_stream(stream_id)

@@ -1,6 +1,7 @@
 """The yamux session: honest traffic in full, dishonest traffic with bounds."""
 
 import struct
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -21,7 +22,6 @@ from p2p.hardening.yamux import (
     DATA,
     FIN,
     GO_AWAY,
-    MAX_REFUSED,
     MAX_STREAMS,
     PING,
     RST,
@@ -29,6 +29,13 @@ from p2p.hardening.yamux import (
     WINDOW_BUDGET,
     WINDOW_UPDATE,
     BoundedYamux,
+)
+from p2p.hardening.yamux_pace import (
+    MAX_REFUSED,
+    SMALL_FRAME_BURST,
+    SMALL_FRAME_RATE,
+    STREAM_BURST,
+    STREAM_RATE,
 )
 from p2p.hardening.yamux_stream import FIRST_WINDOW, MAX_WINDOW, READER_GONE_AFTER
 from tests.p2p.pipes import Pipe, pipe
@@ -252,7 +259,8 @@ async def test_streams_are_bounded_and_a_flood_ends_the_session(autojump_clock: 
         assert (len(session._streams), session.is_closed) == (MAX_STREAMS, False)
         assert session._windows <= WINDOW_BUDGET
         await raw.write(header(WINDOW_UPDATE, SYN, 9999, 0))
-        assert await ended_because(session) == f"broke yamux: {MAX_REFUSED + 1} streams beyond 64 open ones"
+        reason = f"broke yamux: {MAX_REFUSED + 1} streams beyond 64 open ones or {STREAM_RATE} a second"
+        assert await ended_because(session) == reason
 
 
 async def test_refused_streams_are_reset_and_closed_ones_make_room(autojump_clock: MockClock) -> None:
@@ -269,6 +277,52 @@ async def test_refused_streams_are_reset_and_closed_ones_make_room(autojump_cloc
         await raw.write(header(WINDOW_UPDATE, RST, 1, 0))
         await raw.write(header(WINDOW_UPDATE, SYN, 203, 0))
         assert (await session.accept_stream()).stream_id == 203
+
+
+def flags_of(data: bytes) -> Counter[int]:
+    """How many frames of `data`, none of which has a body, have which flags."""
+    return Counter(struct.unpack_from("!BBHII", data, at)[2] for at in range(0, len(data), 12))
+
+
+async def test_streams_opened_and_reset_at_once_are_refused_past_a_rate(autojump_clock: MockClock) -> None:
+    async with one_side() as (session, raw), trio.open_nursery() as nursery:
+        stream_ids = iter(range(1, 10**6, 2))
+
+        async def accept_all() -> None:
+            with suppress(MuxedConnUnavailable):
+                while True:
+                    await session.accept_stream()
+
+        async def answers(streams: float) -> Counter[int]:
+            for _ in range(int(streams)):
+                stream_id = next(stream_ids)
+                await raw.write(header(WINDOW_UPDATE, SYN, stream_id, 0))
+                await raw.write(header(WINDOW_UPDATE, RST, stream_id, 0))
+            await wait_all_tasks_blocked()
+            return flags_of(await raw.read())
+
+        nursery.start_soon(accept_all)
+        assert await answers(STREAM_BURST + 10) == {ACK: STREAM_BURST, RST: 10}
+        await trio.sleep(1)
+        assert await answers(STREAM_RATE + 5) == {ACK: STREAM_RATE, RST: 5}
+        with suppress(MuxedStreamReset):
+            await answers(MAX_REFUSED)
+        assert (await ended_because(session)).startswith(f"broke yamux: {MAX_REFUSED + 1} streams beyond")
+
+
+@pytest.mark.parametrize(
+    "small", [header(WINDOW_UPDATE, 0, 99, 0), header(DATA, 0, 99, 0), header(DATA, 0, 1, 1) + b"x"]
+)
+async def test_frames_that_carry_nothing_are_read_slowly(small: bytes, autojump_clock: MockClock) -> None:
+    async with one_side() as (_, raw):
+        start, seconds = trio.current_time(), 3
+        await raw.write(OPEN + small * int(SMALL_FRAME_BURST + seconds * SMALL_FRAME_RATE))
+        await wait_all_tasks_blocked()
+        await raw.write(header(PING, SYN, 0, 77))
+        answer = b""
+        while not answer.endswith(header(PING, ACK, 0, 77)):
+            answer += await raw.read()
+        assert trio.current_time() - start == pytest.approx(seconds, abs=0.1)
 
 
 async def test_a_stream_whose_opening_fails_leaves_nothing(autojump_clock: MockClock) -> None:

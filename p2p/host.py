@@ -6,6 +6,7 @@ dialer waits 250 ms and refuses a peer for a minute after one failure. Both are 
 """
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
@@ -19,6 +20,7 @@ from libp2p.peer.id import ID
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from multiaddr import Multiaddr
 
+from p2p.addresses.groups import group_of_host
 from p2p.addresses.lookups import Lookups
 from p2p.addresses.multiaddrs import Endpoint, parse_endpoint
 from p2p.hardening.install import install
@@ -54,7 +56,8 @@ class Host:
         self._listeners = list(listeners)
         self.limits = limits
         self._lookups = Lookups()
-        self._pending: dict[trio.CancelScope, None] = {}
+        self._pending: dict[trio.CancelScope, str] = {}
+        """Connections being set up, the oldest first, and whose share each counts against."""
 
     def handle(self, protocol: str, handler: StreamHandler) -> None:
         """Have `handler` take the streams that peers open for `protocol`."""
@@ -123,14 +126,14 @@ class Host:
     async def _upgrade(self, stream: trio.SocketStream) -> BoundedYamux | None:
         """Secure and multiplex an accepted socket; None if that failed.
 
-        Who idles here must not keep others out: when `max_pending` are at it, the oldest has to go.
+        Who idles here must not keep others out: when `max_pending` are at it, one has to go.
         """
         raw = RawConnection(ExactTcpStream(stream), initiator=False)
         connection: BoundedYamux | None = None
         with trio.CancelScope() as scope:
-            self._pending[scope] = None
+            self._pending[scope] = _share_of(raw.get_remote_address())
             if len(self._pending) > self.limits.max_pending:
-                next(iter(self._pending)).cancel()
+                oldest_of_the_most(self._pending).cancel()
                 self.evicted += 1
             try:
                 with trio.fail_after(NEGOTIATION_SECONDS):
@@ -202,6 +205,18 @@ def reset_on_failure(stream: BoundedYamuxStream) -> Iterator[None]:
     except BaseException:
         stream.reset_now()
         raise
+
+
+def oldest_of_the_most(pending: dict[trio.CancelScope, str]) -> trio.CancelScope:
+    """The oldest of those whose group has most: a flood from one place pushes out itself and nobody else."""
+    counts = Counter(pending.values())
+    return max(pending, key=lambda scope: counts[pending[scope]])
+
+
+def _share_of(remote: tuple[str, int] | None) -> str:
+    """Network group of a remote address; what is near us counts for itself."""
+    host = remote[0] if remote is not None else ""
+    return group_of_host(host) or host
 
 
 def _endpoint_of(listener: trio.SocketListener) -> Endpoint:

@@ -39,7 +39,7 @@ class Limits:
         max_kept: Kept peers at most: bootstrap peers, and the peers of the committee's keys.
         max_listeners: Connections without a session at a time (pure libp2p clients).
         max_strangers: Inbound connections that are neither session nor listener yet; the oldest makes room.
-        max_pending: Inbound connections being set up at a time; the oldest makes room.
+        max_pending: Inbound connections being set up at a time; the oldest of the largest group makes room.
     """
 
     consensus_frame: int = MAX_CONSENSUS_FRAME

@@ -87,6 +87,24 @@ async def test_idle_sockets_do_not_keep_others_out() -> None:
             await peers_are(late, victim)
 
 
+async def test_many_sockets_of_one_host_push_out_each_other() -> None:
+    async with scene(limits=Limits(max_pending=20)) as (victim, _, attacker), AsyncExitStack() as stack:
+        slow = trio.socket.socket()
+        await slow.bind(("127.0.0.2", 0))
+        await slow.connect((attacker.where.host, attacker.where.port))
+        honest = await stack.enter_async_context(trio.SocketStream(slow))
+        await until(lambda: len(victim._host._pending) == 1)
+        for _ in range(60):
+            await stack.enter_async_context(attacker.socket())
+        await until(lambda: partings(victim, "evicted while being set up") >= 40)
+        await honest.send_all(MULTISTREAM + delimited(b"/noise\n"))
+        answer = b""
+        with trio.fail_after(PATIENCE):
+            while not answer.endswith(b"/noise\n"):
+                answer += (part := await honest.receive_some())
+                assert part, "the host that came first and alone was pushed out"
+
+
 ON_NEW_STREAM = {
     "protocol not utf-8": MULTISTREAM + delimited(b"\xff\xfe\xfd\n"),
     "empty protocol": MULTISTREAM + delimited(b"\n"),

@@ -1,4 +1,4 @@
-"""The host: streams that do not come about."""
+"""The host: streams that do not come about, and who makes room among connections being set up."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.host import Host
+from p2p.host import Host, oldest_of_the_most
 from p2p.limits import Limits
 from p2p.wire.faults import Fault, PeerFault
 from tests.p2p.test_yamux import two_sides
@@ -43,3 +43,16 @@ async def test_a_stream_is_given_up_if_its_opening_is_cancelled(autojump_clock: 
         with trio.move_on_after(1):
             await host_whose_peers(never).open_stream(a, "/x/1")
         assert a._streams == {}
+
+
+async def test_a_flood_from_one_place_pushes_out_itself() -> None:
+    scopes = [trio.CancelScope() for _ in range(6)]
+    shares = ["honest", "flood", "other", "flood", "flood", "other"]
+    pending = dict(zip(scopes, shares, strict=True))
+    for expected in (1, 2, 0):
+        loser = oldest_of_the_most(pending)
+        assert loser is scopes[expected]
+        del pending[loser]
+        pending.pop(scopes[3], None)
+        if expected == 2:
+            pending.pop(scopes[5], None)

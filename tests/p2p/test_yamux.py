@@ -1,9 +1,6 @@
 """The yamux session: honest traffic in full, dishonest traffic with bounds."""
 
-import struct
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 import pytest
 import trio
@@ -32,84 +29,11 @@ from p2p.hardening.yamux import (
 )
 from p2p.hardening.yamux_pace import (
     MAX_REFUSED,
-    SMALL_FRAME_BURST,
-    SMALL_FRAME_RATE,
-    STREAM_BURST,
     STREAM_RATE,
 )
 from p2p.hardening.yamux_stream import FIRST_WINDOW, MAX_WINDOW, READER_GONE_AFTER
-from tests.p2p.pipes import Pipe, pipe
-
-
-class Wire:
-    """A secured connection over a pipe."""
-
-    def __init__(self, end: Pipe, *, is_initiator: bool) -> None:
-        self.end = end
-        self.is_initiator = is_initiator
-        self.writes = 0
-
-    async def read(self, n: int | None = None) -> bytes:
-        try:
-            return await self.end.read(n)
-        except MuxedStreamEOF:
-            return b""
-
-    async def write(self, data: bytes) -> None:
-        self.writes += 1
-        await self.end.write(data)
-
-    async def close(self) -> None:
-        self.end.end()
-
-    def get_remote_address(self) -> tuple[str, int] | None:
-        return None
-
-
-def header(kind: int, flags: int, stream_id: int, length: int) -> bytes:
-    return struct.pack("!BBHII", 0, kind, flags, stream_id, length)
-
-
-@asynccontextmanager
-async def two_sides(*, room: float = float("inf")) -> AsyncIterator[tuple[BoundedYamux, BoundedYamux]]:
-    near, far = pipe(room=room)
-    a = BoundedYamux(Wire(near, is_initiator=True), peer_id="b")
-    b = BoundedYamux(Wire(far, is_initiator=False), peer_id="a")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(a.start)
-        nursery.start_soon(b.start)
-        await a.event_started.wait()
-        await b.event_started.wait()
-        yield a, b
-        await a.close()
-        await b.close()
-
-
-@asynccontextmanager
-async def one_side() -> AsyncIterator[tuple[BoundedYamux, Pipe]]:
-    """A listener's session, and the raw other end of its connection."""
-    near, far = pipe()
-    session = BoundedYamux(Wire(near, is_initiator=False), peer_id="raw")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(session.start)
-        await session.event_started.wait()
-        yield session, far
-        session.end("test is over")
-
-
-async def ended_because(session: BoundedYamux) -> str:
-    with trio.fail_after(5):
-        await session.event_closed.wait()
-
-    async def accept_all() -> None:
-        while True:
-            await session.accept_stream()
-
-    with pytest.raises(MuxedConnUnavailable):
-        await accept_all()
-    with pytest.raises(MuxedStreamError):
-        await session.open_stream()
-    return session.closed_because
+from tests.p2p.pipes import pipe
+from tests.p2p.yamux_sides import OPEN, Wire, ended_because, header, one_side, two_sides
 
 
 @pytest.mark.parametrize("room", [1000, float("inf")])
@@ -213,9 +137,6 @@ async def test_a_peer_that_takes_nothing_at_all_loses_its_connection(autojump_cl
         await session.event_closed.wait()
 
 
-OPEN = header(WINDOW_UPDATE, SYN, 1, 0)
-
-
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -277,52 +198,6 @@ async def test_refused_streams_are_reset_and_closed_ones_make_room(autojump_cloc
         await raw.write(header(WINDOW_UPDATE, RST, 1, 0))
         await raw.write(header(WINDOW_UPDATE, SYN, 203, 0))
         assert (await session.accept_stream()).stream_id == 203
-
-
-def flags_of(data: bytes) -> Counter[int]:
-    """How many frames of `data`, none of which has a body, have which flags."""
-    return Counter(struct.unpack_from("!BBHII", data, at)[2] for at in range(0, len(data), 12))
-
-
-async def test_streams_opened_and_reset_at_once_are_refused_past_a_rate(autojump_clock: MockClock) -> None:
-    async with one_side() as (session, raw), trio.open_nursery() as nursery:
-        stream_ids = iter(range(1, 10**6, 2))
-
-        async def accept_all() -> None:
-            with suppress(MuxedConnUnavailable):
-                while True:
-                    await session.accept_stream()
-
-        async def answers(streams: float) -> Counter[int]:
-            for _ in range(int(streams)):
-                stream_id = next(stream_ids)
-                await raw.write(header(WINDOW_UPDATE, SYN, stream_id, 0))
-                await raw.write(header(WINDOW_UPDATE, RST, stream_id, 0))
-            await wait_all_tasks_blocked()
-            return flags_of(await raw.read())
-
-        nursery.start_soon(accept_all)
-        assert await answers(STREAM_BURST + 10) == {ACK: STREAM_BURST, RST: 10}
-        await trio.sleep(1)
-        assert await answers(STREAM_RATE + 5) == {ACK: STREAM_RATE, RST: 5}
-        with suppress(MuxedStreamReset):
-            await answers(MAX_REFUSED)
-        assert (await ended_because(session)).startswith(f"broke yamux: {MAX_REFUSED + 1} streams beyond")
-
-
-@pytest.mark.parametrize(
-    "small", [header(WINDOW_UPDATE, 0, 99, 0), header(DATA, 0, 99, 0), header(DATA, 0, 1, 1) + b"x"]
-)
-async def test_frames_that_carry_nothing_are_read_slowly(small: bytes, autojump_clock: MockClock) -> None:
-    async with one_side() as (_, raw):
-        start, seconds = trio.current_time(), 3
-        await raw.write(OPEN + small * int(SMALL_FRAME_BURST + seconds * SMALL_FRAME_RATE))
-        await wait_all_tasks_blocked()
-        await raw.write(header(PING, SYN, 0, 77))
-        answer = b""
-        while not answer.endswith(header(PING, ACK, 0, 77)):
-            answer += await raw.read()
-        assert trio.current_time() - start == pytest.approx(seconds, abs=0.1)
 
 
 async def test_a_stream_whose_opening_fails_leaves_nothing(autojump_clock: MockClock) -> None:

@@ -69,6 +69,7 @@ class _Guest:
     arrived: trio.Event = field(default_factory=trio.Event)
     writing: trio.Lock = field(default_factory=trio.Lock)
     """Held while we write to the peer."""
+    subscribes: bool = False
     is_fed: bool = False
 
 
@@ -82,8 +83,6 @@ class Announcer:
         # Must grow across restarts, or listeners take new messages for repeated ones.
         self._sequence = sequence
         self._guests: dict[object, _Guest] = {}
-        self._listeners: dict[object, _Guest] = {}
-        """Those of the guests that subscribe."""
         # These outlive the streams: who opens one after the other must not get a fresh burst with each.
         self._buckets: WeakKeyDictionary[object, TokenBucket] = WeakKeyDictionary()
         self.sent = 0
@@ -91,19 +90,24 @@ class Announcer:
     @property
     def listeners(self) -> int:
         """How many peers subscribe."""
-        return len(self._listeners)
+        return len(self._subscribers())
 
     def listens(self, connection: object) -> bool:
         """Whether the peer at the other end of `connection` subscribed."""
-        return connection in self._listeners
+        guest = self._guests.get(connection)
+        return guest is not None and guest.subscribes
+
+    def _subscribers(self) -> list[_Guest]:
+        return [guest for guest in self._guests.values() if guest.subscribes]
 
     def announce(self, payload: bytes) -> None:
         """Queue `payload` for every listener."""
-        if not self._listeners:
+        listeners = self._subscribers()
+        if not listeners:
             return
         rpc = bytes_field(_PUBLISH, self._signed(payload))
         packet = encode_varint(len(rpc)) + rpc
-        for listener in self._listeners.values():
+        for listener in listeners:
             listener.waiting.append(packet)
             listener.arrived.set()
 
@@ -138,7 +142,6 @@ class Announcer:
             raise first_fault(group) from None
         finally:
             del self._guests[connection]
-            self._listeners.pop(connection, None)
             await guest.stream.reset()
 
     async def _read_streams(
@@ -154,14 +157,13 @@ class Announcer:
                 while True:
                     rpc = await _read_rpc(reader)
                     subscribes = self._subscription(rpc)
-                    if subscribes:
-                        self._listeners[connection] = guest
-                        if not guest.is_fed:
-                            guest.is_fed = True
-                            start_feeding()
-                    elif subscribes is not None:
-                        self._listeners.pop(connection, None)
+                    if subscribes is not None:
+                        guest.subscribes = subscribes
+                    if not guest.subscribes:
                         guest.waiting.clear()
+                    elif not guest.is_fed:
+                        guest.is_fed = True
+                        start_feeding()
                     await trio.sleep(bucket.take(RPC_COST + len(rpc), trio.current_time()))
             except PeerFault as ended:
                 if guest.stream is stream:

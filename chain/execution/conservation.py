@@ -6,8 +6,8 @@ For tests, for `headrace` checks of a database, and for readers: this is the inv
 from typing import Final, TypeVar
 
 from chain.codec import decode
-from chain.execution import state_keys
-from chain.execution.records import Account, Commit, Head, Miner, MinerStatus, Supply, Task, TaskStatus
+from chain.execution import queries, state_keys
+from chain.execution.records import Account, Commit, Miner, MinerStatus, Supply, Task, TaskStatus
 from chain.state.tree import StateTree
 from chain.types.params import ChainParams
 
@@ -114,7 +114,7 @@ def _check_commits(state: StateTree, params: ChainParams) -> None:
 
 
 def _check_candidates(state: StateTree, params: ChainParams) -> None:
-    head = decode(Head, state.get(state_keys.HEAD) or b"", limit=_LIMIT)
+    head = queries.head(state)
     epoch = params.epoch_of(max(head.height, 1))
     is_weighed = params.weighed_at(epoch) <= head.height < params.last_height(epoch)
     if not is_weighed and any(True for _ in state.keys(state_keys.candidate())):

@@ -128,13 +128,14 @@ def _is_in_good_standing(run: Run, validator: Validator) -> bool:
     Genesis validators need not be miners, so a key whose account was never one is as good as any. An account
     that registers under another key, after it was slashed perhaps, has left the old one.
     """
-    is_miner = run.ledger.find(Miner, state_keys.miner(validator.payout)) is not None
-    return _may_be_seated(run, validator) if is_miner else not _is_convicted(run, validator)
+    miner = run.ledger.find(Miner, state_keys.miner(validator.payout))
+    is_there = miner is None or (
+        miner.consensus_key == validator.consensus_key and miner.status is MinerStatus.ACTIVE
+    )
+    return is_there and not _is_convicted(run, validator)
 
 
 def _may_be_seated(run: Run, validator: Validator) -> bool:
-    """Whether a bond stands behind the key, which its account goes by, and which was not convicted."""
-    miner = run.ledger.find(Miner, state_keys.miner(validator.payout))
-    if miner is None or miner.status is not MinerStatus.ACTIVE:
-        return False
-    return miner.consensus_key == validator.consensus_key and not _is_convicted(run, validator)
+    """Whether a validator is in good standing, and is a miner: a bond stands behind it."""
+    is_miner = run.ledger.find(Miner, state_keys.miner(validator.payout)) is not None
+    return is_miner and _is_in_good_standing(run, validator)

@@ -27,6 +27,7 @@ from consensus.messages import Certificate
 from consensus.sync.batch import Anchor, BatchError, check_batch, check_shape
 from consensus.sync.requests import (
     BLOCKS,
+    HEDGE_SHARE,
     LIE_WEIGHT,
     MAX_ANSWER,
     MAX_BLOCKS,
@@ -49,9 +50,6 @@ MAX_FAILURES: Final = 3
 
 TRICKLE: Final = 1 << 16
 """Bytes: who brings fewer, late, and not all that was asked for, draws things out, however slow its line."""
-
-HEDGE_SHARE: Final = 4
-"""A part of the request time-out after which what everybody waits for is asked of another peer too."""
 
 _PAUSE: Final = 0.25
 

@@ -16,6 +16,9 @@ LIE_WEIGHT: Final = 50
 STALL_WEIGHT: Final = 1
 """Score for an answer that did not come: it happens to the honest, who must not be banned for it."""
 
+HEDGE_SHARE: Final = 4
+"""A part of the request time-out after which what everybody waits for is asked of another peer too."""
+
 MAX_REQUEST: Final = 1024
 """Bytes of any question."""
 MAX_ANSWER: Final = 6 << 20

@@ -25,7 +25,7 @@ from chain.types.params import ChainParams
 from consensus.sync.crew import Crew
 from consensus.sync.light import ProofError, TrustedCommittee, verify_epoch
 from consensus.sync.piece_pool import PiecePool
-from consensus.sync.requests import LIE_WEIGHT, STALL_WEIGHT
+from consensus.sync.requests import HEDGE_SHARE, LIE_WEIGHT, STALL_WEIGHT
 from consensus.sync.snapshots import (
     EPOCHS,
     MAX_EPOCHS,
@@ -58,9 +58,6 @@ RECRUIT_SECONDS: Final = 2.0
 
 GRACE_SECONDS: Final = 1.0
 """After a first offer, for those of others: nobody waits for the mute."""
-
-HEDGE_SHARE: Final = 4
-"""A part of the request time-out after which the next peer is asked for ends of epochs as well."""
 
 PAUSE_SECONDS: Final = 0.5
 """Between two rounds in which nobody could help."""

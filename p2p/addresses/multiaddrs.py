@@ -22,28 +22,27 @@ class Endpoint:
     @property
     def multiaddr(self) -> str:
         """The endpoint as a multiaddr."""
-        try:
-            kind = f"ip{ipaddress.ip_address(self.host).version}"
-        except ValueError:
-            kind = "dns"
+        address = self._ip
+        kind = "dns" if address is None else f"ip{address.version}"
         return f"/{kind}/{self.host}/tcp/{self.port}"
 
     @property
     def is_name(self) -> bool:
         """Whether the host has to be looked up: it is no IP address as such."""
+        return self._ip is None
+
+    @property
+    def _ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         try:
-            ipaddress.ip_address(self.host)
+            return ipaddress.ip_address(self.host)
         except ValueError:
-            return True
-        return False
+            return None
 
     @property
     def is_unspecified(self) -> bool:
         """Whether the host is 0.0.0.0 or ::, that is "any of mine"."""
-        try:
-            return ipaddress.ip_address(self.host).is_unspecified
-        except ValueError:
-            return False
+        address = self._ip
+        return address is not None and address.is_unspecified
 
 
 def parse_endpoint(address: str) -> Endpoint:

@@ -29,6 +29,7 @@ from p2p.network import PeerId
 from p2p.peers.credentials import Credential, decode_credentials
 from p2p.wire import control
 from p2p.wire.faults import Fault, PeerFault
+from p2p.wire.protobuf import encode_varint
 from pouw.proofs.proof import Proof, ProofError
 from tests.fuzz.records import some_record
 from tests.fuzz.target import LIMIT, SEEDS, Target, codec_target, fields_of
@@ -111,11 +112,7 @@ def _line(data: bytes) -> str:
 
 def _lines(_: random.Random) -> list[bytes]:
     texts = (b"/multistream/1.0.0\n", b"/headrace/1\n", b"na\n", b"/" + b"x" * 200 + b"\n")
-    return [_uvarint(len(text)) + text for text in texts]
-
-
-def _uvarint(value: int) -> bytes:
-    return bytes([value]) if value < 128 else bytes([value & 127 | 128, value >> 7])
+    return [encode_varint(len(text)) + text for text in texts]
 
 
 PEERS: Final[dict[str, Target]] = {

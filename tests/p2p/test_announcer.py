@@ -100,7 +100,7 @@ async def test_a_slow_listener_keeps_the_latest(autojump_clock: MockClock) -> No
             source.announce(bytes([n]))
         await trio.testing.wait_all_tasks_blocked()
         # One is on its way out.
-        assert len(source._listeners[here].waiting) == KEPT - 1
+        assert len(source._guests[here].waiting) == KEPT - 1
         here.towards.end()
     assert source.listeners == 0
 

@@ -189,7 +189,7 @@ async def test_a_listener_that_does_not_read_loses_only_its_own() -> None:
         for _ in range(200):
             victim.announce(bytes(30_000))
             await trio.lowlevel.checkpoint()
-        (listener,) = victim._announcer._listeners.values()
+        (listener,) = victim._announcer._guests.values()
         assert len(listener.waiting) <= 16
         await stream.write(rpc(subscription(topic, subscribe=False)))
         await until(lambda: victim.stats().listeners == 0)

@@ -8,7 +8,7 @@ from chain.codec import encode
 from chain.execution import queries, state_keys
 from chain.execution.records import EpochUnits, MinerStatus, Weight
 from chain.reasons import Reason
-from chain.types.transaction import ProveWork, RegisterMiner, SignedTransaction, Unregister
+from chain.types.transaction import ProveWork, RegisterMiner, Unregister
 from tests.chain.execution.world import COMMONS, MODEL, PARAMS, World, key, possession
 
 
@@ -122,16 +122,10 @@ def test_what_is_proven_once_the_miners_are_weighed_counts_for_the_next_epoch(he
 CROWD = tuple(f"miner-{number}" for number in range(12))
 
 
-def join(world: World, name: str, *, bond: int = 2_000) -> SignedTransaction:
-    consensus = key(name + "/consensus")
-    word = possession(key(name), consensus)
-    return world.sign(name, RegisterMiner(consensus.public_key, word, bond, (MODEL,)))
-
-
 def crowd(*, suspended: tuple[str, ...] = ()) -> World:
     """Twelve miners of one weight, before the last block of their first epoch."""
     world = World(params=replace(PARAMS, unbonding_blocks=40), accounts=CROWD)
-    world.block(*(join(world, name) for name in CROWD))
+    world.block(*(world.sign(name, world.registration(name)) for name in CROWD))
     keys = [key(name + "/consensus").public_key for name in CROWD]
     weight = encode(Weight((EpochUnits(0, 1000),)))
     world.state = world.state.updated({state_keys.weight(consensus): weight for consensus in keys})
@@ -160,7 +154,7 @@ def test_who_comes_back_with_the_last_block_gets_no_seat_and_moves_none():
     late = CROWD[2:5]
     others, world = crowd(suspended=late), crowd(suspended=late)
     others.block()
-    world.block(*(join(world, name, bond=1) for name in late))
+    world.block(*(world.sign(name, world.registration(name, bond=1)) for name in late))
     assert all(world.miner(name).status is MinerStatus.ACTIVE for name in late)
     assert seats(world) == seats(others)
     assert not set(seats(world)) & set(late)

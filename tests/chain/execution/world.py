@@ -235,15 +235,19 @@ class World:
 
     # Miners -------------------------------------------------------------------------------------------
 
-    def register(self, name: str, *, bond: int = 2_000, models: Sequence[bytes] = (MODEL,)) -> Receipt:
+    def registration(
+        self, name: str, *, bond: int = 2_000, models: Sequence[bytes] = (MODEL,)
+    ) -> RegisterMiner:
         consensus = key(name + "/consensus")
-        body = RegisterMiner(
+        return RegisterMiner(
             consensus_key=consensus.public_key,
             possession=possession(key(name), consensus),
             bond=bond,
             models=tuple(sorted(models)),
         )
-        return self.do(name, body)
+
+    def register(self, name: str, *, bond: int = 2_000, models: Sequence[bytes] = (MODEL,)) -> Receipt:
+        return self.do(name, self.registration(name, bond=bond, models=models))
 
     def submit(self, name: str, *, rows: int = 4, payment: int = 100, salt: int = 0) -> bytes:
         """A task; returns its id."""

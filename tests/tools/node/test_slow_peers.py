@@ -7,10 +7,10 @@ import trio
 
 from chain.codec import decode, encode
 from consensus.sync.crew import Crew
-from consensus.sync.snapshots import EpochsResponse, PiecesResponse
+from consensus.sync.snapshots import EpochsResponse
 from consensus.sync.state_sync import MAX_WORKERS
 from p2p.network import PeerId
-from tests.tools.chain_node import ChainNode, chain_node
+from tests.tools.chain_node import chain_node
 from tests.tools.node.test_state_sync import (
     EPOCH,
     Beginner,
@@ -21,21 +21,11 @@ from tests.tools.node.test_state_sync import (
     serve_lies,
     silence,
     small_pieces,
+    source,
+    trickle,
 )
 
-__all__ = ["small_pieces"]
-
-
-@pytest.fixture(scope="module")
-def source() -> ChainNode:
-    node = chain_node()
-    advance(node, 5 * EPOCH + 3)
-    return node
-
-
-async def one_piece_late(_question: bytes, told: bytes) -> bytes:
-    await trio.sleep(0.9)
-    return encode(PiecesResponse(decode(PiecesResponse, told, limit=1 << 22).pieces[:1]))
+__all__ = ["small_pieces", "source"]
 
 
 async def one_end_late(_question: bytes, told: bytes) -> bytes:
@@ -62,7 +52,7 @@ async def test_as_many_slow_peers_as_there_are_workers_do_not_keep_out_a_quick_o
     me = Beginner(source)
     async with hub_of() as hub:
         for number in range(MAX_WORKERS):
-            serve_lies(hub.join(PeerId(f"a-slow-{number}")), source, pieces=one_piece_late)
+            serve_lies(hub.join(PeerId(f"a-slow-{number}")), source, pieces=trickle)
         serve(hub.join(PeerId("honest")), source)
         began = trio.current_time()
         assert await me.sync(hub.join(PeerId("me"))).run() == 4

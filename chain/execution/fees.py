@@ -1,9 +1,10 @@
 """What a transaction weighs, what it pays, and how the base fee follows demand.
 
 Weight is one unit a byte of the signed transaction, plus `cell_weight` for each cell that every node must
-recompute. The base fee moves by at most an eighth a block (EIP-1559) and by at least 1 whenever the block was
-off target: rounded down alone, a step at a small fee would be 0 and the fee would stick there (⌊p · 1.02⌋ = p
-for every p < 50).
+recompute. (The cell that each claim draws for itself weighs by the rows that open it, a few hundred bytes.)
+The base fee moves by at most an eighth a block (EIP-1559) and by at least 1 whenever the block was off
+target: rounded down alone, a step at a small fee would be 0 and the fee would stick there (⌊p · 1.02⌋ = p for
+every p < 50).
 """
 
 from typing import Final

@@ -6,6 +6,7 @@ root, units = builder.root, builder.units      on the chain; then, once a later 
 proof = builder.prove(seed, samples)
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -193,7 +194,7 @@ class CommitBuilder:
 
         Args:
             seed: the chain's randomness after the commit; at most 64 bytes.
-            samples: number of draws, as the chain's parameters say.
+            samples: number of draws, as the chain's parameters say; each answered item has one besides.
 
         Raises:
             ValueError: if nothing was added.
@@ -237,10 +238,13 @@ class CommitBuilder:
 
     def _draw(self, seed: bytes, *, root: bytes, samples: int) -> dict[int, list[Cell]]:
         """The drawn cells of each item that must be opened."""
-        cells: dict[int, list[Cell]] = {i: [] for i, entry in enumerate(self._entries) if entry.answered}
+        cells: dict[int, list[Cell]] = defaultdict(list)
         items = in_order(entry.program for entry in self._entries)
-        for index, cell in draw_cells(items, seed=seed, root=root, units=self.units, samples=samples):
-            cells.setdefault(index, []).append(cell)
+        claims = [index for index, entry in enumerate(self._entries) if entry.answered]
+        for index, cell in draw_cells(
+            items, seed=seed, root=root, units=self.units, samples=samples, claims=claims
+        ):
+            cells[index].append(cell)
         return cells
 
 

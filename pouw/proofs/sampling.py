@@ -7,6 +7,9 @@ just as well as a large one; and of all ways to spread these draws, the even one
 tensor the least to choose from. (Neither rows nor tensors are counted across items: their total would be the
 miner's word, and a low one would hide some.)
 
+Each item that claims something (an answer, kept tensors) has one more draw by tensors of its own. So a
+claim of little work beside much is looked at, too: nobody can hide it by the company it keeps.
+
 Draws by tensors do not repeat: each takes one of the item's n tensors that the round has not had yet, and
 after all n a new round begins. So k of them look at min(k, n) tensors, and one faked of up to k is found for
 certain.
@@ -19,6 +22,7 @@ Each draw is a 256-bit hash of its own, reduced modulo the total: the bias is be
 """
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -30,7 +34,7 @@ from pouw.program import Program
 _DRAW: Final = domain("draw")
 
 MAX_SAMPLES: Final = 1024
-"""Draws of one proof; the consensus parameter lies far below."""
+"""Draws of one proof besides those of claims; the consensus parameter lies far below."""
 
 
 class UnitNotHeld(LookupError):  # noqa: N818 - whose fault it is, the caller knows
@@ -70,28 +74,30 @@ def in_order(programs: Iterable[Program]) -> list[Placed]:
 
 
 def draw_cells(
-    items: Sequence[Placed], *, seed: bytes, root: bytes, units: int, samples: int
+    items: Sequence[Placed], *, seed: bytes, root: bytes, units: int, samples: int, claims: Sequence[int]
 ) -> list[tuple[int, Cell]]:
     """What is drawn from a commit: for each draw the item, as its place in `items`, and the cell.
 
-    The order is that of the draws: the even ones fall by units, the odd ones by tensors.
+    The order is that of the draws: of the samples the even ones fall by units, the odd ones by tensors; then
+    comes one by tensors for each claim.
 
     Args:
         items: those that may be hit, by their start.
         seed: randomness that came into being after the root was final.
         root: the commit, which binds chain, miner and items.
         units: its total, at least 1.
-        samples: how many.
+        samples: how many fall anywhere.
+        claims: ascending places in `items` of all of the commit's that claim something.
 
     Raises:
         UnitNotHeld: if a draw falls on none of the items.
     """
     starts = [item.start for item in items]
-    rounds: dict[int, _Round] = {}
+    rounds: dict[int, _Round] = defaultdict(_Round)
+    drawn = framed(seed, root)
     cells = []
     for number in range(samples):
-        value = int.from_bytes(keyed(_DRAW, framed(seed, root) + u32(number)), "little")
-        spare, position = divmod(value, units)
+        spare, position = divmod(_value(drawn, number), units)
         index = bisect_right(starts, position) - 1
         if index < 0 or position - starts[index] >= items[index].program.units:
             raise UnitNotHeld(position)
@@ -99,9 +105,15 @@ def draw_cells(
         if number % 2 == 0:
             cell = _by_units(program, position - starts[index])
         else:
-            cell = _by_tensors(program, spare, rounds.setdefault(index, _Round()))
+            cell = _by_tensors(program, spare, rounds[index])
         cells.append((index, cell))
+    for number, index in enumerate(claims, start=samples):
+        cells.append((index, _by_tensors(items[index].program, _value(drawn, number), rounds[index])))
     return cells
+
+
+def _value(drawn: bytes, number: int) -> int:
+    return int.from_bytes(keyed(_DRAW, drawn + u32(number)), "little")
 
 
 @dataclass(slots=True)

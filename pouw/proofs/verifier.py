@@ -121,7 +121,7 @@ def check_proof(statement: Statement, proof: Proof, *, seed: bytes, samples: int
         statement: what was claimed.
         proof: what was opened.
         seed: randomness that came into being after the commit was final.
-        samples: how many cells it draws, 1..1024.
+        samples: how many cells it draws, 1..1024; each claim draws one besides.
 
     Raises:
         ProofError: any reason but MALFORMED and OVERSIZE, which reading a proof gives.
@@ -228,21 +228,24 @@ def _open(statement: Statement, opening: OpenedItem, answered: frozenset[int]) -
 
 def _check_draws(statement: Statement, proof: Proof, opened: list[_Opened], *, samples: int) -> None:
     """Give each opened item its cells; every item opens exactly what they need."""
+    missing = _answered(statement).difference(entry.opening.index for entry in opened)
+    if missing:
+        raise ProofError(ProofReason.CELL_NOT_OPENED, f"the answer of item {min(missing)} is not opened")
     items = [Placed(entry.item.program, entry.start) for entry in opened]
+    claims = [place for place, entry in enumerate(opened) if entry.answered]
     try:
-        drawn = draw_cells(items, seed=proof.seed, root=statement.root, units=proof.units, samples=samples)
+        drawn = draw_cells(
+            items, seed=proof.seed, root=statement.root, units=proof.units, samples=samples, claims=claims
+        )
     except UnitNotHeld as miss:
         raise ProofError(
             ProofReason.CELL_NOT_OPENED, f"unit {miss.unit} was drawn, no opened item holds it"
         ) from None
     for index, cell in drawn:
         opened[index].cells.append(cell)
-    missing = _answered(statement).difference(entry.opening.index for entry in opened)
-    if missing:
-        raise ProofError(ProofReason.CELL_NOT_OPENED, f"the answer of item {min(missing)} is not opened")
     for entry in opened:
         where = f"item {entry.opening.index}"
-        if not entry.cells and not entry.answered:
+        if not entry.cells:
             raise ProofError(ProofReason.CELL_NOT_DRAWN, f"{where} is opened, nothing in it was drawn")
         entry.plan = plan_item(
             entry.item.program, entry.cells, answered=entry.answered, input_row=entry.item.input_row

@@ -1,6 +1,6 @@
 """How often draws by tensors miss, worked out from the rule alone; exact in fractions, or quick in floats."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from functools import reduce
 from math import comb
@@ -27,17 +27,21 @@ def all_miss(passes: Sequence[Number], draws: int) -> Number:
     return reduce(lambda a, b: a * b, passes, one) ** rounds * products[rest] / comb(len(passes), rest)
 
 
-def all_miss_in_commit(items: Sequence[tuple[Number, Sequence[Number]]], draws: int) -> Number:
+def all_miss_in_commit(
+    items: Sequence[tuple[Number, Sequence[Number]]], draws: int, claims: Collection[int] = ()
+) -> Number:
     """The same of a whole commit, over every way in which draws can fall into its items.
 
     Args:
         items: of each, its share of the commit's units, and `passes`.
         draws: how many fall into the commit.
+        claims: places of the items that have one more draw of their own.
     """
     one = items[0][0] ** 0
     missed = [one] + [one * 0] * draws  # by how many draws fell into the items so far
-    for share, passes in items:
-        here = [share**count * all_miss(passes, count) for count in range(draws + 1)]
+    for place, (share, passes) in enumerate(items):
+        own = place in claims
+        here = [share**count * all_miss(passes, count + own) for count in range(draws + 1)]
         missed = [
             sum((comb(n, count) * here[count] * missed[n - count] for count in range(n + 1)), one * 0)
             for n in range(draws + 1)

@@ -94,6 +94,7 @@ class Judged:
             program = work.passed_as or work.program
             self._builder.add(work.item_id, program, work.trace, answered=bool(work.claim))
         self._placed = in_order(work.program for work in commit.works)
+        self._claims = [place for place, work in enumerate(commit.works) if work.claim]
         self._units = sum(work.program.units for work in commit.works)
         items = commit.order([work.item() for work in commit.works])
         self._statement = Statement(CHAIN, MINER, items, self._builder.root, self._units)
@@ -121,7 +122,7 @@ class Judged:
         ]
         units, _ = self.shares()
         by_tensors = samples // 2
-        missed = (1 - units) ** (samples - by_tensors) * all_miss_in_commit(items, by_tensors)
+        missed = (1 - units) ** (samples - by_tensors) * all_miss_in_commit(items, by_tensors, self._claims)
         assert missed <= (1 - units) ** (samples - by_tensors) * independent_miss(items, by_tensors) + 1e-9
         return max(0.0, 1 - missed)
 
@@ -130,8 +131,9 @@ class Judged:
         if self._certain:
             return True
         cells = draw_cells(
-            self._placed, seed=seed, root=self._statement.root, units=self._units, samples=samples
-        )
+            self._placed, seed=seed, root=self._statement.root, units=self._units, samples=samples,
+            claims=self._claims,
+        )  # fmt: skip
         return any(self._bad[index][cell.tensor][cell.row, cell.col] for index, cell in cells)
 
     def verdict(self, seed: bytes, samples: int) -> ProofReason | None:

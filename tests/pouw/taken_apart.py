@@ -1,5 +1,6 @@
 """What proofs open, taken apart to be changed and put together again as a miner would."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -34,11 +35,12 @@ Reopen = Callable[[Parts], Parts]
 def plans(statement: Statement, proof: Proof, samples: int) -> dict[int, ItemPlan]:
     """What each item has to open, if all of them are known."""
     items = in_order(item.program for item in statement.items)
-    cells: dict[int, list[Cell]] = {i: [] for i, item in enumerate(statement.items) if item.claims}
+    claims = [index for index, item in enumerate(statement.items) if item.claims]
+    cells: dict[int, list[Cell]] = defaultdict(list)
     for index, cell in draw_cells(
-        items, seed=proof.seed, root=statement.root, units=statement.units, samples=samples
+        items, seed=proof.seed, root=statement.root, units=statement.units, samples=samples, claims=claims
     ):
-        cells.setdefault(index, []).append(cell)
+        cells[index].append(cell)
     return {
         index: plan_item(item.program, cells[index], answered=item.claims, input_row=item.input_row)
         for index, item in enumerate(statement.items)

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from itertools import permutations
 from math import isqrt, prod
@@ -17,7 +18,7 @@ from pouw.proofs.verifier import check_proof
 from pouw.tensors import Array
 from pouw.trace import Trace
 from tests.pouw.chances import all_miss, all_miss_in_commit, independent_miss
-from tests.pouw.world import REFERENCE, WEIGHTS, Case, Job, commons_job, make_case
+from tests.pouw.world import REFERENCE, WEIGHTS, Case, Job, commons_job, make_case, paid_job
 
 ITEMS = 40
 SAMPLES = 16
@@ -65,7 +66,7 @@ def test_faked_units_are_found_as_often_as_the_arithmetic_says(faked: int, trial
     for trial in range(trials):
         seed = b"%d of %d" % (trial, faked)
         cells = draw_cells(
-            items, seed=seed, root=case.builder.root, units=case.builder.units, samples=SAMPLES
+            items, seed=seed, root=case.builder.root, units=case.builder.units, samples=SAMPLES, claims=[]
         )
         hit = any(index in wrong for index, _ in cells)
         assert is_refused(case, seed) == hit, f"seed {seed!r}"
@@ -102,7 +103,9 @@ def test_draws_fall_evenly() -> None:
     """Over items by units; within an item by units, and over its tensors and their rows."""
     program = commons_job(0).program
     units = 3 * program.units
-    drawn = draw_cells(in_order([program] * 3), seed=b"even", root=bytes(32), units=units, samples=60_000)
+    drawn = draw_cells(
+        in_order([program] * 3), seed=b"even", root=bytes(32), units=units, samples=60_000, claims=[]
+    )
     items = np.bincount([index for index, _ in drawn], minlength=3)
     assert items.min() > 19_500
     for by_units in (True, False):
@@ -123,7 +126,7 @@ def test_draws_fall_evenly() -> None:
 def draws_by_tensors(items: list[Placed], seed: bytes, samples: int) -> list[list[Cell]]:
     """What falls into each item by tensors, in order."""
     units = sum(item.program.units for item in items)
-    drawn = draw_cells(items, seed=seed, root=bytes(32), units=units, samples=samples)
+    drawn = draw_cells(items, seed=seed, root=bytes(32), units=units, samples=samples, claims=[])
     return [[cell for index, cell in drawn[1::2] if index == number] for number in range(len(items))]
 
 
@@ -156,6 +159,19 @@ def test_one_faked_tensor_of_a_few_is_found_for_certain() -> None:
         assert all(is_refused(case, b"certain %d" % trial, samples=10) for trial in range(20))
 
 
+def test_a_claim_is_looked_at_however_little_it_is_beside_the_rest() -> None:
+    """One row of a thousand, its last op faked: samples hardly see it, one in five of its draws does."""
+    small, large = paid_job(0, batch=1), commons_job(0, batch=1_000)
+    true = small.run()
+    false = Trace(true.weights, (*true.tensors[:-1], true.answer ^ 1))
+    case = make_case([small, large], [false, large.run()])
+    case.statement = replace(case.statement, items=[small.work(false.answer), large.work()])
+    tensors = len(small.program.tensors)
+    trials = 300
+    refused = sum(is_refused(case, b"claim %d" % trial, samples=8) for trial in range(trials))
+    assert within_four_sigma(refused, trials, Fraction(1, tensors)), f"{refused} of {trials}"
+
+
 def test_all_miss_counts_every_choice() -> None:
     """Against all permutations, one by one."""
     passes = [Fraction(n, 7) for n in (7, 3, 5, 0, 6)]
@@ -170,6 +186,10 @@ def test_all_miss_counts_every_choice() -> None:
         all_miss_in_commit(halves, 2)
         == (all_miss(some, 2) + all_miss(passes, 2) + 2 * all_miss(some, 1) * all_miss(passes, 1)) / 4
     )
+    assert (
+        all_miss_in_commit(halves, 1, claims=[1])
+        == (all_miss(some, 1) * all_miss(passes, 1) + all_miss(passes, 2)) / 2
+    )
 
 
 def test_drawing_without_repetition_never_misses_more() -> None:
@@ -182,7 +202,15 @@ def test_drawing_without_repetition_never_misses_more() -> None:
             for share in shares
         ]
         for draws in (1, 2, 3, 8):
-            assert all_miss_in_commit(items, draws) <= independent_miss(items, draws), (items, draws)
+            missed = all_miss_in_commit(items, draws)
+            assert missed <= independent_miss(items, draws), (items, draws)
+            for place, (_, passes) in enumerate(items):
+                looked_at = all_miss_in_commit(items, draws, claims=[place])
+                assert looked_at <= independent_miss(items, draws) * all_miss(passes, 1), (
+                    items,
+                    draws,
+                    place,
+                )
 
 
 def test_the_table_of_the_readme() -> None:

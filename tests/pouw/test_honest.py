@@ -140,7 +140,7 @@ def test_vectors() -> None:
     assert USUAL.builder.units == 62700
     assert USUAL.builder.root.hex() == "69c9f230aaf84a7e85cca65b1eabe81313f9556bd399f27f50750d4713eed3a6"
     proof = repr(USUAL.prove(b"seed", 8).to_fields()).encode()
-    assert blake3(proof).hexdigest() == "239f652b66f89d7d67a36a18293c249e5708a56a4d3a2187a9a38b4775e19150"
+    assert blake3(proof).hexdigest() == "73f25cf04d54ada9a847e0dbd7f7ec1429b9a4a76052d2ccd0d2c860b66909ff"
 
 
 def test_a_proof_of_a_thousand_units_is_small() -> None:

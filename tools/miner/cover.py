@@ -48,7 +48,9 @@ class Cover:
         """The largest number of shards whose stake is not above what is free; 0 if not even one is."""
         return bisect_right(range(1, at_most + 1), free, key=self.of_shards)
 
-    def together(self, tasks: Sequence[AssignedTask], *, free: int) -> tuple[AssignedTask, ...]:
+    def together(
+        self, tasks: Sequence[AssignedTask], *, free: int, at_most: int = MAX_TASKS_A_COMMIT
+    ) -> tuple[AssignedTask, ...]:
         """The tasks of the next commit: the most urgent ones, as far as the free bond covers them.
 
         A task that would make the commit dearer than two commits waits for the next one. One that finds too
@@ -57,6 +59,7 @@ class Cover:
         Args:
             tasks: In the miner's hands.
             free: Of the bond.
+            at_most: So many, from 1 on.
 
         Returns:
             Ascending by id; none if even the most urgent one is not covered.
@@ -64,7 +67,7 @@ class Cover:
         chosen: list[AssignedTask] = []
         stake = 0
         for task in sorted(tasks, key=lambda task: (task.due, task.id)):
-            if len(chosen) == MAX_TASKS_A_COMMIT:
+            if len(chosen) == at_most:
                 break
             joint = self.of_tasks([*chosen, task])
             if chosen and joint > stake + self.of_tasks([task]):

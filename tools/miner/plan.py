@@ -17,6 +17,7 @@ from typing import Final
 
 from chain.execution.records import MinerStatus
 from chain.types.params import ChainParams
+from chain.types.transaction import MAX_TASKS_A_COMMIT
 from tools.amounts import coins
 from tools.miner.cover import Cover
 from tools.rpc.messages import AssignedTask, MinerWork, OpenCommit
@@ -155,7 +156,8 @@ def next_step(
     tasks = tuple(task for task in work.tasks if task.id not in taken and task.due > work.height)
     free = free_bond(work, in_flight)
     if tasks:
-        return _tasks(work, tasks, cover=cover, free=free)
+        room = _tasks_with_room(params, means)
+        return _tasks(work, tasks, cover=cover, free=free, at_most=room)
     if means.resting:
         return Rest("duty")
     ends = [item.commons_end for item in in_flight if item.commons_end and item.commons_round == work.round]
@@ -209,8 +211,19 @@ def _wind_up(work: MinerWork, params: ChainParams) -> Step:
     return Stop("the miner has left; its bond comes back after the unbonding time")
 
 
-def _tasks(work: MinerWork, tasks: tuple[AssignedTask, ...], *, cover: Cover, free: int) -> Step:
-    chosen = cover.together(tasks, free=free)
+def _tasks_with_room(params: ChainParams, means: Means) -> int:
+    """How many tasks a commit may have for its proof to fit a transaction.
+
+    Each has a draw of its own besides the samples, which opens about as much as one of them.
+    """
+    free = params.max_transaction_bytes - means.proof_bytes
+    return min(MAX_TASKS_A_COMMIT, max(1, params.samples * free // means.proof_bytes))
+
+
+def _tasks(
+    work: MinerWork, tasks: tuple[AssignedTask, ...], *, cover: Cover, free: int, at_most: int
+) -> Step:
+    chosen = cover.together(tasks, free=free, at_most=at_most)
     if chosen:
         return Commit(chosen, None, round_of(work), cover.of_tasks(chosen))
     # No shards meanwhile: they would take what the next proof sets free.

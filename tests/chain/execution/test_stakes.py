@@ -120,8 +120,9 @@ def test_draws_hit_one_tensor_as_often_as_the_rule_says(rows: int, seed: int):
     """The chance that the rule counts on is that of the draws themselves: every other one, evenly."""
     program = TINY.model.program(rows)
     drawn = draw_cells(
-        in_order([program]), seed=seed.to_bytes(8, "big"), root=bytes(32), units=program.units, samples=1024
-    )
+        in_order([program]), seed=seed.to_bytes(8, "big"), root=bytes(32), units=program.units, samples=1024,
+        claims=[],
+    )  # fmt: skip
     hit = [cell.tensor for _, cell in drawn[1::2]]
     rounds = 512 // len(program.tensors)
     assert all(hit.count(tensor) in (rounds, rounds + 1) for tensor in range(len(program.tensors)))

@@ -6,6 +6,7 @@ import pytest
 
 from chain.execution.models import ModelRegistry
 from chain.execution.records import MinerStatus
+from chain.types.transaction import MAX_TASKS_A_COMMIT
 from genesis.commons import commons, commons_model
 from genesis.registry import digits_model
 from tests.tools.chain_node import PARAMS
@@ -106,6 +107,16 @@ def test_a_task_that_makes_the_commit_dear_waits_for_the_next_one():
     assert first.tasks == (small, plain)
     assert first.stake == COVER.of_tasks(first.tasks)
     assert step(work, [flight("commit", tasks=(name(1), name(3)))]).tasks == (large,)
+
+
+@pytest.mark.parametrize(
+    ("proof_bytes", "most"),
+    [(5_000, MAX_TASKS_A_COMMIT), (PARAMS.max_transaction_bytes * 4 // 5, PARAMS.samples // 4), (10**9, 1)],
+)
+def test_a_commit_has_as_many_tasks_as_its_proof_has_room_for(proof_bytes, most):
+    tasks = tuple(task(number) for number in range(2 * MAX_TASKS_A_COMMIT))
+    work = replace(ACTIVE, tasks=tasks, bond=10**6 * PARAMS.min_bond)
+    assert len(step(work, means=replace(MEANS, proof_bytes=proof_bytes)).tasks) == most
 
 
 def test_a_task_that_finds_too_little_free_is_not_overtaken():

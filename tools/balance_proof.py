@@ -19,14 +19,13 @@ from chain.execution.records import Account
 from chain.json_text import read_json
 from chain.msgpack_reader import DecodeError
 from chain.state.proof import StateProof, StateProofError, verify_proof
-from consensus.sync.light import ChainProof, ProofError, TrustedCommittee, verify_chain_proof
+from consensus.sync.light import MAX_PROOF_BYTES, ChainProof, ProofError, TrustedCommittee, verify_chain_proof
 from genesis.document import GenesisDocument
 from tools.rpc import wire
 from tools.rpc.messages import Encoded
 
 FORMAT: Final = "headrace-balance-proof/1"
 MAX_FILE_BYTES: Final = 1 << 25
-_MAX_PROOF_BYTES: Final = 1 << 23
 
 
 class ProofInvalid(ValueError):  # noqa: N818 - reads as a sentence where it is caught
@@ -101,8 +100,8 @@ def verify_balance(proof: BalanceProof, genesis: GenesisDocument) -> ProvenBalan
         )
     trusted = TrustedCommittee(0, genesis.committee)
     try:
-        chain = decode(ChainProof, proof.chain, limit=_MAX_PROOF_BYTES)
-        state = StateProof.from_fields(decode_fields(proof.state, limit=_MAX_PROOF_BYTES))
+        chain = decode(ChainProof, proof.chain, limit=MAX_PROOF_BYTES)
+        state = StateProof.from_fields(decode_fields(proof.state, limit=MAX_PROOF_BYTES))
         header = verify_chain_proof(chain, trusted, params=genesis.params)
         raw = verify_proof(header.state_root, state_keys.account(proof.public_key), state)
         account = Account(0, 0) if raw is None else decode(Account, raw, limit=1024)

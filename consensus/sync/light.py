@@ -6,10 +6,11 @@ One certificate an epoch; no blocks, no state. With the header proven, a state p
 """
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
-from chain.codec import AtMost
+from chain.codec import AtMost, encode
 from chain.types.block import Header
 from chain.types.committee import Committee
 from chain.types.params import ChainParams
@@ -20,6 +21,12 @@ from consensus.sync.requests import MAX_BRIDGE
 
 MAX_EPOCHS: Final = 1 << 14
 """Epochs that one proof spans; a longer way is gone in stages, each from where the last one led."""
+
+MAX_PROOF_BYTES: Final = 1 << 23
+"""Of a proof in its wire form; where committees are large, this is reached long before."""
+
+_LENGTH_BYTES: Final = 2
+"""Of the number of epochs, beyond the one byte that says none."""
 
 
 class ProofFault(enum.Enum):
@@ -42,7 +49,7 @@ class ProofError(ValueError):
         self.reason = reason
 
 
-class TooManyEpochs(ValueError):  # noqa: N818 - reads as a sentence where it is caught
+class WayTooLong(ValueError):  # noqa: N818 - reads as a sentence where it is caught
     """The way to a header is longer than one proof may be."""
 
 
@@ -136,13 +143,19 @@ def make_epoch_proof(ledger: Ledger, epoch: int) -> EpochProof | None:
     return EpochProof(_header(ledger, last), certificate, ledger.committee(epoch + 1))
 
 
-def make_chain_proof(ledger: Ledger, height: int, *, first_epoch: int = 0) -> ChainProof | None:
+def make_chain_proof(
+    ledger: Ledger, height: int, *, first_epoch: int = 0
+) -> Generator[None, None, ChainProof | None]:
     """A proof of the header at ``height`` for whoever trusts the committee of ``first_epoch``.
 
-    None if the height is not final here, is genesis, lies before that epoch, or its header is not kept.
+    Made step by step, an epoch each: a long way takes seconds, and whoever makes it has more to do.
+
+    Returns:
+        None if the height is not final here, is genesis, lies before that epoch, or its header is not kept.
 
     Raises:
-        TooManyEpochs: It lies more than `MAX_EPOCHS` after it: prove a header between the two first.
+        WayTooLong: It lies more than `MAX_EPOCHS` or `MAX_PROOF_BYTES` after it: prove a header between the
+            two first.
     """
     params = ledger.params
     if not 1 <= height <= ledger.final_head.height or params.epoch_of(height) < first_epoch:
@@ -151,21 +164,33 @@ def make_chain_proof(ledger: Ledger, height: int, *, first_epoch: int = 0) -> Ch
         return None
     way = params.epoch_of(height) - first_epoch
     if way > MAX_EPOCHS:
-        raise TooManyEpochs(
-            f"height {height} is {way} epochs after epoch {first_epoch}, at most {MAX_EPOCHS}"
-        )
+        raise WayTooLong(f"height {height} is {way} epochs after epoch {first_epoch}, at most {MAX_EPOCHS}")
+    end = _end_of_way(ledger, height)
     links: list[EpochProof] = []
+    size = len(encode(end)) + _LENGTH_BYTES
     for epoch in range(first_epoch, params.epoch_of(height)):
+        yield
         link = make_epoch_proof(ledger, epoch)
         assert link is not None, f"epoch {epoch} lies before height {height} and has not ended"
         links.append(link)
+        size += len(encode(link))
+        if size > MAX_PROOF_BYTES:
+            raise WayTooLong(
+                f"the way from epoch {first_epoch} to height {height}, {way} epochs, has more than "
+                f"{MAX_PROOF_BYTES} bytes"
+            )
+    return replace(end, epochs=tuple(links))
+
+
+def _end_of_way(ledger: Ledger, height: int) -> ChainProof:
+    """What proves a header to whoever trusts the committee that signed it."""
     certificate = ledger.finalization(height)
     assert certificate is not None, f"final height {height} has no finalization above it"
     header = _header(ledger, height)
     bridge: list[Header] = []
     while (bridge[-1] if bridge else header).digest != certificate.digest:
         bridge.append(_header(ledger, height + len(bridge) + 1))
-    return ChainProof(tuple(links), header, tuple(bridge), certificate)
+    return ChainProof((), header, tuple(bridge), certificate)
 
 
 def _header(ledger: Ledger, height: int) -> Header:

@@ -57,7 +57,7 @@ class Desk:
         try:
             await self._wait(peer)
             try:
-                return await _paced(steps)
+                return await paced(steps)
             finally:
                 self._call_next()
         finally:
@@ -103,7 +103,8 @@ class Desk:
         self._is_busy = False
 
 
-async def _paced(steps: Generator[None, None, _Answer]) -> _Answer:
+async def paced(steps: Generator[None, None, _Answer]) -> _Answer:
+    """Take all steps, and give the node its share of the time after each."""
     while True:
         started = trio.current_time()
         try:

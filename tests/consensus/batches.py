@@ -4,14 +4,10 @@ from chain.codec import decode
 from consensus.ledger import Ledger
 from consensus.sync.batch import batch_steps
 from consensus.sync.requests import MAX_ANSWER, BlocksRequest, BlocksResponse
+from tests.consensus.steps import finish
 
 
 def make_batch(ledger: Ledger, request: BlocksRequest) -> BlocksResponse | None:
     """The longest provable run from ``request.first``, or None if that height is not final here."""
-    steps = batch_steps(ledger, request)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            raw: bytes | None = end.value
-            return None if raw is None else decode(BlocksResponse, raw, limit=MAX_ANSWER)
+    raw = finish(batch_steps(ledger, request))
+    return None if raw is None else decode(BlocksResponse, raw, limit=MAX_ANSWER)

@@ -6,9 +6,11 @@ from chain.crypto.ed25519 import SecretKey, derive_seed
 from chain.types.block import Block
 from chain.types.committee import Committee
 from chain.types.statement import Kind, Statement
-from consensus.ledger import BuildRequest
+from consensus.ledger import BuildRequest, Ledger
 from consensus.messages import Certificate, Seal
+from consensus.sync.light import ChainProof, make_chain_proof
 from tests.consensus.fakes import CHAIN_ID, ChainTwin, committee_of, params
+from tests.consensus.steps import finish
 
 PARAMS = params(epoch_length=4)
 KEYS = sorted(
@@ -52,3 +54,8 @@ def chain_of(
             chain.settle(waiting, certify(block, committees=committees))
             waiting = []
     return chain
+
+
+def proven(ledger: Ledger, height: int, first_epoch: int = 0) -> ChainProof | None:
+    """The proof of a header, all steps at once."""
+    return finish(make_chain_proof(ledger, height, first_epoch=first_epoch))

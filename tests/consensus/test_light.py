@@ -11,21 +11,20 @@ from consensus.sync.light import (
     EpochProof,
     ProofError,
     ProofFault,
-    TooManyEpochs,
     TrustedCommittee,
-    make_chain_proof,
+    WayTooLong,
     verify_chain_proof,
 )
-from tests.consensus.chains import COMMITTEES, PARAMS, certify, chain_of
+from tests.consensus.chains import COMMITTEES, PARAMS, certify, chain_of, proven
 
 CHAIN = chain_of(14, direct=lambda height: height not in (9, 10))
 GENESIS = TrustedCommittee(0, COMMITTEES[0])
 
 
 def proof_of(height: int, first_epoch: int = 0) -> ChainProof:
-    made = make_chain_proof(CHAIN, height, first_epoch=first_epoch)
-    assert made is not None
-    return made
+    proof = proven(CHAIN, height, first_epoch)
+    assert proof is not None
+    return proof
 
 
 @pytest.mark.parametrize("height", range(1, 15))
@@ -50,15 +49,26 @@ def test_a_stranger_may_start_from_a_later_committee() -> None:
 
 @pytest.mark.parametrize(("height", "first_epoch"), [(0, 0), (15, 0), (4, 1)])
 def test_what_cannot_be_proven(height: int, first_epoch: int) -> None:
-    assert make_chain_proof(CHAIN, height, first_epoch=first_epoch) is None
+    assert proven(CHAIN, height, first_epoch) is None
 
 
 def test_a_way_that_is_too_long_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consensus.sync.light.MAX_EPOCHS", 2)
     assert len(proof_of(12).epochs) == 2
-    with pytest.raises(TooManyEpochs, match="height 13 is 3 epochs after epoch 0, at most 2"):
-        make_chain_proof(CHAIN, 13)
+    with pytest.raises(WayTooLong, match="height 13 is 3 epochs after epoch 0, at most 2"):
+        proven(CHAIN, 13)
     assert len(proof_of(13, first_epoch=1).epochs) == 2
+
+
+def test_a_way_of_too_many_bytes_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(encode(proof_of(13)))
+    monkeypatch.setattr("consensus.sync.light.MAX_PROOF_BYTES", size + 2)
+    assert len(proof_of(13).epochs) == 3
+    monkeypatch.setattr("consensus.sync.light.MAX_PROOF_BYTES", size - 1)
+    with pytest.raises(
+        WayTooLong, match=f"from epoch 0 to height 13, 3 epochs, has more than {size - 1} bytes"
+    ):
+        proven(CHAIN, 13)
 
 
 GOOD = proof_of(10)
@@ -117,7 +127,7 @@ def test_every_fault_has_its_lie() -> None:
 def test_a_chain_of_an_attacker_convinces_nobody() -> None:
     """A whole chain from a committee of one's own, internally without a fault."""
     forged = chain_of(6, committees=COMMITTEES[::-1])
-    made = make_chain_proof(forged, 6)
+    made = proven(forged, 6)
     assert made is not None
     assert verify_chain_proof(made, TrustedCommittee(0, COMMITTEES[1]), params=PARAMS).height == 6
     with pytest.raises(ProofError) as caught:

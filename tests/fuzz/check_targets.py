@@ -13,12 +13,12 @@ from chain.state.chunks import Checked, ChunkError, Wanted, check_piece, make_pi
 from chain.state.proof import StateProof, StateProofError, verify_proof
 from chain.state.tree import StateTree
 from chain.types.block import Header
-from consensus.sync.light import ChainProof, TrustedCommittee, make_chain_proof, verify_chain_proof
+from consensus.sync.light import ChainProof, TrustedCommittee, verify_chain_proof
 from consensus.sync.light import ProofError as ChainProofError
 from consensus.sync.snapshots import PiecesResponse
 from pouw.proofs.proof import Proof, ProofError
 from pouw.proofs.verifier import check_proof
-from tests.consensus.chains import COMMITTEES, PARAMS, chain_of
+from tests.consensus.chains import COMMITTEES, PARAMS, chain_of, proven
 from tests.fuzz.target import LIMIT, Target, fields_of
 from tests.pouw.world import SEED, Case, commons_job, make_case, paid_job
 
@@ -79,7 +79,7 @@ def _check_chain(data: bytes) -> Header:
 
 def _chains(_: random.Random) -> list[bytes]:
     chain = chain_of(7, direct=lambda height: height != 5)
-    proofs = [make_chain_proof(chain, height) for height in (2, 5, 7)]
+    proofs = [proven(chain, height) for height in (2, 5, 7)]
     return [encode(proof) for proof in proofs if proof is not None]
 
 

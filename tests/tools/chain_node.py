@@ -24,6 +24,7 @@ from chain.types.statement import Kind, Statement
 from chain.types.transaction import SignedTransaction, possession_message
 from consensus.messages import Certificate, Seal
 from consensus.sync.light import ChainProof, make_chain_proof
+from consensus.sync.serving import paced
 from genesis.commons import commons
 from genesis.document import Balance, GenesisDocument
 from genesis.presets import LOCAL_PARAMS
@@ -103,8 +104,8 @@ class ChainNode:
             return None
         return CONSENSUS.sign(possession_message(self.genesis.params.chain_id, miner))
 
-    def chain_proof(self, height: int) -> ChainProof | None:
-        return make_chain_proof(StoredChain(self.store, self.genesis.params), height)
+    async def chain_proof(self, height: int) -> ChainProof | None:
+        return await paced(make_chain_proof(StoredChain(self.store, self.genesis.params), height))
 
     async def submit(self, signed: SignedTransaction) -> Reason:
         self.sent.append(signed)

@@ -27,6 +27,7 @@ from chain.types.transaction import ReportEquivocation, SignedTransaction, repor
 from consensus.engine import Engine
 from consensus.messages import Certificate
 from consensus.sync.light import ChainProof, make_chain_proof
+from consensus.sync.serving import paced
 from consensus.sync.snapshots import SnapshotServer
 from consensus.sync.state_sync import StateSync
 from genesis.document import GenesisDocument
@@ -161,9 +162,9 @@ class Node:
         """This node's consensus key's signature that it belongs to `miner`; None without such a key."""
         return None if self._parts.possess is None else self._parts.possess(miner)
 
-    def chain_proof(self, height: int) -> ChainProof | None:
+    async def chain_proof(self, height: int) -> ChainProof | None:
         """What proves the header of a final height to whoever has the genesis file; None for genesis."""
-        return make_chain_proof(self._parts.ledger, height)
+        return await paced(make_chain_proof(self._parts.ledger, height))
 
     async def submit(self, signed: SignedTransaction) -> Reason:
         """Hand a transaction to the mempool and the peers; `Reason.OK` or why not."""

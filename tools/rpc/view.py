@@ -122,8 +122,12 @@ class NodeView(Protocol):
         """This node's consensus key's signature that it belongs to `miner`; None without such a key."""
         ...
 
-    def chain_proof(self, height: int) -> ChainProof | None:
-        """What proves the header of a final height to whoever has the genesis file; None for genesis."""
+    async def chain_proof(self, height: int) -> ChainProof | None:
+        """What proves the header of a final height to whoever has the genesis file; None for genesis.
+
+        Raises:
+            WayTooLong: From the genesis file to there.
+        """
         ...
 
     async def submit(self, signed: SignedTransaction) -> Reason:

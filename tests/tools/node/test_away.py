@@ -66,7 +66,7 @@ async def test_a_new_node_begins_with_a_state_and_then_follows(tmp_path, autojum
         assert caught.value.code == "BEFORE_FIRST_BLOCK"
         check_whole(new.store, new.store._database, new.genesis)
         some = new.genesis.balances[0].account
-        assert prove_balance(new, some).chain
+        assert (await prove_balance(new, some)).chain
         assert (
             chain_methods.committee(new).from_genesis
             is chain_methods.committee(cluster.nodes[0]).from_genesis

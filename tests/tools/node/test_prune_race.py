@@ -14,6 +14,7 @@ from consensus.sync.batch import Anchor, batch_steps, check_batch
 from consensus.sync.block_sync import Sync
 from consensus.sync.requests import BLOCKS, MAX_ANSWER, BlocksRequest, BlocksResponse
 from p2p.network import PeerId, RequestRefused
+from tests.consensus.steps import finish
 from tests.tools.node.liars import Recorder
 from tests.tools.node.long_chain import LongChain, copy_into, document, open_chain
 
@@ -82,13 +83,7 @@ def test_a_batch_is_good_or_lies_before_the_first_block(whole, first, count, blo
     told = set()
 
     def ask(chain: LongChain) -> None:
-        steps = batch_steps(chain.ledger, BlocksRequest(first, count))
-        answer: bytes | None = None
-        try:
-            while True:
-                next(steps)
-        except StopIteration as end:
-            answer = end.value
+        answer = finish(batch_steps(chain.ledger, BlocksRequest(first, count)))
         told.add(answer is not None)
         if answer is None:
             assert first < chain.ledger.first_block

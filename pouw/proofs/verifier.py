@@ -8,9 +8,10 @@
     6. weights  the opened weight rows lead to the model's roots
     7. cells    every drawn cell is what its op makes of the opened rows
 
-Memory and time are bounded by the samples and the size of the proof, plus one hash per row of a known
-answer, plus the rows of the input of an item that keeps tensors, or that is about to be refused and has at
-most `check_cells.MAX_TOLD_ROWS` of them. Nothing here draws, reads a clock or depends on the order of a set.
+Memory and time are bounded by the samples, the claims and the size of the proof, plus one hash per row of a
+known answer, plus the rows of the input of an item that keeps tensors, or that is about to be refused and has
+at most `check_cells.MAX_TOLD_ROWS` of them. Nothing here draws, reads a clock or depends on the order of a
+set.
 """
 
 from collections.abc import Callable, Sequence

@@ -118,7 +118,7 @@ def _reward(run: Run, sender: bytes, commit_id: bytes) -> None:
     miner = run.ledger.get(Miner, state_keys.miner(sender))
     run.emit(
         Reason.WORK_PROVEN, commit_id, other=sender, amount=commit.units,
-        detail=f"{run.params.samples + len(commit.tasks) + (commit.commons_count > 0)} cells recomputed",
+        detail=f"{run.params.samples + commit.claims} cells recomputed",
     )  # fmt: skip
     epoch = epochs.credit_units(run, miner.consensus_key, commit.units)
     run.emit(

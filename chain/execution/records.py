@@ -101,6 +101,11 @@ class Commit:
     tasks: Annotated[tuple[Hash32, ...], AtMost(MAX_TASKS_A_COMMIT)]
     """Ascending."""
 
+    @property
+    def claims(self) -> int:
+        """Items, each of which tells an answer or a vote: the tasks, and all shards together."""
+        return len(self.tasks) + (self.commons_count > 0)
+
 
 @dataclass(frozen=True, slots=True)
 class EpochUnits:

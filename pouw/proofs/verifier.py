@@ -92,7 +92,6 @@ class _Opened:
 
     item: WorkItem
     opening: OpenedItem
-    answered: bool
     context: bytes
     start: int = 0
     cells: list[Cell] = field(default_factory=list)
@@ -224,7 +223,7 @@ def _open(statement: Statement, opening: OpenedItem, answered: frozenset[int]) -
         told = item.kept if program.kept else item.answer
         assert told is not None, f"item {opening.index} was told of something else than its claim"
     context = item_context(statement.chain_id, statement.miner, item_id=item.item_id, program=item.program)
-    return _Opened(item, opening, item.claims, context)
+    return _Opened(item, opening, context)
 
 
 def _check_draws(statement: Statement, proof: Proof, opened: list[_Opened], *, samples: int) -> None:
@@ -233,7 +232,7 @@ def _check_draws(statement: Statement, proof: Proof, opened: list[_Opened], *, s
     if missing:
         raise ProofError(ProofReason.CELL_NOT_OPENED, f"the answer of item {min(missing)} is not opened")
     items = [Placed(entry.item.program, entry.start) for entry in opened]
-    claims = [place for place, entry in enumerate(opened) if entry.answered]
+    claims = [place for place, entry in enumerate(opened) if entry.item.claims]
     try:
         drawn = draw_cells(
             items, seed=proof.seed, root=statement.root, units=proof.units, samples=samples, claims=claims
@@ -249,7 +248,7 @@ def _check_draws(statement: Statement, proof: Proof, opened: list[_Opened], *, s
         if not entry.cells:
             raise ProofError(ProofReason.CELL_NOT_DRAWN, f"{where} is opened, nothing in it was drawn")
         entry.plan = plan_item(
-            entry.item.program, entry.cells, answered=entry.answered, input_row=entry.item.input_row
+            entry.item.program, entry.cells, answered=entry.item.claims, input_row=entry.item.input_row
         )
         entry.stretches = stretches(entry.plan.leaves)
         check_places(entry.opening.opened, entry.stretches, where=where)
